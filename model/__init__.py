@@ -1,0 +1,1 @@
+"""Plate and trimap in, matte out. Knows no wire, no server and no training."""

@@ -1,0 +1,117 @@
+"""The face of the engine: what a worker may ask of it. Arrays in, arrays out; torch-free, so that servers can be
+tested with an engine that needs no torch.
+
+`model.pipeline:open_engine` is the real one. A factory takes `EngineOptions` and returns an `Engine`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from model.passes import Block, Span
+from model.plates.plate import Plate, PlateHeader, Trimap
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """Options a matte depends on; part of its identity.
+
+    Attributes:
+        network: name in the registry; ``""`` = the best one that is installed.
+        checkpoint: path of a safetensors file; ``""`` = the shipped one, if the network needs any.
+        device: ``auto``, ``cpu`` or ``cuda:N``.
+        precision: ``float32``, ``float16`` or ``bfloat16``.
+        tile: side of the network's tiles in pixels; 0 = chosen by the engine.
+        causal: window t−2 … t instead of t−2 … t+2.
+        colourspace: of the plates; ``""`` = from the file.
+        composited_in: ``linear``, ``display`` or ``""`` = from the colourspace.
+        foreground: ``premultiplied`` or ``straight``.
+        layers: which of alpha, trimap, confidence, foreground are wanted.
+        threads: CPU threads; 0 = the machine's.
+    """
+
+    network: str = ""
+    checkpoint: str = ""
+    device: str = "auto"
+    precision: str = "float32"
+    tile: int = 0
+    causal: bool = False
+    colourspace: str = ""
+    composited_in: str = ""
+    foreground: str = "premultiplied"
+    layers: tuple[str, ...] = ("alpha",)
+    threads: int = 0
+
+
+@dataclass(frozen=True)
+class FrameMatte:
+    """The matte of one frame, over the plate's data window.
+
+    Attributes:
+        alpha: float32 H×W in 0…1; exactly 0 or 1 where the trimap is certain.
+        trimap: uint8 H×W, the trimap it was made from.
+        confidence: float32 H×W in 0…1, or None.
+        foreground: float32 or float16 H×W×3, premultiplied or straight as asked, in the plate's colourspace; or None.
+        header: of the plate.
+        source: of the trimap: painted, propagated or given.
+        fallback: what was done differently for want of memory; "" if nothing.
+        seconds: wall time by stage, e.g. {"prior": .4, "foreground": .1}.
+    """
+
+    frame: int
+    alpha: npt.NDArray[np.float32]
+    trimap: npt.NDArray[np.uint8]
+    confidence: npt.NDArray[np.float32] | None
+    foreground: npt.NDArray[np.floating] | None
+    header: PlateHeader
+    source: str
+    fallback: str = ""
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+
+class Engine(Protocol):
+    """One shot's engine. Both methods are generators, check ``cancelled`` between frames and raise `Cancelled`."""
+
+    def describe(self) -> dict[str, object]:
+        """What provenance and identity need.
+
+        ``{"engine": "deep-video-matte 0.1.0", "network": "closed_form", "propagation": "trimap_flow",
+        "checkpoint": "name sha256" or "", "device": "cpu", "ocio": digest of the colour config}``
+        """
+        ...
+
+    def propagate(
+        self,
+        span: Span,
+        plate: Callable[[int], Plate],
+        keyframes: Mapping[int, Trimap],
+        scratch: Path,
+        cancelled: Callable[[], bool],
+    ) -> Iterator[tuple[int, Trimap]]:
+        """Pass A. Yields (frame, trimap with window and confidence) for each of ``span.wanted``, in any order.
+
+        ``plate`` may be asked for any frame of the span, more than once, in either direction; ``scratch`` is an empty
+        folder the engine may fill so that memory does not grow with the span.
+        """
+        ...
+
+    def matte(
+        self,
+        block: Block,
+        shot_frames: Sequence[int],
+        wanted: Sequence[int],
+        plate: Callable[[int], Plate],
+        trimap: Callable[[int], Trimap],
+        cancelled: Callable[[], bool],
+    ) -> Iterator[FrameMatte]:
+        """Pass B. Yields the mattes of ``wanted`` (a subset of ``block.frames``) in order."""
+        ...
+
+
+EngineFactory = Callable[[EngineOptions], Engine]

@@ -1,0 +1,1 @@
+"""Plates, trimaps and mattes as files: OpenImageIO, OCIO and numpy. No torch."""

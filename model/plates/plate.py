@@ -1,0 +1,93 @@
+"""A plate: pixels with the windows, aspect, metadata and colourspace they came with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True, order=True)
+class Window:
+    """A rectangle of pixels, inclusive at both ends as in the EXR header, origin top left."""
+
+    x0: int
+    y0: int
+    x1: int
+    y1: int
+
+    @classmethod
+    def of_size(cls, width: int, height: int, x: int = 0, y: int = 0) -> Window:
+        return cls(x, y, x + width - 1, y + height - 1)
+
+    @property
+    def width(self) -> int:
+        return self.x1 - self.x0 + 1
+
+    @property
+    def height(self) -> int:
+        return self.y1 - self.y0 + 1
+
+    def union(self, other: Window) -> Window:
+        return Window(
+            min(self.x0, other.x0),
+            min(self.y0, other.y0),
+            max(self.x1, other.x1),
+            max(self.y1, other.y1),
+        )
+
+    def inside(self, outer: Window) -> tuple[slice, slice]:
+        """Rows and columns of this window in an array that covers ``outer``, which must contain it."""
+        x, y = self.x0 - outer.x0, self.y0 - outer.y0
+        if x < 0 or y < 0 or self.x1 > outer.x1 or self.y1 > outer.y1:
+            raise ValueError(f"{self} is not inside {outer}")
+        return slice(y, y + self.height), slice(x, x + self.width)
+
+
+@dataclass(frozen=True)
+class PlateHeader:
+    """All of a plate but its pixels.
+
+    Attributes:
+        channels: names in file order, e.g. ``("R", "G", "B")``.
+        data_window: the pixels that exist.
+        display_window: the picture's frame; may be smaller, larger or elsewhere.
+        metadata: attributes as read, by their OpenImageIO names.
+        colourspace: an OCIO name, or ``""`` when the file does not say.
+        path: where it came from, for messages.
+    """
+
+    channels: tuple[str, ...]
+    data_window: Window
+    display_window: Window
+    pixel_aspect: float = 1.0
+    metadata: Mapping[str, object] = field(default_factory=dict)
+    colourspace: str = ""
+    path: str = ""
+
+
+@dataclass(frozen=True)
+class Plate:
+    """One source frame. ``pixels`` is float16 or float32, H×W×C over the data window; never clamped."""
+
+    pixels: npt.NDArray[np.floating]
+    header: PlateHeader
+
+
+@dataclass(frozen=True)
+class Trimap:
+    """A trimap as painted, given or propagated.
+
+    Attributes:
+        pixels: uint8 H×W, 0 background, 128 unknown, 255 foreground.
+        window: where it lies; ``None`` when the file has no windows of its own (PNG, JPEG …).
+        source: ``painted``, ``propagated`` or ``given``.
+        confidence: uint8 H×W, 255 = sure; ``None`` for painted and given ones.
+    """
+
+    pixels: npt.NDArray[np.uint8]
+    window: Window | None = None
+    source: str = "painted"
+    confidence: npt.NDArray[np.uint8] | None = None
