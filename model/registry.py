@@ -1,101 +1,20 @@
-"""The networks by name, and the face each of them has, learned or classical.
+"""The networks by name. No torch until one is opened, so a server can list them.
 
-Adding a network: CONTRIBUTING.md, "Adding a network". Everything registered here is picked up by the contract suite.
+Adding a network: CONTRIBUTING.md, "Adding a network". Everything registered here is picked up by the
+contract suite (`tests/matting/test_network_contract.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Protocol, runtime_checkable
-
-import torch
+from pathlib import Path
+from typing import Any
 
 from model.errors import SetupError
 
-
-@dataclass(frozen=True)
-class Frame:
-    """What a network sees of one frame. All tensors are 1×C×H×W on one device and cover the same canvas.
-
-    Attributes:
-        number: the frame number.
-        light: float32, 3 channels: the plate in the light it is composited in: scene-linear Rec.709 (finite, may be
-            negative or far above 1), or sRGB-encoded (0…1). Priors are solved in it.
-        picture: float32, 3 channels, 0…1: sRGB-encoded after exposure and shoulder. Networks look at it.
-        trimap: float32, 1 channel: 0 background, 0.5 unknown, 1 foreground; None during propagation.
-        composited_in: ``linear`` or ``display``.
-    """
-
-    number: int
-    light: torch.Tensor
-    picture: torch.Tensor
-    trimap: torch.Tensor | None
-    composited_in: str
-
-    def crop(self, rows: slice, columns: slice) -> Frame:
-        cut = (slice(None), slice(None), rows, columns)
-        trimap = None if self.trimap is None else self.trimap[cut]
-        return replace(self, light=self.light[cut], picture=self.picture[cut], trimap=trimap)
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """An alpha with its confidence, each float32 1×1×H×W in 0…1."""
-
-    alpha: torch.Tensor
-    confidence: torch.Tensor
-
-
-@dataclass(frozen=True)
-class Classes:
-    """Trimap classes of one frame.
-
-    Attributes:
-        probability: float32 1×3×H×W, background, unknown, foreground; sums to 1.
-        confidence: float32 1×1×H×W in 0…1: how much to trust it against the other direction.
-    """
-
-    probability: torch.Tensor
-    confidence: torch.Tensor
-
-
-@runtime_checkable
-class MattingNetwork(Protocol):
-    """Pass B. `prior` on the whole frame, `encode` once per frame and tile, `decode` per window.
-
-    ``halo`` is how many pixels around a tile can influence it, given the prior; ``multiple`` what sizes must be
-    divisible by inside (the pipeline pads, networks need not).
-    """
-
-    halo: int
-    multiple: int
-
-    def prior(self, frame: Frame) -> Estimate:
-        """Solve the whole frame; ``frame.trimap`` is set. Depends on this frame alone."""
-        ...
-
-    def encode(self, frame: Frame, prior: Estimate) -> Any:
-        """Features of one frame's tile; kept while the frame is in a window."""
-        ...
-
-    def decode(self, window: Sequence[Any]) -> Estimate:
-        """The estimate of the window's centre (its last, if causal) from the encodings of t−2 … t+2 (t−2 … t)."""
-        ...
-
-
-@runtime_checkable
-class PropagationNetwork(Protocol):
-    """Pass A, one direction. The pipeline runs it forward and backward and blends."""
-
-    def start(self, keyframes: Sequence[Frame], origin: int) -> Any:
-        """A memory that pins the span's keyframes (each with its trimap) and begins at frame ``origin``."""
-        ...
-
-    def step(self, memory: Any, frame: Frame) -> tuple[Any, Classes]:
-        """Carry on to the next frame in this direction. State in, state out; ``memory`` is not changed."""
-        ...
+WEIGHTS_FOLDER = Path(__file__).parent / "weights"
 
 
 @dataclass(frozen=True)
@@ -103,10 +22,13 @@ class NetworkEntry:
     """One line of the registry.
 
     Attributes:
+        name: what a user types.
         kind: ``matting`` or ``propagation``.
-        factory: ``module:function``; called as ``function(checkpoint_path_or_None, device)``.
+        factory: ``module:function``; called as ``function(checkpoint, device)`` with the path of a
+            checkpoint or None, and a ``torch.device``; returns an object with the face of its kind.
+        summary: one line for people.
         companion: for a matting network, the propagation network that goes with it.
-        weights: file name under model/weights, or "" if it has none to load.
+        weights: file name under ``model/weights`` of the shipped checkpoint; "" if it learns nothing.
     """
 
     name: str
@@ -116,39 +38,75 @@ class NetworkEntry:
     companion: str = ""
     weights: str = ""
 
+    @property
+    def available(self) -> bool:
+        """True if it can run without the user bringing a checkpoint."""
+        return not self.weights or (WEIGHTS_FOLDER / self.weights).is_file()
 
+
+# Best first: the first one of its kind that is available is the default.
 NETWORKS: tuple[NetworkEntry, ...] = (
     NetworkEntry(
-        "closed_form",
-        "matting",
-        "model.classical.closed_form:open_network",
-        "matting Laplacian solved over the unknown pixels; no learning",
+        name="closed_form",
+        kind="matting",
+        factory="model.classical.closed_form:open_network",
+        summary="matting Laplacian solved over the unknown pixels; no learning",
         companion="trimap_flow",
     ),
     NetworkEntry(
-        "trimap_flow",
-        "propagation",
-        "model.classical.trimap_flow:open_network",
-        "optical flow from the keyframes with colour classifiers; no learning",
+        name="trimap_flow",
+        kind="propagation",
+        factory="model.classical.trimap_flow:open_network",
+        summary="optical flow from the keyframes with colour classifiers; no learning",
     ),
 )
 
 
-def entry(name: str, kind: str) -> NetworkEntry:
-    """Find a network. Raises SetupError ``setup.unknown_network`` naming what there is."""
-    for one in NETWORKS:
-        if one.name == name and one.kind == kind:
+def find(name: str, kind: str, networks: Sequence[NetworkEntry] = NETWORKS) -> NetworkEntry:
+    """The entry of that name, or the default of its kind when the name is empty.
+
+    Raises:
+        SetupError: ``setup.unknown_network``, naming what there is.
+    """
+    of_kind = [one for one in networks if one.kind == kind]
+    for one in of_kind:
+        if one.name == name or (not name and one.available):
             return one
-    known = ", ".join(one.name for one in NETWORKS if one.kind == kind)
     raise SetupError(
         "setup.unknown_network",
         f"there is no {kind} network called {name!r}",
-        hint=f"use one of: {known}",
+        hint=f"use one of: {', '.join(one.name for one in of_kind)}",
     )
 
 
-def open_network(name: str, kind: str, checkpoint: str | None, device: torch.device) -> Any:
-    """Build a network and load its checkpoint."""
-    module, _, function = entry(name, kind).factory.partition(":")
-    build: Callable[..., Any] = getattr(import_module(module), function)
-    return build(checkpoint, device)
+def open_network(entry: NetworkEntry, checkpoint: str, device: Any) -> Any:
+    """Build a network on a device.
+
+    Args:
+        entry: which one.
+        checkpoint: path of the user's own safetensors file, or "" for the shipped one.
+        device: a ``torch.device``.
+
+    Raises:
+        SetupError: ``setup.no_checkpoint`` if a named or shipped checkpoint is not there.
+    """
+    path: Path | None = None
+    if checkpoint:
+        path = Path(checkpoint)
+    elif entry.weights:
+        path = WEIGHTS_FOLDER / entry.weights
+    if path is not None and not path.is_file():
+        raise SetupError(
+            "setup.no_checkpoint",
+            f"the checkpoint {path} for {entry.name} is not there",
+            hint="check the path, or leave --checkpoint out",
+        )
+    module, _, function = entry.factory.partition(":")
+    return getattr(import_module(module), function)(None if path is None else str(path), device)
+
+
+def __getattr__(name: str) -> Any:
+    # Temporary, until everybody imports these from model.face.
+    if name in {"Frame", "Estimate", "Classes", "MattingNetwork", "PropagationNetwork"}:
+        return getattr(import_module("model.face"), name)
+    raise AttributeError(name)

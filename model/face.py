@@ -1,0 +1,94 @@
+"""The face every network has, learned or classical: what it is given and what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What a network sees of one frame. All tensors are 1×C×H×W on one device and cover the same canvas.
+
+    Attributes:
+        number: the frame number.
+        light: float32, 3 channels: the plate in the light it is composited in: scene-linear Rec.709 (finite, may be
+            negative or far above 1), or sRGB-encoded (0…1). Priors are solved in it.
+        picture: float32, 3 channels, 0…1: sRGB-encoded after exposure and shoulder. Networks look at it.
+        trimap: float32, 1 channel: 0 background, 0.5 unknown, 1 foreground; None during propagation.
+        composited_in: ``linear`` or ``display``.
+    """
+
+    number: int
+    light: torch.Tensor
+    picture: torch.Tensor
+    trimap: torch.Tensor | None
+    composited_in: str
+
+    def crop(self, rows: slice, columns: slice) -> Frame:
+        cut = (slice(None), slice(None), rows, columns)
+        trimap = None if self.trimap is None else self.trimap[cut]
+        return replace(self, light=self.light[cut], picture=self.picture[cut], trimap=trimap)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """An alpha with its confidence, each float32 1×1×H×W in 0…1."""
+
+    alpha: torch.Tensor
+    confidence: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Classes:
+    """Trimap classes of one frame.
+
+    Attributes:
+        probability: float32 1×3×H×W, background, unknown, foreground; sums to 1.
+        confidence: float32 1×1×H×W in 0…1: how much to trust it against the other direction.
+    """
+
+    probability: torch.Tensor
+    confidence: torch.Tensor
+
+
+@runtime_checkable
+class MattingNetwork(Protocol):
+    """Pass B. `prior` on the whole frame, `encode` once per frame and tile, `decode` per window.
+
+    ``reach`` is how many frames before and after the centre it reads (0, or 2 as CONTRACTS allow);
+    ``halo`` how many pixels around a tile can influence it, given the prior; ``multiple`` what sizes must be
+    divisible by inside (the pipeline pads, networks need not).
+    """
+
+    reach: int
+    halo: int
+    multiple: int
+
+    def prior(self, frame: Frame) -> Estimate:
+        """Solve the whole frame; ``frame.trimap`` is set. Depends on this frame alone."""
+        ...
+
+    def encode(self, frame: Frame, prior: Estimate) -> Any:
+        """Features of one frame's tile; kept while the frame is in a window."""
+        ...
+
+    def decode(self, window: Sequence[Any], centre: int) -> Estimate:
+        """The estimate of the window's centre (its last, if causal) from the encodings of t−2 … t+2 (t−2 … t)."""
+        ...
+
+
+@runtime_checkable
+class PropagationNetwork(Protocol):
+    """Pass A, one direction. The pipeline runs it forward and backward and blends."""
+
+    def start(self, keyframes: Sequence[Frame], origin: int) -> Any:
+        """A memory that pins the span's keyframes (each with its trimap) and begins at frame ``origin``."""
+        ...
+
+    def step(self, memory: Any, frame: Frame) -> tuple[Any, Classes]:
+        """Carry on to the next frame in this direction. State in, state out; ``memory`` is not changed."""
+        ...
