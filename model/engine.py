@@ -1,7 +1,9 @@
-"""The face of the engine: what a worker may ask of it. Arrays in, arrays out; torch-free, so that servers can be
+"""The face of the engine: what a worker may ask of it. Arrays in, arrays out; torch-free, so that
+servers can be
 tested with an engine that needs no torch.
 
-`model.pipeline:open_engine` is the real one. A factory takes `EngineOptions` and returns an `Engine`.
+`model.pipeline:open_engine` is the real one. A factory takes `EngineOptions` and returns an
+`Engine`.
 """
 
 from __future__ import annotations
@@ -57,7 +59,8 @@ class FrameMatte:
         alpha: float32 H×W in 0…1; exactly 0 or 1 where the trimap is certain.
         trimap: uint8 H×W, the trimap it was made from.
         confidence: float32 H×W in 0…1, or None.
-        foreground: float32 or float16 H×W×3, premultiplied or straight as asked, in the plate's colourspace; or None.
+        foreground: float32 or float16 H×W×3, premultiplied or straight as asked, in the plate's
+            colourspace; or None.
         header: of the plate.
         source: of the trimap: painted, propagated or given.
         fallback: what was done differently for want of memory; "" if nothing.
@@ -76,12 +79,14 @@ class FrameMatte:
 
 
 class Engine(Protocol):
-    """One shot's engine. Both methods are generators, check ``cancelled`` between frames and raise `Cancelled`."""
+    """One shot's engine. Both methods are generators, check ``cancelled`` between frames and raise
+    `Cancelled`."""
 
     def describe(self) -> dict[str, object]:
         """What provenance and identity need.
 
-        ``{"engine": "deep-video-matte 0.1.0", "network": "closed_form", "propagation": "trimap_flow",
+        ``{"engine": "deep-video-matte 0.1.0", "network": "closed_form", "propagation":
+        "trimap_flow",
         "checkpoint": "name sha256" or "", "device": "cpu", "ocio": digest of the colour config}``
         """
         ...
@@ -94,9 +99,11 @@ class Engine(Protocol):
         scratch: Path,
         cancelled: Callable[[], bool],
     ) -> Iterator[tuple[int, Trimap]]:
-        """Pass A. Yields (frame, trimap with window and confidence) for each of ``span.wanted``, in any order.
+        """Pass A. Yields (frame, trimap with window and confidence) for each of ``span.wanted``,
+        in any order.
 
-        ``plate`` may be asked for any frame of the span, more than once, in either direction; ``scratch`` is an empty
+        ``plate`` may be asked for any frame of the span, more than once, in either direction;
+        ``scratch`` is an empty
         folder the engine may fill so that memory does not grow with the span.
         """
         ...

@@ -1,6 +1,7 @@
 """What can go wrong inside the engine, sorted by who must act.
 
-The server translates these to the errors of the wire (`dvm_server/translate.py`); the codes are the same strings.
+The server translates these to the errors of the wire (`dvm_server/translate.py`); the codes are
+the same strings.
 """
 
 from __future__ import annotations

@@ -11,14 +11,18 @@ import torch
 
 @dataclass(frozen=True)
 class Frame:
-    """What a network sees of one frame. All tensors are 1×C×H×W on one device and cover the same canvas.
+    """What a network sees of one frame. All tensors are 1×C×H×W on one device and cover the same
+    canvas.
 
     Attributes:
         number: the frame number.
-        light: float32, 3 channels: the plate in the light it is composited in: scene-linear Rec.709 (finite, may be
+        light: float32, 3 channels: the plate in the light it is composited in: scene-linear
+            Rec.709 (finite, may be
             negative or far above 1), or sRGB-encoded (0…1). Priors are solved in it.
-        picture: float32, 3 channels, 0…1: sRGB-encoded after exposure and shoulder. Networks look at it.
-        trimap: float32, 1 channel: 0 background, 0.5 unknown, 1 foreground; None during propagation.
+        picture: float32, 3 channels, 0…1: sRGB-encoded after exposure and shoulder. Networks look
+            at it.
+        trimap: float32, 1 channel: 0 background, 0.5 unknown, 1 foreground; None during
+            propagation.
         composited_in: ``linear`` or ``display``.
     """
 
@@ -60,7 +64,8 @@ class MattingNetwork(Protocol):
     """Pass B. `prior` on the whole frame, `encode` once per frame and tile, `decode` per window.
 
     ``reach`` is how many frames before and after the centre it reads (0, or 2 as CONTRACTS allow);
-    ``halo`` how many pixels around a tile can influence it, given the prior; ``multiple`` what sizes must be
+    ``halo`` how many pixels around a tile can influence it, given the prior; ``multiple`` what
+    sizes must be
     divisible by inside (the pipeline pads, networks need not).
     """
 
@@ -77,7 +82,8 @@ class MattingNetwork(Protocol):
         ...
 
     def decode(self, window: Sequence[Any], centre: int) -> Estimate:
-        """The estimate of the window's centre (its last, if causal) from the encodings of t−2 … t+2 (t−2 … t)."""
+        """The estimate of the window's centre (its last, if causal) from the encodings of t−2 …
+        t+2 (t−2 … t)."""
         ...
 
 
@@ -86,9 +92,11 @@ class PropagationNetwork(Protocol):
     """Pass A, one direction. The pipeline runs it forward and backward and blends."""
 
     def start(self, keyframes: Sequence[Frame], origin: int) -> Any:
-        """A memory that pins the span's keyframes (each with its trimap) and begins at frame ``origin``."""
+        """A memory that pins the span's keyframes (each with its trimap) and begins at frame
+        ``origin``."""
         ...
 
     def step(self, memory: Any, frame: Frame) -> tuple[Any, Classes]:
-        """Carry on to the next frame in this direction. State in, state out; ``memory`` is not changed."""
+        """Carry on to the next frame in this direction. State in, state out; ``memory`` is not
+        changed."""
         ...

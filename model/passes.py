@@ -1,6 +1,7 @@
 """Arithmetic of the two passes: spans between keyframes, fixed blocks, windows of neighbours.
 
-Frames are an ordered tuple of frame numbers (a shot may step by two); "two frames before" means two places
+Frames are an ordered tuple of frame numbers (a shot may step by two); "two frames before" means
+two places
 before in that tuple. Nothing here depends on process count, order or retries, so neither do mattes.
 """
 
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 BLOCK_LENGTH = 16
 
@@ -18,7 +20,8 @@ class Span:
 
     Attributes:
         frames: every frame of the run in order, the keyframes at its ends included.
-        keyframes: the frames with an artist's trimap in it: both ends, or one end at a shot's start or end.
+        keyframes: the frames with an artist's trimap in it: both ends, or one end at a shot's
+            start or end.
         wanted: the frames that need a propagated trimap.
     """
 
@@ -29,7 +32,8 @@ class Span:
 
 @dataclass(frozen=True)
 class Block:
-    """Sixteen frames counted from the shot's first frame: the unit of matting, of retries and of warm starts.
+    """Sixteen frames counted from the shot's first frame: the unit of matting, of retries and of
+    warm starts.
 
     Attributes:
         index: 0 for the shot's first sixteen frames.
@@ -53,7 +57,8 @@ def spans(
         given: frames that have a trimap of their own already; they are not propagated to.
 
     Returns:
-        One span for each stretch that has at least one frame to propagate to. Empty if there is no keyframe.
+        One span for each stretch that has at least one frame to propagate to. Empty if there is no
+        keyframe.
     """
     order = tuple(frames)
     keys = [i for i, f in enumerate(order) if f in set(keyframes)]
@@ -62,7 +67,7 @@ def spans(
     cuts: list[tuple[int, int, tuple[int, ...]]] = []
     if keys[0] > 0:
         cuts.append((0, keys[0], (order[keys[0]],)))
-    for a, b in zip(keys, keys[1:], strict=False):
+    for a, b in pairwise(keys):
         cuts.append((a, b, (order[a], order[b])))
     if keys[-1] < len(order) - 1:
         cuts.append((keys[-1], len(order) - 1, (order[keys[-1]],)))
@@ -77,7 +82,8 @@ def spans(
 
 
 def window(frames: Sequence[int], frame: int, *, causal: bool = False) -> tuple[int, ...]:
-    """The frames the matte of ``frame`` depends on: t−2 … t+2 (t−2 … t if causal), repeated at shot ends."""
+    """The frames the matte of ``frame`` depends on: t−2 … t+2 (t−2 … t if causal), repeated at
+    shot ends."""
     order = tuple(frames)
     t = order.index(frame)
     last = len(order) - 1

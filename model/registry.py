@@ -1,6 +1,7 @@
 """The networks by name. No torch until one is opened, so a server can list them.
 
-Adding a network: CONTRIBUTING.md, "Adding a network". Everything registered here is picked up by the
+Adding a network: CONTRIBUTING.md, "Adding a network". Everything registered here is picked up by
+the
 contract suite (`tests/matting/test_network_contract.py`).
 """
 
@@ -28,7 +29,8 @@ class NetworkEntry:
             checkpoint or None, and a ``torch.device``; returns an object with the face of its kind.
         summary: one line for people.
         companion: for a matting network, the propagation network that goes with it.
-        weights: file name under ``model/weights`` of the shipped checkpoint; "" if it learns nothing.
+        weights: file name under ``model/weights`` of the shipped checkpoint; "" if it learns
+            nothing.
     """
 
     name: str
