@@ -81,28 +81,34 @@ def find(name: str, kind: str, networks: Sequence[NetworkEntry] = NETWORKS) -> N
     )
 
 
-def open_network(entry: NetworkEntry, checkpoint: str, device: Any) -> Any:
-    """Build a network on a device.
-
-    Args:
-        entry: which one.
-        checkpoint: path of the user's own safetensors file, or "" for the shipped one.
-        device: a ``torch.device``.
+def checkpoint_path(entry: NetworkEntry, checkpoint: str) -> Path | None:
+    """The checkpoint a network will load: the user's own, else the shipped one, else None.
 
     Raises:
-        SetupError: ``setup.no_checkpoint`` if a named or shipped checkpoint is not there.
+        SetupError: ``setup.no_checkpoint`` if it is not there.
     """
-    path: Path | None = None
     if checkpoint:
         path = Path(checkpoint)
     elif entry.weights:
         path = WEIGHTS_FOLDER / entry.weights
-    if path is not None and not path.is_file():
+    else:
+        return None
+    if not path.is_file():
         raise SetupError(
             "setup.no_checkpoint",
             f"the checkpoint {path} for {entry.name} is not there",
             hint="check the path, or leave --checkpoint out",
         )
+    return path
+
+
+def open_network(entry: NetworkEntry, checkpoint: str, device: Any) -> Any:
+    """Build a network on a device (a ``torch.device``), with its checkpoint if it has one.
+
+    Raises:
+        SetupError: ``setup.no_checkpoint`` if a named or shipped checkpoint is not there.
+    """
+    path = checkpoint_path(entry, checkpoint)
     module, _, function = entry.factory.partition(":")
     return getattr(import_module(module), function)(None if path is None else str(path), device)
 

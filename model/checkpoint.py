@@ -1,0 +1,92 @@
+"""Checkpoints: safetensors files that say in their header what they are and may be used for.
+
+The header's metadata holds one JSON text under ``dvm`` with the fields of `CheckpointRecord`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from model.errors import SetupError
+from model.exposure import ExposureMap
+
+
+@dataclass(frozen=True)
+class CheckpointRecord:
+    """What a checkpoint is.
+
+    Attributes:
+        network: name in the registry.
+        config: keyword arguments that rebuild the network.
+        licence: of code and data, for a person to read.
+        training: recipe hash, steps, data, metrics.
+        exposure: the map from scene-linear light the network was trained with.
+    """
+
+    network: str
+    config: Mapping[str, object] = field(default_factory=dict)
+    licence: str = ""
+    training: Mapping[str, object] = field(default_factory=dict)
+    exposure: ExposureMap = field(default_factory=ExposureMap)
+
+
+def save_checkpoint(
+    path: Path, tensors: Mapping[str, torch.Tensor], record: CheckpointRecord
+) -> None:
+    """Write tensors and record; the file appears under its name only when it is whole."""
+    part = path.with_name(f".{path.name}.tmp")
+    text = json.dumps(asdict(record), sort_keys=True)
+    save_file({k: v.contiguous() for k, v in tensors.items()}, str(part), metadata={"dvm": text})
+    part.replace(path)
+
+
+def read_record(path: Path) -> CheckpointRecord:
+    """Read the record alone, without the tensors.
+
+    Raises:
+        SetupError: ``setup.no_checkpoint`` if the file is not there, ``setup.bad_checkpoint`` if it
+            is not a safetensors file or has no record.
+    """
+    if not path.is_file():
+        raise SetupError(
+            "setup.no_checkpoint",
+            f"the checkpoint {path} is not there",
+            hint="check the path, or leave --checkpoint out",
+        )
+    try:
+        with safe_open(str(path), framework="pt") as opened:
+            text = (opened.metadata() or {})["dvm"]
+        fields = json.loads(text)
+        return CheckpointRecord(
+            network=str(fields["network"]),
+            config=dict(fields.get("config", {})),
+            licence=str(fields.get("licence", "")),
+            training=dict(fields.get("training", {})),
+            exposure=ExposureMap(**fields.get("exposure", {})),
+        )
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        raise SetupError(
+            "setup.bad_checkpoint",
+            f"{path} is not a checkpoint of Deep Video Matte ({type(error).__name__}: {error})",
+            hint="use a .safetensors file written by dvm-train, or leave --checkpoint out",
+        ) from error
+
+
+def load_tensors(path: Path, device: torch.device) -> dict[str, torch.Tensor]:
+    """Read all tensors onto a device. Call `read_record` first: it checks the file."""
+    with safe_open(str(path), framework="pt", device=str(device)) as opened:
+        return {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+
+
+def sha256_of_file(path: Path) -> str:
+    """Hex sha256 of a file's bytes."""
+    with path.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()

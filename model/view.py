@@ -1,0 +1,92 @@
+"""From plates to what networks see, and back: colour, light, canvas, device.
+
+Alpha has meaning only in the light it is composited in; `LightView` holds that choice for a shot.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from model.exposure import ExposureMap, to_picture
+from model.face import Frame
+from model.plates import colour
+from model.plates.image_files import rgb
+from model.plates.plate import Plate, Trimap, Window
+from model.plates.trimap import place_trimap
+
+Pixels = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class LightView:
+    """How a shot's plates are looked at.
+
+    Attributes:
+        colourspace: OCIO name that overrides what the files say; "" = as the files say.
+        composited_in: ``linear``, ``display`` or "" = by the plate's colourspace.
+        exposure: scene-linear light to the network's range.
+        device: where frames live.
+    """
+
+    colourspace: str
+    composited_in: str
+    exposure: ExposureMap
+    device: torch.device
+
+    def space(self, plate: Plate) -> str:
+        return colour.plate_colourspace(plate.header, self.colourspace)
+
+    def light_name(self, plate: Plate) -> str:
+        return self.composited_in or colour.default_composited_in(self.space(plate))
+
+    def frame(
+        self, number: int, plate: Plate, canvas: Window, trimap: Trimap | None = None
+    ) -> Frame:
+        """A plate, and its trimap if there is one, on the canvas.
+
+        Raises:
+            InputError: ``input.unknown_colourspace``, ``input.trimap_size``.
+        """
+        space, composited_in = self.space(plate), self.light_name(plate)
+        scene_referred = colour.default_composited_in(space) == "linear"
+        pixels = rgb(plate)
+        linear = display = None
+        if scene_referred or composited_in == "linear":
+            linear = self._on(canvas, colour.to_linear_rec709(pixels, space), plate)
+        if not scene_referred or composited_in == "display":
+            display = self._on(canvas, colour.to_display(pixels, space), plate)
+        light = linear if composited_in == "linear" else display
+        picture = to_picture(linear, self.exposure) if linear is not None else None
+        if display is not None and not scene_referred:
+            picture = display.clamp(0, 1)
+        if light is None or picture is None:
+            raise ValueError(f"no light called {composited_in!r}")
+        placed = None
+        if trimap is not None:
+            placed = self._on(canvas, _classes(trimap, plate), plate)
+        return Frame(number, light, picture, placed, composited_in)
+
+    def in_plate_space(self, light: Pixels, plate: Plate) -> Pixels:
+        """Colours (H×W×3) from the light they were composited in back to the plate's own space."""
+        if self.light_name(plate) == "linear":
+            return colour.from_linear_rec709(light, self.space(plate))
+        return colour.from_display(light, self.space(plate))
+
+    def _on(self, canvas: Window, pixels: Pixels, plate: Plate) -> torch.Tensor:
+        """H×W×C over the plate's data window to 1×C×H×W over the canvas, black outside."""
+        where = plate.header.data_window.inside(canvas)
+        full = torch.zeros(1, pixels.shape[2], canvas.height, canvas.width, device=self.device)
+        full[0, :, where[0], where[1]] = torch.from_numpy(pixels).permute(2, 0, 1).to(self.device)
+        return full
+
+
+def _classes(trimap: Trimap, plate: Plate) -> Pixels:
+    """0, 0.5 and 1, H×W×1, over the plate's data window."""
+    placed = place_trimap(trimap, plate.header)
+    lookup = np.zeros(256, np.float32)
+    lookup[128], lookup[255] = 0.5, 1.0
+    return lookup[placed][..., None]
