@@ -1,10 +1,10 @@
 """Metrics of mattes and of trimaps.
 
-"MSE", "SAD" and "dtSSD" name at least five different quantities in the field, so every function here
-has its convention as a string, and a table prints the strings of the columns it shows.
+"MSE", "SAD" and "dtSSD" name at least five different quantities in the field, so every function
+here has its convention as a string, and a table prints the strings of the columns it shows.
 
 All arrays are numpy: alphas float in 0…1, H×W; trimaps uint8, H×W, 0 background, 128 unknown, 255
-foreground (all that lies strictly between 0 and 255 is unknown). Clips are sequences of such arrays.
+foreground (all that lies strictly between 0 and 255 is unknown). A clip is a sequence of them.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ SAD_WHOLE = "SAD ÷10³, sum over the whole frame, alpha in 0…1"
 MAD_UNKNOWN = "MAD ×10³, mean over the unknown region (0 < trimap < 255) of a frame, alpha in 0…1"
 MAD_WHOLE = "MAD ×10³, mean over the whole frame, alpha in 0…1"
 DTSSD_UNKNOWN = (
-    "dtSSD = 100·sqrt(mean of ((p1−p0)−(g1−g0))²) over the pixels unknown in either frame of a pair "
-    "of neighbours, mean over the pairs, no motion compensation"
+    "dtSSD = 100·sqrt(mean of ((p1−p0)−(g1−g0))²) over the pixels unknown in either frame of a "
+    "pair of neighbours, mean over the pairs, no motion compensation"
 )
 DTSSD_WHOLE = (
     "dtSSD = 100·sqrt(mean of ((p1−p0)−(g1−g0))²) over the whole frame for a pair of neighbours, "
@@ -99,7 +99,7 @@ def dtssd(
 
 
 def mixed_band(truth: FloatImage, grow: int = 2) -> Mask:
-    """The truly mixed pixels, 0.02 < alpha < 0.98, grown by ``grow`` pixels (chessboard distance)."""
+    """The truly mixed pixels (0.02 < alpha < 0.98), grown by ``grow`` in chessboard distance."""
     mixed = (truth > 0.02) & (truth < 0.98)
     for axis in (0, 1):
         grown = mixed.copy()
@@ -118,8 +118,8 @@ class TrimapQuality:
 
     Attributes:
         mixed_recall: 0…1, more is better; convention `MIXED_RECALL`; 1 if nothing is mixed.
-        band_width: 1 = as narrow as possible; convention `BAND_WIDTH`; infinite if nothing is mixed but
-            something is unknown, 1 if neither.
+        band_width: 1 = as narrow as possible; convention `BAND_WIDTH`; infinite if nothing is
+            mixed but something is unknown, 1 if neither.
         certainly_wrong: per cent of the frame's pixels; convention `CERTAINLY_WRONG`.
     """
 
