@@ -1,0 +1,45 @@
+# Everything from a bare checkout with Python 3.11: `make demo`, `make test`.
+# Interpreters are tried by running them: a shim on the PATH may exist and fail.
+PYTHON ?= $(shell for p in python3.11 python3 python; do \
+	$$p -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && echo $$p && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test test-hosts lint tables bench clean
+
+$(READY): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.11 was not found: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		--constraint constraints.txt --editable '.[test,train,farm]'
+	@touch $@
+
+demo: $(READY)
+	$(BIN)/python samples/demo.py
+
+test: $(READY)
+	$(BIN)/python -m pytest tests --ignore=tests/benchmarks
+
+# Host plugins are tested in the applications' own Python environments, which are made here.
+test-hosts: $(READY)
+	@if ls tests/hosts/test_*.py >/dev/null 2>&1; then $(BIN)/python -m pytest tests/hosts; \
+	else echo "no host plugin is in the tree yet: nothing to test"; fi
+
+lint: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# The figures of the README, measured on ../shared/data/eval (or DATA=folder).
+DATA ?= ../shared/data/eval
+tables: $(READY)
+	$(BIN)/python tests/benchmarks/still_baselines.py --data $(DATA) --out tests/benchmarks/results/still_baselines.json
+	$(BIN)/python tests/benchmarks/propagation.py --data $(DATA) --out tests/benchmarks/results/propagation.json
+
+bench: $(READY)
+	$(BIN)/dvm bench --json tests/benchmarks/results/bench.json
+
+clean:
+	rm -rf $(VENV) .venv-client demo-output build dist *.egg-info
