@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -39,7 +40,7 @@ class Window:
         )
 
     def inside(self, outer: Window) -> tuple[slice, slice]:
-        """Rows and columns of this window in an array that covers ``outer``, which must contain it."""
+        """Rows and columns of this window in an array over ``outer``, which must contain it."""
         x, y = self.x0 - outer.x0, self.y0 - outer.y0
         if x < 0 or y < 0 or self.x1 > outer.x1 or self.y1 > outer.y1:
             raise ValueError(f"{self} is not inside {outer}")
@@ -57,6 +58,10 @@ class PlateHeader:
         metadata: attributes as read, by their OpenImageIO names.
         colourspace: an OCIO name, or ``""`` when the file does not say.
         path: where it came from, for messages.
+        pixel_type: how the file stores its pixels: ``half``, ``float``, ``uint8``, ``uint16`` …;
+            ``""`` if unknown.
+        metadata_types: OpenImageIO's type of each attribute (``timecode``, ``rational`` …), so
+            that it can be written again as what it was.
     """
 
     channels: tuple[str, ...]
@@ -66,11 +71,48 @@ class PlateHeader:
     metadata: Mapping[str, object] = field(default_factory=dict)
     colourspace: str = ""
     path: str = ""
+    pixel_type: str = ""
+    metadata_types: Mapping[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, object]:
+        """Plain lists, strings and numbers, for a pipe between processes."""
+        return {
+            "channels": list(self.channels),
+            "data_window": list(astuple(self.data_window)),
+            "display_window": list(astuple(self.display_window)),
+            "pixel_aspect": self.pixel_aspect,
+            "metadata": {
+                name: list(value) if isinstance(value, tuple) else value
+                for name, value in self.metadata.items()
+            },
+            "colourspace": self.colourspace,
+            "path": self.path,
+            "pixel_type": self.pixel_type,
+            "metadata_types": dict(self.metadata_types),
+        }
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> PlateHeader:
+        """What `to_json` made. Lists in the metadata come back as tuples."""
+        return cls(
+            channels=tuple(plain["channels"]),
+            data_window=Window(*plain["data_window"]),
+            display_window=Window(*plain["display_window"]),
+            pixel_aspect=plain["pixel_aspect"],
+            metadata={
+                name: tuple(value) if isinstance(value, list) else value
+                for name, value in plain["metadata"].items()
+            },
+            colourspace=plain["colourspace"],
+            path=plain["path"],
+            pixel_type=plain["pixel_type"],
+            metadata_types=dict(plain["metadata_types"]),
+        )
 
 
 @dataclass(frozen=True)
 class Plate:
-    """One source frame. ``pixels`` is float16 or float32, H×W×C over the data window; never clamped."""
+    """One source frame. ``pixels``: float16 or float32, H×W×C over the data window, unclamped."""
 
     pixels: npt.NDArray[np.floating]
     header: PlateHeader

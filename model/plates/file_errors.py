@@ -1,0 +1,90 @@
+"""What the file system and OpenImageIO raise or report, as our errors: one place for each."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from model.errors import CapacityError, InputError
+
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+def require_file(path: Path, frame: int | None) -> None:
+    """See that ``path`` can be opened for reading.
+
+    Raises:
+        InputError: ``input.missing_plate`` or ``input.unreadable``.
+    """
+    try:
+        with path.open("rb"):
+            pass
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(
+            "input.missing_plate",
+            f"{path} is not there",
+            frame=frame,
+            hint="render or copy this frame, or choose --missing hold or black",
+        ) from None
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise InputError(
+            "input.unreadable",
+            f"{path} cannot be opened: {reason}",
+            frame=frame,
+            hint="check its name and permissions",
+        ) from None
+
+
+@contextmanager
+def reading(path: Path, frame: int | None) -> Iterator[None]:
+    """Turns what OpenImageIO's bindings raise into ``input.damaged``."""
+    try:
+        yield
+    except UnicodeDecodeError:
+        raise damaged(path, frame, "its header holds text that is not UTF-8") from None
+    except (RuntimeError, MemoryError, OverflowError) as error:
+        raise damaged(path, frame, str(error) or type(error).__name__) from error
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Turns errors of the file system into ``capacity.disk_full``, ``input.output_unwritable``."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _NO_SPACE:
+            raise CapacityError(
+                "capacity.disk_full",
+                f"no space left to write in {folder}",
+                hint="free some space and submit again; finished frames are kept",
+            ) from error
+        raise InputError(
+            "input.output_unwritable",
+            f"{folder} cannot be written to: {error.strerror}",
+            hint="make the folder, or choose another with --out",
+        ) from error
+
+
+def damaged(path: Path, frame: int | None, reason: str) -> InputError:
+    """``input.damaged`` with the first line of what the library says."""
+    told = (reason.strip().splitlines() or ["OpenImageIO gives no reason"])[0]
+    told = told.replace(f"EXR Error ({path}): ", "").rstrip(".")
+    return InputError(
+        "input.damaged",
+        f"{path} is damaged or not an image: {told[:200]}",
+        frame=frame,
+        hint="render or copy this frame again",
+    )
+
+
+def unsupported(path: Path, frame: int | None, what: str) -> InputError:
+    """``input.unsupported_image``: nothing is wrong with the file, but it is not for us."""
+    return InputError(
+        "input.unsupported_image",
+        f"{path} {what}, which cannot be read here",
+        frame=frame,
+        hint="convert it to RGB in EXR, PNG, TIFF, DPX or JPEG",
+    )
