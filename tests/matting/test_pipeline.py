@@ -1,0 +1,245 @@
+"""Windows, canvas, light, foreground and memory fallbacks of `ShotMatte`."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+
+from model import tiles
+from model.canvas import canvas_of
+from model.engine import EngineOptions
+from model.errors import Cancelled, CapacityError, InputError, SetupError
+from model.exposure import ExposureMap, to_picture
+from model.face import Estimate
+from model.passes import blocks, spans
+from model.pipeline import ShotMatte, open_engine
+from model.plates.plate import Plate, PlateHeader, Trimap, Window
+from model.tiles import Seen, estimate_in_tiles
+from model.view import LightView
+
+NEVER = lambda: False  # noqa: E731
+VIEW = LightView("", "", ExposureMap(), torch.device("cpu"))
+
+
+@dataclass(frozen=True)
+class Recorder:
+    """A matting network that answers which frames it was shown; reach 2, a halo, a multiple."""
+
+    reach: int = 2
+    halo: int = 4
+    multiple: int = 8
+
+    def prior(self, frame):
+        return Estimate(torch.full_like(frame.trimap, 0.5), torch.ones_like(frame.trimap))
+
+    def encode(self, frame, prior):
+        assert frame.light.shape[-1] % self.multiple == 0
+        assert frame.light.shape[-2] % self.multiple == 0
+        return frame, prior
+
+    def decode(self, window, centre):
+        numbers = [frame.number for frame, _ in window]
+        weight = sum((i + 1) * (n % 100) for i, n in enumerate(numbers))
+        # A box blur whose reach is the halo: tiles without one would show.
+        light = torch.nn.functional.avg_pool2d(window[centre][0].light, 9, 1, 4)
+        alpha = (light.mean(1, keepdim=True) * 0.1 + weight / 1e4).clamp(0, 1)
+        return Estimate(alpha, torch.ones_like(alpha))
+
+
+class NoPropagation:
+    def start(self, keyframes, origin):
+        raise AssertionError("not asked for")
+
+    step = start
+
+
+def engine_with(network, **options):
+    return ShotMatte(network, NoPropagation(), VIEW, EngineOptions(**options), {})
+
+
+def test_a_learned_network_sees_the_window_of_the_contract(clip_of):
+    clip = clip_of(20, 40, 44)
+    seen = []
+
+    class Watch(Recorder):
+        def decode(self, window, centre):
+            seen.append(([frame.number for frame, _ in window], centre))
+            return super().decode(window, centre)
+
+    shuffled = []
+    for order in (1, -1):
+        engine = engine_with(Watch())
+        found = {}
+        for block in blocks(clip.frames)[::order]:
+            sources = clip.plates.__getitem__, clip.trimaps.__getitem__, NEVER
+            for matte in engine.matte(block, clip.frames, block.frames, *sources):
+                found[matte.frame] = matte.alpha
+        shuffled.append(found)
+    assert seen[0] == ([1001, 1001, 1001, 1002, 1003], 2)
+    assert seen[16] == ([1015, 1016, 1017, 1018, 1019], 2)
+    for number in clip.frames:
+        assert np.array_equal(shuffled[0][number], shuffled[1][number])
+
+
+@pytest.mark.parametrize("tile", [8, 24, 32, 40])
+def test_tiles_with_a_halo_equal_the_whole(tile, clip_of):
+    clip = clip_of(5, 67, 85)
+    canvas = clip.plates[1001].header.display_window
+    network = Recorder()
+    around = []
+    for f in clip.frames:
+        frame = VIEW.frame(f, clip.plates[f], canvas, clip.trimaps[f])
+        around.append(Seen(frame, network.prior(frame)))
+    whole, _ = estimate_in_tiles(network, around, 2, {}, 0, "float32")
+    tiled, _ = estimate_in_tiles(network, around, 2, {}, tile, "float32")
+    assert torch.allclose(whole.alpha, tiled.alpha, atol=1e-6)
+
+
+def test_features_are_computed_once_a_frame(clip_of):
+    clip = clip_of(8, 32, 32)
+    calls = []
+
+    class Count(Recorder):
+        def encode(self, frame, prior):
+            calls.append(frame.number)
+            return super().encode(frame, prior)
+
+    (block,) = blocks(clip.frames)
+    sources = clip.plates.__getitem__, clip.trimaps.__getitem__, NEVER
+    list(engine_with(Count()).matte(block, clip.frames, block.frames, *sources))
+    assert calls == list(clip.frames)
+
+
+def test_out_of_memory_falls_back_to_smaller_tiles_once_and_says_so(clip_of, monkeypatch):
+    clip = clip_of(5, 300, 300)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+
+    class Hungry(Recorder):
+        def encode(self, frame, prior):
+            if frame.light.shape[-1] > limit:
+                raise torch.cuda.OutOfMemoryError("test")
+            return super().encode(frame, prior)
+
+    (block,) = blocks(clip.frames)
+    sources = clip.plates.__getitem__, clip.trimaps.__getitem__, NEVER
+    limit = 200
+    (matte,) = engine_with(Hungry()).matte(block, clip.frames, [1003], *sources)
+    assert matte.fallback == "tile 150 for want of memory"
+    limit = 0
+    with pytest.raises(CapacityError, match="frame 1003"):
+        list(engine_with(Hungry()).matte(block, clip.frames, [1003], *sources))
+
+
+def test_tiles_without_unknown_pixels_are_not_run(clip_of):
+    clip = clip_of(1, 64, 128)
+    canvas = clip.plates[1001].header.display_window
+    ran = []
+
+    class Count(Recorder):
+        def encode(self, frame, prior):
+            ran.append(tuple(frame.light.shape[-2:]))
+            return super().encode(frame, prior)
+
+    pixels = np.zeros((64, 128), np.uint8)
+    pixels[4:8, 4:8] = 128
+    frame = VIEW.frame(1001, clip.plates[1001], canvas, Trimap(pixels))
+    network = Count()
+    estimate_in_tiles(network, [Seen(frame, network.prior(frame))], 0, {}, 32, "float32")
+    assert len(ran) == 1
+
+
+def test_data_windows_that_change_share_a_canvas_and_come_back(clip_of):
+    """An autocrop: each plate has a data window of its own, partly outside of the display."""
+    clip = clip_of(5, 48, 64)
+    display = Window.of_size(64, 48)
+    crops = {1001: Window(0, 0, 63, 47), 1003: Window(-6, -4, 50, 40), 1004: Window(5, 7, 69, 50)}
+    plates = {}
+    for f, plate in clip.plates.items():
+        window = crops.get(f, display)
+        full = np.zeros((70, 90, 3), np.float32)
+        full[10:58, 10:74] = plate.pixels
+        rows = slice(window.y0 + 10, window.y1 + 11)
+        pixels = full[rows, window.x0 + 10 : window.x1 + 11]
+        plates[f] = Plate(pixels, PlateHeader(("R", "G", "B"), window, display, 2.0))
+    engine = open_engine(EngineOptions(device="cpu", threads=1))
+    (block,) = blocks(clip.frames)
+    trimap = clip.trimaps.__getitem__
+    for m in engine.matte(block, clip.frames, clip.frames, plates.__getitem__, trimap, NEVER):
+        window = plates[m.frame].header.data_window
+        assert m.alpha.shape == (window.height, window.width)
+        assert m.header.data_window == window
+        placed = m.trimap
+        assert (m.alpha[placed == 255] == 1).all()
+        assert (m.alpha[placed == 0] == 0).all()
+
+
+def test_plates_of_another_size_are_named():
+    header = PlateHeader(("R",), Window.of_size(64, 48), Window.of_size(64, 48), path="a.1.exr")
+    other = PlateHeader(("R",), Window.of_size(32, 24), Window.of_size(32, 24), path="a.7.exr")
+    with pytest.raises(InputError, match=r"frame 7 \(a.7.exr\) is 32×24 where frame 1 is 64×48"):
+        canvas_of([(1, header), (7, other)])
+
+
+@pytest.mark.parametrize("kind", ["premultiplied", "straight"])
+def test_the_foreground_is_the_plate_to_the_bit_where_alpha_is_one(kind, clip_of):
+    clip = clip_of(1, 48, 64)
+    engine = open_engine(
+        EngineOptions(device="cpu", layers=("alpha", "foreground"), foreground=kind, threads=1)
+    )
+    (block,) = blocks(clip.frames)
+    sources = clip.plates.__getitem__, clip.trimaps.__getitem__, NEVER
+    (matte,) = engine.matte(block, clip.frames, clip.frames, *sources)
+    whole = matte.alpha == 1
+    assert whole.any()
+    assert np.array_equal(matte.foreground[whole], clip.plates[1001].pixels[whole])
+    if kind == "premultiplied":
+        assert (matte.foreground[matte.alpha == 0] == 0).all()
+    assert matte.confidence is None, "it was not asked for"
+
+
+def test_cancel_is_seen_between_frames(clip_of, tmp_path):
+    clip = clip_of(6, 24, 24)
+    engine = open_engine(EngineOptions(device="cpu", threads=1))
+    (block,) = blocks(clip.frames)
+    sources = clip.plates.__getitem__, clip.trimaps.__getitem__
+    done = []
+    with pytest.raises(Cancelled):
+        for m in engine.matte(block, clip.frames, clip.frames, *sources, lambda: len(done) == 2):
+            done.append(m.frame)
+    assert done == [1001, 1002]
+    (span,) = spans(clip.frames, [1001])
+    with pytest.raises(Cancelled):
+        list(engine.propagate(span, sources[0], {1001: clip.trimaps[1001]}, tmp_path, lambda: True))
+
+
+def test_the_exposure_map_bends_and_never_clips():
+    light = torch.tensor([-1.0, 0.0, 0.18, 0.5, 0.8, 1.0, 2.0, 4.0])
+    shown = to_picture(light, ExposureMap())
+    assert shown[0] == shown[1] == 0
+    assert abs(float(shown[2]) - 0.4614) < 1e-3
+    assert (shown[1:].diff() > 0).all()
+    assert shown[-1] <= 1
+    assert to_picture(torch.tensor([1e4]), ExposureMap()) == 1
+
+
+def test_whole_frames_are_the_rule_for_frames_that_fit():
+    assert list(tiles.tiles(100, 200, 0, Recorder())) == [
+        ((slice(0, 100), slice(0, 200)), (slice(0, 100), slice(0, 200)))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        ({"network": "no_such"}, "setup.unknown_network"),
+        ({"device": "cuda:99"}, "setup.device"),
+        ({"device": "toaster"}, "setup.device"),
+        ({"checkpoint": "not/there.safetensors"}, "setup.no_checkpoint"),
+    ],
+)
+def test_what_cannot_be_opened_says_so(options, code):
+    with pytest.raises(SetupError) as caught:
+        open_engine(EngineOptions(**options))
+    assert caught.value.code == code
+    assert caught.value.hint
