@@ -272,9 +272,9 @@ class ShotMatte:
     def _foreground(self, light: Any, alpha: Any, plate: Plate) -> Any:
         """Straight colours in compositing light to the deliverable in the plate's own space."""
         straight = self._view.in_plate_space(light, plate)
-        whole = alpha[..., None] == 1
-        # Where nothing is mixed the foreground is the plate itself, to the bit.
-        straight = np.where(whole, rgb(plate), straight)
+        pixels = rgb(plate)
+        # Where nothing is mixed the foreground is the plate itself, to the bit (NaN is no colour).
+        straight = np.where((alpha[..., None] == 1) & np.isfinite(pixels), pixels, straight)
         if self._options.foreground == "straight":
             return straight
         return straight * alpha[..., None]
