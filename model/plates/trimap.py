@@ -1,0 +1,194 @@
+"""Trimaps as files: three classes out of any grey, and the place where they lie on a plate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from model.errors import InputError
+from model.plates.channels import Picture, find_picture, split
+from model.plates.image_files import read_plate
+from model.plates.plate import PlateHeader, Trimap, Window
+
+BACKGROUND, UNKNOWN, FOREGROUND = 0, 128, 255
+
+# JPEG and resaved PNGs are a few steps off; 0.02 is five of 255.
+_TOLERANCE = 0.02
+# Anti-aliased edges between the classes: they are unknown. More of them is a matte or a photograph.
+_MIXED_SHARE = 0.02
+
+
+def read_trimap(path: str | Path, *, frame: int | None = None, source: str = "painted") -> Trimap:
+    """Read a trimap: background 0, unknown one half, foreground 1, in 8 bit, 16 bit, half or float.
+
+    Grey, RGB with equal channels, or a lone alpha. Values up to 0.02 off count as the class, and
+    another grey than one half will do, if it is one. Up to 2 % of the pixels may lie between the
+    classes, as anti-aliased edges do, and become unknown.
+    A trimap without unknown pixels is one; so is one without foreground, or without background.
+
+    Args:
+        path: of an image file.
+        frame: its frame number, for messages.
+        source: ``painted`` or ``given``.
+
+    Returns:
+        The trimap; with a window if the file is an EXR.
+
+    Raises:
+        InputError: ``input.missing_trimap``, ``input.not_a_trimap``, ``input.trimap_empty`` if
+            every pixel is unknown, so that nothing says what the foreground is; and all that
+            `image_files.read_plate` raises.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise InputError(
+            "input.missing_trimap",
+            f"the trimap {path} is not there",
+            frame=frame,
+            hint="check the path given with --trimap",
+        )
+    image = read_plate(path, frame=frame, choose=_grey)
+    values = image.pixels.astype(np.float32)
+    with np.errstate(invalid="ignore"):  # NaN and infinities are reported below, as values
+        coloured = np.ptp(values, axis=2) > _TOLERANCE
+    if coloured.mean() > _MIXED_SHARE:
+        raise _not_a_trimap(path, frame, values[:, :, 0], "it is coloured")
+    pixels = _classify(values[:, :, 0], path, frame)
+    if (pixels == UNKNOWN).all():
+        raise InputError(
+            "input.trimap_empty",
+            f"{path} is unknown everywhere",
+            frame=frame,
+            hint="paint some of the foreground white and some of the background black",
+        )
+    window = image.header.data_window if path.suffix.lower() == ".exr" else None
+    return Trimap(pixels, window, source)
+
+
+def place_trimap(
+    trimap: Trimap, header: PlateHeader, *, name: str = "the trimap", frame: int | None = None
+) -> npt.NDArray[np.uint8]:
+    """The trimap over a plate's data window.
+
+    A trimap with a window of its own lies there. One without lies on the display window if it has
+    its size, else on the data window if it has that size. Beyond its edge (overscan) the nearest
+    pixel of the trimap is repeated.
+
+    Args:
+        trimap: of any size.
+        header: of the plate.
+        name: of the trimap's file, for messages.
+        frame: for messages.
+
+    Returns:
+        uint8 H×W over ``header.data_window``.
+
+    Raises:
+        InputError: ``input.trimap_size`` if it fits neither window, or its own does not touch the
+            plate's data window.
+    """
+    height, width = trimap.pixels.shape
+    data, display = header.data_window, header.display_window
+    if trimap.window is not None:
+        place = trimap.window
+    elif (width, height) == (display.width, display.height):
+        place = display
+    elif (width, height) == (data.width, data.height):
+        place = data
+    else:
+        sizes = dict.fromkeys(f"{one.width}×{one.height}" for one in (display, data))
+        raise InputError(
+            "input.trimap_size",
+            f"{name} is {width}×{height}, the plate is {' or '.join(sizes)}",
+            frame=frame,
+            hint="paint the trimap over this plate, at its full size",
+        )
+    if place.x0 > data.x1 or place.x1 < data.x0 or place.y0 > data.y1 or place.y1 < data.y0:
+        raise InputError(
+            "input.trimap_size",
+            f"{name} lies at {_corners(place)}, the plate's pixels at {_corners(data)}",
+            frame=frame,
+            hint="write the trimap with the plate's format and without an offset",
+        )
+    rows = np.clip(np.arange(data.y0, data.y1 + 1), place.y0, place.y1) - place.y0
+    columns = np.clip(np.arange(data.x0, data.x1 + 1), place.x0, place.x1) - place.x0
+    return np.ascontiguousarray(trimap.pixels[np.ix_(rows, columns)])
+
+
+def _grey(names: Sequence[str], is_id: Sequence[bool]) -> Picture | None:
+    """RGB or luminance without their alpha, else an alpha, else the only channel there is."""
+    picture = find_picture(names, is_id)
+    if picture:
+        kept = [(r, i) for r, i in zip(picture.roles, picture.indices, strict=True) if r != "A"]
+        return Picture(picture.layer, tuple(r for r, _ in kept), tuple(i for _, i in kept))
+    alphas = [index for index, name in enumerate(names) if split(name)[1] == "A"]
+    alphas = alphas or ([0] if len(names) == 1 and not is_id[0] else [])
+    return Picture(split(names[alphas[0]])[0], ("Y",), (alphas[0],)) if alphas else None
+
+
+def _classify(
+    grey: npt.NDArray[np.float32], path: Path, frame: int | None
+) -> npt.NDArray[np.uint8]:
+    if not ((grey >= -_TOLERANCE) & (grey <= 1.0 + _TOLERANCE)).all():
+        raise _not_a_trimap(path, frame, grey, "it has values outside of 0…1")
+    pixels = np.full(grey.shape, UNKNOWN, np.uint8)
+    pixels[grey <= _TOLERANCE] = BACKGROUND
+    pixels[grey >= 1.0 - _TOLERANCE] = FOREGROUND
+    between = grey[pixels == UNKNOWN]
+    mixed = np.abs(between - _middle(between)) > _TOLERANCE
+    share = float(np.count_nonzero(mixed)) / grey.size
+    if share > _MIXED_SHARE:
+        why = f"{share:.0%} of it is neither black, white nor one grey"
+        raise _not_a_trimap(path, frame, grey, why)
+    return pixels
+
+
+def _middle(between: npt.NDArray[np.float32]) -> float:
+    """The grey most pixels between black and white have.
+
+    One half, as a rule. But one half written through a colour transform is 188 or 55 of 255, and
+    some programs paint with 100: any one grey can only mean "unknown".
+    """
+    if between.size == 0:
+        return 128 / 255
+    counts = np.bincount(np.rint(between * 255).astype(np.int64), minlength=256)
+    return float(counts.argmax()) / 255
+
+
+def _not_a_trimap(
+    path: Path, frame: int | None, grey: npt.NDArray[np.float32], why: str
+) -> InputError:
+    return InputError(
+        "input.not_a_trimap",
+        f"{path} is not a trimap: {why} ({_histogram(grey)})",
+        frame=frame,
+        hint="a trimap has three values: 0 background, 128 unknown, 255 foreground (0, 0.5, 1 in "
+        "float), saved without a colour transform",
+    )
+
+
+def _histogram(grey: npt.NDArray[np.float32]) -> str:
+    """Where the values are, in 8-bit steps: ``0: 41 %, 1–63: 12 %, … not finite: 1 %``."""
+    finite = grey[np.isfinite(grey)]
+    steps = np.rint(finite.clip(-1.0, 2.0) * 255)
+    bins = (
+        ("below 0", steps < 0),
+        ("0", steps == 0),
+        ("1–63", (steps > 0) & (steps < 64)),
+        ("64–127", (steps >= 64) & (steps < 128)),
+        ("128", steps == 128),
+        ("129–191", (steps > 128) & (steps < 192)),
+        ("192–254", (steps >= 192) & (steps < 255)),
+        ("255", steps == 255),
+        ("above 255", steps > 255),
+    )
+    shares = [(name, float(np.count_nonzero(which)) / grey.size) for name, which in bins]
+    shares.append(("not finite", 1.0 - finite.size / grey.size))
+    return "values " + ", ".join(f"{name}: {share:.0%}" for name, share in shares if share >= 0.005)
+
+
+def _corners(window: Window) -> str:
+    return f"({window.x0}, {window.y0})–({window.x1}, {window.y1})"
