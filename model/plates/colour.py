@@ -88,6 +88,16 @@ def resolve(name: str) -> str:
     return found
 
 
+def interop_id(name: str) -> str:
+    """The id of a colourspace that other programs know (``lin_ap1_scene``); ``""`` if it has none.
+
+    Raises:
+        InputError: ``input.unknown_colourspace``.
+        SetupError: ``setup.ocio``.
+    """
+    return str(_config(_source()).get_color_interop_id(resolve(name)))
+
+
 def is_scene_linear(name: str) -> bool:
     """Whether values are proportional to light in the scene."""
     return bool(_config(_source()).isColorSpaceLinear(resolve(name)))

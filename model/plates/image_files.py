@@ -17,6 +17,7 @@ import numpy.typing as npt
 import OpenImageIO as oiio
 
 from model.errors import InputError
+from model.plates.atomic import publish, temporary_path
 from model.plates.attributes import still_hold, type_of
 from model.plates.channels import Picture, find_picture, roles
 from model.plates.compression import check_compression
@@ -121,7 +122,7 @@ def write_image(
         pixel_type: half, float (EXR, TIFF), uint8 or uint16 (PNG, TIFF; 0…1 is scaled to their
             range).
         compression: of EXR; see `compression.check_compression`.
-        attributes: ours, written on top.
+        attributes: ours, written on top; ``None`` leaves out one that would be carried over.
 
     Raises:
         InputError: ``input.output_unwritable``, ``input.unknown_compression`` or
@@ -180,30 +181,13 @@ def stage_image(
         spec.attribute("compression", compression)
     else:
         spec.attribute("oiio:UnassociatedAlpha", 1)  # else RGB would be divided by A on the way
-    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    temporary = temporary_path(path)
     try:
         _write(temporary, WRITABLE[path.suffix.lower()], spec, block)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
     return temporary
-
-
-def publish(staged: Mapping[Path, Path]) -> None:
-    """Give staged files their names, all or, if one cannot be renamed, none; fsyncs the folders."""
-    done: list[Path] = []
-    try:
-        for path, temporary in staged.items():
-            with writing(path.parent):
-                temporary.replace(path)
-            done.append(path)
-        for folder in {path.parent for path in staged}:
-            with writing(folder):
-                _sync(folder)
-    except BaseException:
-        for path in (*done, *staged.values()):
-            path.unlink(missing_ok=True)
-        raise
 
 
 def _open(path: Path, frame: int | None) -> oiio.ImageInput:
@@ -337,6 +321,8 @@ def _put_attributes(
     colour = {"R", "G", "B"} <= set(roles(channels))
     carried = still_hold(header, colour=colour) if header else {}
     for name, value in {**carried, **ours}.items():
+        if value is None:
+            continue
         kind = type_of(name, value, {} if name in ours else types)
         spec.attribute(name, kind, tuple(value) if isinstance(value, list) else value)
     if header:
@@ -367,13 +353,3 @@ def _write(
             f"a file in {temporary.parent} could not be written: {reason}",
             hint="check the folder and the output options",
         )
-
-
-def _sync(folder: Path) -> None:
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,0 +1,67 @@
+"""Files that are there whole or not at all: written beside their place, fsynced, renamed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from model.plates.file_errors import writing
+
+
+def temporary_path(path: Path) -> Path:
+    """Where ``path`` is written before it gets its name: in the same folder, hidden."""
+    return path.with_name(f".{path.name}.tmp-{os.getpid()}")
+
+
+def publish(staged: Mapping[Path, Path]) -> None:
+    """Give temporary files their names, all of them or, if one cannot be renamed, none.
+
+    Args:
+        staged: the temporary file of each path, already fsynced.
+
+    Raises:
+        InputError: ``input.output_unwritable``; all temporary files are gone then.
+    """
+    done: list[Path] = []
+    try:
+        for path, temporary in staged.items():
+            with writing(path.parent):
+                temporary.replace(path)
+            done.append(path)
+        for folder in {path.parent for path in staged}:
+            with writing(folder):
+                _sync_folder(folder)
+    except BaseException:
+        for path in (*done, *staged.values()):
+            path.unlink(missing_ok=True)
+        raise
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a whole file in one step.
+
+    Raises:
+        InputError: ``input.output_unwritable``.
+        CapacityError: ``capacity.disk_full``.
+    """
+    temporary = temporary_path(path)
+    try:
+        with writing(path.parent), temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        publish({path: temporary})
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name != "posix":
+        return  # Windows has no handle on a folder to fsync
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
