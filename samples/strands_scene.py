@@ -214,7 +214,7 @@ def exposure(frame: int) -> Iterator[float]:
 
 
 def photograph(path: Path) -> Array:
-    """The photograph, float32 H×W×3 scene-linear Rec.709, its clipped highlights put back above 1."""
+    """The photograph, float32 H×W×3 scene-linear Rec.709, its clipped highlights back above 1."""
     encoded = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if encoded is None:
         raise FileNotFoundError(path)
