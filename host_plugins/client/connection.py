@@ -16,6 +16,7 @@ from .errors import SetupError
 CONNECTION_FILE = "connection.json"
 SECRET_VARIABLE = "DVM_SECRET"
 SERVER_KEY_VARIABLE = "DVM_SERVER_KEY"
+CLIENT_KEY_VARIABLE = "DVM_CLIENT_KEY"
 STATE_VARIABLE = "DVM_STATE"
 
 _ENDPOINT = re.compile(r"(tcp|ipc|inproc)://[^\s]{1,255}\Z")
@@ -35,7 +36,8 @@ class Connection:
         protocol: the newest protocol the server speaks.
         pid: of the server's process; 0 if unknown.
         server_key: the server's public CURVE key in Z85; "" without CURVE.
-        source: the file it was read from, or "". Not part of the file.
+        client_key: our own secret CURVE key in Z85; "" = a new pair each time. Not in the file.
+        source: the file it was read from, or "". Not in the file.
     """
 
     endpoint: str
@@ -44,6 +46,7 @@ class Connection:
     protocol: int
     pid: int
     server_key: str = ""
+    client_key: str = field(default="", repr=False, compare=False)
     source: str = field(default="", compare=False)
 
     @property
@@ -58,7 +61,11 @@ class Connection:
             OSError: the folder cannot be written to.
         """
         path = Path(path)
-        content = {name: value for name, value in asdict(self).items() if name != "source"}
+        content = {
+            name: value
+            for name, value in asdict(self).items()
+            if name not in ("client_key", "source")
+        }
         temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
         temporary.unlink(missing_ok=True)
         # O_EXCL with the mode given at creation: there is no moment at which others may read it.
@@ -117,9 +124,10 @@ def find(server: str | None = None, state: Path | None = None) -> Connection:
     """The connection a user means.
 
     Args:
-        server: path of a connection file, or ``tcp://HOST:PORT[,CONTROLPORT]`` with the secret in
-            ``$DVM_SECRET`` and the server's public CURVE key in ``$DVM_SERVER_KEY``; the control
-            port is the next one unless it is given. None or "" means the server of ``state``.
+        server: path of a connection file, or ``tcp://HOST:PORT[,CONTROLPORT]``; the control port
+            is the next one unless it is given. The secret of an address is in ``$DVM_SECRET``, the
+            server's public CURVE key in ``$DVM_SERVER_KEY`` and our secret one in
+            ``$DVM_CLIENT_KEY``. None or "" means the server of ``state``.
         state: the server's state directory; None means `default_state_dir`.
 
     Raises:
@@ -148,8 +156,15 @@ def find(server: str | None = None, state: Path | None = None) -> Connection:
             hint=f"set ${SECRET_VARIABLE} to the secret in the server's connection file",
         )
     base = f"tcp://{found['host']}"
-    key = os.environ.get(SERVER_KEY_VARIABLE, "")
-    return Connection(f"{base}:{port}", f"{base}:{control}", secret, 1, 0, key)
+    return Connection(
+        f"{base}:{port}",
+        f"{base}:{control}",
+        secret,
+        protocol=1,
+        pid=0,
+        server_key=os.environ.get(SERVER_KEY_VARIABLE, ""),
+        client_key=os.environ.get(CLIENT_KEY_VARIABLE, ""),
+    )
 
 
 def _from_json(content: Any, path: Path) -> Connection:
@@ -173,6 +188,7 @@ def _from_json(content: Any, path: Path) -> Connection:
         content["protocol"],
         content["pid"],
         server_key,
+        client_key=os.environ.get(CLIENT_KEY_VARIABLE, ""),
         source=str(path),
     )
 

@@ -11,111 +11,31 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from . import json_fields as read
+from . import shot_parts as parts
 from .errors import InputError
+from .json_fields import Fields
+from .shot_parts import Client, Keyframe, Options, Outputs, Plates, Trimaps
+
+__all__ = [
+    "SCHEMA",
+    "Client",
+    "Keyframe",
+    "Options",
+    "Outputs",
+    "Plates",
+    "Shot",
+    "Trimaps",
+    "canonical",
+    "load",
+    "save",
+    "shot_id",
+]
 
 SCHEMA = 1
-MOST_FRAMES = 100_000
-
-LAYERS = ("alpha", "trimap", "confidence", "foreground")
-COMPRESSIONS = ("none", "rle", "zips", "zip", "piz", "pxr24", "b44", "b44a", "dwaa", "dwab")
-LIGHTS = ("", "linear", "display")
-WINDOWS = ("centred", "causal")
-PRECISIONS = ("float32", "float16", "bfloat16")
-MISSING = ("error", "hold", "black")
-FOREGROUNDS = ("premultiplied", "straight")
-
-
-@dataclass(frozen=True)
-class Plates:
-    """Where the plates are.
-
-    Attributes:
-        pattern: path with a frame number (``####``, ``%04d``, ``$F4``, ``@@@@``), one image or a
-            movie; "" by value.
-        by_value: the client sends the files.
-        colourspace: an OCIO name; "" = from the file.
-        composited_in: the light alpha is meant for, ``linear`` or ``display``; "" = from the
-            colourspace.
-        premultiplied: the plates' colours have been multiplied by their alpha.
-    """
-
-    pattern: str = ""
-    by_value: bool = False
-    colourspace: str = ""
-    composited_in: str = ""
-    premultiplied: bool = False
-
-
-@dataclass(frozen=True)
-class Keyframe:
-    """A frame with an artist's trimap: a path, or by value the sha256 of the part that is sent."""
-
-    frame: int
-    trimap: str = ""
-    part: str = ""
-
-
-@dataclass(frozen=True)
-class Trimaps:
-    """Trimaps that are given for every frame their pattern matches, or sent by the client."""
-
-    pattern: str = ""
-    by_value: bool = False
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """What is written, and where.
-
-    Attributes:
-        pattern: path with a frame number; "" when the client does not write files.
-        layers: of alpha, trimap, confidence, foreground; each once, in that order.
-        split: a file for each layer.
-        compression: an OpenEXR compression.
-        foreground: ``premultiplied`` or ``straight``.
-    """
-
-    pattern: str = ""
-    layers: tuple[str, ...] = ("alpha",)
-    split: bool = False
-    compression: str = "zip"
-    foreground: str = "premultiplied"
-
-
-@dataclass(frozen=True)
-class Options:
-    """What else a matte depends on.
-
-    Attributes:
-        network: name of the matting network; "" = the server's default.
-        checkpoint: path of a checkpoint on the server; "" = the shipped one.
-        window: ``centred`` (t−2 … t+2) or ``causal`` (t−2 … t).
-        precision: ``float32``, ``float16`` or ``bfloat16``.
-        tile: side of the network's tiles in pixels; 0 = chosen by the engine.
-        missing: what to do about a missing plate: ``error``, ``hold`` or ``black``.
-        overwrite: replace output files that exist and are not this shot's.
-    """
-
-    network: str = ""
-    checkpoint: str = ""
-    window: str = "centred"
-    precision: str = "float32"
-    tile: int = 0
-    missing: str = "error"
-    overwrite: bool = False
-
-
-@dataclass(frozen=True)
-class Client:
-    """Who sent the shot; no part of its identity."""
-
-    host: str = ""
-    version: str = ""
 
 
 @dataclass(frozen=True)
@@ -138,8 +58,8 @@ class Shot:
     plates: Plates
     keyframes: tuple[Keyframe, ...] = ()
     trimaps: Trimaps | None = None
-    outputs: Outputs = Outputs()
-    options: Options = Options()
+    outputs: Outputs = field(default_factory=Outputs)
+    options: Options = field(default_factory=Options)
     client: Client | None = None
 
     def numbers(self) -> tuple[int, ...]:
@@ -155,7 +75,7 @@ class Shot:
                 ``input.no_keyframe`` if there is nothing to start from;
                 ``input.shot_schema`` if it is of another schema.
         """
-        top = read.Fields(content, "")
+        top = Fields(content, "")
         schema = top.whole("schema", 1, 1_000_000)
         if schema != SCHEMA:
             raise InputError(
@@ -165,13 +85,13 @@ class Shot:
             )
         shot = cls(
             name=top.line("name", 200),
-            frames=top.runs("frames", MOST_FRAMES),
-            plates=_plates(top.map("plates")),
-            keyframes=_keyframes(top),
-            trimaps=_trimaps(top.map("trimaps")) if top.has("trimaps") else None,
-            outputs=_outputs(top.map("outputs", optional=True)),
-            options=_options(top.map("options", optional=True)),
-            client=_client(top.map("client")) if top.has("client") else None,
+            frames=top.runs("frames", parts.MOST_FRAMES),
+            plates=parts.read_plates(top.map("plates")),
+            keyframes=parts.read_keyframes(top),
+            trimaps=parts.read_trimaps(top.map("trimaps")) if top.has("trimaps") else None,
+            outputs=parts.read_outputs(top.map("outputs", optional=True)),
+            options=parts.read_options(top.map("options", optional=True)),
+            client=parts.read_client(top.map("client")) if top.has("client") else None,
         )
         if not shot.keyframes and shot.trimaps is None:
             raise InputError(
@@ -190,7 +110,7 @@ class Shot:
             "name": self.name,
             "frames": [list(run) for run in self.frames],
             "plates": {
-                **_where(plates.pattern, plates.by_value),
+                **_where(plates),
                 "colourspace": plates.colourspace,
                 "composited_in": plates.composited_in,
                 "premultiplied": plates.premultiplied,
@@ -217,7 +137,7 @@ class Shot:
             },
         }
         if self.trimaps is not None:
-            content["trimaps"] = _where(self.trimaps.pattern, self.trimaps.by_value)
+            content["trimaps"] = _where(self.trimaps)
         if self.client is not None:
             content["client"] = {"host": self.client.host, "version": self.client.version}
         return content
@@ -295,69 +215,5 @@ def save(shot: Shot, path: Path) -> None:
         raise
 
 
-def _where(pattern: str, by_value: bool) -> dict[str, Any]:
-    return {"by_value": True} if by_value else {"pattern": pattern}
-
-
-def _source(at: read.Fields) -> tuple[str, bool]:
-    """Pattern or by value, never both, never neither."""
-    by_value, pattern = at.flag("by_value"), at.text("pattern", "")
-    if by_value == bool(pattern):
-        raise at.wrong("", "must have either a 'pattern' or 'by_value': true")
-    return pattern, by_value
-
-
-def _plates(at: read.Fields) -> Plates:
-    pattern, by_value = _source(at)
-    return Plates(
-        pattern,
-        by_value,
-        colourspace=at.text("colourspace", ""),
-        composited_in=at.one_of("composited_in", LIGHTS, ""),
-        premultiplied=at.flag("premultiplied"),
-    )
-
-
-def _keyframes(top: read.Fields) -> tuple[Keyframe, ...]:
-    found: dict[int, Keyframe] = {}
-    for at in top.maps("keyframes", MOST_FRAMES):
-        frame = at.frame("frame")
-        if frame in found:
-            raise at.wrong("frame", f"names frame {frame} a second time")
-        if isinstance(at.content.get("trimap"), Mapping):
-            found[frame] = Keyframe(frame, part=at.map("trimap").digest("part"))
-        else:
-            found[frame] = Keyframe(frame, trimap=at.text("trimap"))
-    return tuple(found[frame] for frame in sorted(found))
-
-
-def _trimaps(at: read.Fields) -> Trimaps:
-    return Trimaps(*_source(at))
-
-
-def _outputs(at: read.Fields) -> Outputs:
-    default = Outputs()
-    return Outputs(
-        pattern=at.text("pattern", ""),
-        layers=at.some_of("layers", LAYERS, default.layers),
-        split=at.flag("split"),
-        compression=at.one_of("compression", COMPRESSIONS, default.compression),
-        foreground=at.one_of("foreground", FOREGROUNDS, default.foreground),
-    )
-
-
-def _options(at: read.Fields) -> Options:
-    default = Options()
-    return Options(
-        network=at.text("network", ""),
-        checkpoint=at.text("checkpoint", ""),
-        window=at.one_of("window", WINDOWS, default.window),
-        precision=at.one_of("precision", PRECISIONS, default.precision),
-        tile=at.whole("tile", 0, 65536, default.tile),
-        missing=at.one_of("missing", MISSING, default.missing),
-        overwrite=at.flag("overwrite"),
-    )
-
-
-def _client(at: read.Fields) -> Client:
-    return Client(host=at.text("host", ""), version=at.text("version", ""))
+def _where(files: Plates | Trimaps) -> dict[str, Any]:
+    return {"by_value": True} if files.by_value else {"pattern": files.pattern}

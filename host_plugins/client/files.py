@@ -1,0 +1,115 @@
+"""Files at the client's end: digests, reading a part, writing a matte in one step."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+from pathlib import Path
+
+from .errors import CapacityError, InputError
+from .wire import Buffer, Part
+
+_CHUNK = 1 << 20
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+def digest(path: Path) -> str:
+    """Sha256 of a file's bytes, in hex.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    found = hashlib.sha256()
+    with path.open("rb") as file:
+        while True:
+            chunk = file.read(_CHUNK)
+            if not chunk:
+                return found.hexdigest()
+            found.update(chunk)
+
+
+def suffix(path: Path) -> str:
+    """The suffix as it travels: lower case, with its dot."""
+    return path.suffix.lower()
+
+
+def read_part(role: str, path: Path, frame: int) -> Part:
+    """A file as a part, with its digest.
+
+    Raises:
+        InputError: ``input.missing_plate``, ``input.missing_trimap`` or ``input.unreadable``.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise unreadable(role, path, frame, error) from error
+    return Part(role, data, suffix(path), frame, sha256=hashlib.sha256(data).hexdigest())
+
+
+def unreadable(role: str, path: Path, frame: int, error: OSError) -> InputError:
+    """The error for a plate or a trimap that cannot be read."""
+    if isinstance(error, (FileNotFoundError, NotADirectoryError)):
+        return InputError(
+            f"input.missing_{role}",
+            f"the {role} of frame {frame}, {path}, is not there",
+            frame=frame,
+            hint=f"render or copy the {role}, or correct its path",
+        )
+    return InputError(
+        "input.unreadable",
+        f"the {role} of frame {frame}, {path}, cannot be read: {error.strerror}",
+        frame=frame,
+        hint="check its permissions",
+    )
+
+
+def write_atomically(path: Path, data: Buffer, frame: int) -> None:
+    """Write a file so that under its name there is either all of it or what was there before.
+
+    Raises:
+        CapacityError: ``capacity.disk_full``.
+        InputError: ``input.output_unwritable``.
+    """
+    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    try:
+        try:
+            with temporary.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            # Gone already if all went well.
+            temporary.unlink(missing_ok=True)
+        _sync_folder(path.parent)
+    except OSError as error:
+        if error.errno in _NO_SPACE:
+            raise CapacityError(
+                "capacity.disk_full",
+                f"no space left to write {path}",
+                frame=frame,
+                hint="free some space and submit again; finished frames are kept",
+            ) from error
+        raise unwritable(path, error.strerror or str(error), frame) from error
+
+
+def unwritable(path: Path, reason: str, frame: int | None = None) -> InputError:
+    """The error for an output that cannot be written."""
+    return InputError(
+        "input.output_unwritable",
+        f"{path} cannot be written: {reason}",
+        frame=frame,
+        hint="make the folder, or choose another one for the mattes",
+    )
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the new name durable too; Windows has no such call and needs none."""
+    if os.name != "posix":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
