@@ -15,6 +15,7 @@ import torch.nn.functional as F
 
 from model.errors import CapacityError
 from model.face import Estimate, Frame, MattingNetwork
+from model.plates.plate import Window
 
 WHOLE_UP_TO = 2048 * 1280
 TILE = 1024
@@ -89,61 +90,61 @@ def _estimate(
     alpha, confidence = trimap.clone(), torch.ones_like(trimap)
     unknown = trimap == 0.5
     dtype = PRECISIONS.get(precision)
-    for inner, outer in tiles(trimap.shape[-2], trimap.shape[-1], side, network):
-        if not unknown[..., inner[0], inner[1]].any():
+    whole = Window.of_size(trimap.shape[-1], trimap.shape[-2])
+    for inner, outer in tiles(whole, side, network):
+        rows, columns = inner.inside(whole)
+        if not unknown[..., rows, columns].any():
             continue
         with torch.autocast(trimap.device.type, dtype, enabled=dtype is not None):
             for seen in around:
-                key = seen.frame.number, (outer, trimap.shape[-2:])
+                key = seen.frame.number, (outer, whole)
                 if key not in features:
-                    features[key] = network.encode(*_cut(seen, outer, network.multiple))
-            window = [features[s.frame.number, (outer, trimap.shape[-2:])] for s in around]
-            found = network.decode(window, centre)
-        rows = slice(inner[0].start - outer[0].start, inner[0].stop - outer[0].start)
-        columns = slice(inner[1].start - outer[1].start, inner[1].stop - outer[1].start)
-        alpha[..., inner[0], inner[1]] = found.alpha[..., rows, columns].float()
-        confidence[..., inner[0], inner[1]] = found.confidence[..., rows, columns].float()
+                    features[key] = network.encode(*_cut(seen, outer, whole, network.multiple))
+            found = network.decode(
+                [features[s.frame.number, (outer, whole)] for s in around], centre
+            )
+        there = inner.inside(outer)
+        alpha[..., rows, columns] = found.alpha[..., there[0], there[1]].float()
+        confidence[..., rows, columns] = found.confidence[..., there[0], there[1]].float()
     known = ~unknown
     alpha = torch.where(known, trimap, alpha.nan_to_num(0.5).clamp(0, 1))
     confidence = torch.where(known, 1.0, confidence.nan_to_num(0.0).clamp(0, 1))
     return Estimate(alpha, confidence)
 
 
-Rectangle = tuple[slice, slice]
-
-
-def tiles(
-    height: int, width: int, side: int, network: MattingNetwork
-) -> Iterator[tuple[Rectangle, Rectangle]]:
+def tiles(whole: Window, side: int, network: MattingNetwork) -> Iterator[tuple[Window, Window]]:
     """Inner rectangles that cover the frame once, each with the outer one to run it on.
 
     Args:
-        height, width: of the frame.
+        whole: the frame.
         side: of inner rectangles; rounded up to the network's multiple. 0 = one tile.
         network: its ``halo`` and ``multiple``.
     """
     if side == 0:
-        whole = slice(0, height), slice(0, width)
         yield whole, whole
         return
     step = -(-side // network.multiple) * network.multiple
     halo = -(-network.halo // network.multiple) * network.multiple
-    for y in range(0, height, step):
-        for x in range(0, width, step):
-            bottom, right = min(y + step, height), min(x + step, width)
-            inner = slice(y, bottom), slice(x, right)
-            outer = (
-                slice(max(y - halo, 0), min(bottom + halo, height)),
-                slice(max(x - halo, 0), min(right + halo, width)),
+    for y in range(whole.y0, whole.y1 + 1, step):
+        for x in range(whole.x0, whole.x1 + 1, step):
+            bottom, right = min(y + step - 1, whole.y1), min(x + step - 1, whole.x1)
+            yield (
+                Window(x, y, right, bottom),
+                Window(
+                    max(x - halo, whole.x0),
+                    max(y - halo, whole.y0),
+                    min(right + halo, whole.x1),
+                    min(bottom + halo, whole.y1),
+                ),
             )
-            yield inner, outer
 
 
-def _cut(seen: Seen, outer: Rectangle, multiple: int) -> tuple[Frame, Estimate]:
+def _cut(seen: Seen, outer: Window, whole: Window, multiple: int) -> tuple[Frame, Estimate]:
     """Crop, then pad right and bottom (repeating the edge) to what the network needs."""
-    frame = seen.frame.crop(*outer)
-    alpha = seen.prior.alpha[..., outer[0], outer[1]]
-    confidence = seen.prior.confidence[..., outer[0], outer[1]]
+    rows, columns = outer.inside(whole)
+    frame = seen.frame.crop(rows, columns)
+    alpha = seen.prior.alpha[..., rows, columns]
+    confidence = seen.prior.confidence[..., rows, columns]
     down, right = -frame.light.shape[-2] % multiple, -frame.light.shape[-1] % multiple
     if not down and not right:
         return frame, Estimate(alpha, confidence)

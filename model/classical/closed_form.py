@@ -14,7 +14,7 @@ from torch import Tensor
 from model.classical.laplacian import assemble
 from model.classical.solver import conjugate_gradients
 from model.errors import SetupError
-from model.registry import Estimate, Frame
+from model.face import Estimate, Frame
 
 EPSILON = 1e-7
 TOLERANCE = 1e-7
@@ -50,6 +50,7 @@ def solve_alpha(
 class ClosedForm:
     """The face of `model.registry.MattingNetwork`: everything happens in `prior`."""
 
+    reach = 0
     halo = 0
     multiple = 1
 
@@ -62,9 +63,9 @@ class ClosedForm:
     def encode(self, frame: Frame, prior: Estimate) -> Estimate:
         return prior
 
-    def decode(self, window: Sequence[Estimate]) -> Estimate:
+    def decode(self, window: Sequence[Estimate], centre: int) -> Estimate:
         """The centre of t−2 … t+2, or the last of a causal t−2 … t."""
-        return window[2]
+        return window[centre]
 
 
 def open_network(checkpoint: str | None, device: torch.device) -> ClosedForm:

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from model import tiles
 from model.canvas import canvas_of
 from model.engine import EngineOptions
 from model.errors import Cancelled, CapacityError, InputError, SetupError
@@ -15,7 +14,7 @@ from model.face import Estimate
 from model.passes import blocks, spans
 from model.pipeline import ShotMatte, open_engine
 from model.plates.plate import Plate, PlateHeader, Trimap, Window
-from model.tiles import Seen, estimate_in_tiles
+from model.tiles import Seen, estimate_in_tiles, tiles
 from model.view import LightView
 
 NEVER = lambda: False  # noqa: E731
@@ -220,13 +219,19 @@ def test_the_exposure_map_bends_and_never_clips():
     assert abs(float(shown[2]) - 0.4614) < 1e-3
     assert (shown[1:].diff() > 0).all()
     assert shown[-1] <= 1
-    assert to_picture(torch.tensor([1e4]), ExposureMap()) == 1
+    assert float(to_picture(torch.tensor([1e4]), ExposureMap())) == pytest.approx(1)
 
 
-def test_whole_frames_are_the_rule_for_frames_that_fit():
-    assert list(tiles.tiles(100, 200, 0, Recorder())) == [
-        ((slice(0, 100), slice(0, 200)), (slice(0, 100), slice(0, 200)))
-    ]
+def test_tiles_cover_the_frame_once_and_carry_a_halo():
+    whole = Window.of_size(100, 70)
+    covered = np.zeros((70, 100), int)
+    for inner, outer in tiles(whole, 30, Recorder()):
+        covered[inner.inside(whole)] += 1
+        assert outer.x0 == max(inner.x0 - 8, 0)
+        assert outer.y1 == min(inner.y1 + 8, 69)
+        assert (inner.x0 % 8, inner.y0 % 8) == (0, 0)
+    assert (covered == 1).all()
+    assert list(tiles(whole, 0, Recorder())) == [(whole, whole)]
 
 
 @pytest.mark.parametrize(
