@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from model.plates.file_errors import writing
@@ -25,6 +27,10 @@ def publish(staged: Mapping[Path, Path]) -> None:
     """
     done: list[Path] = []
     try:
+        for path in staged:  # while no file of an earlier run has been replaced yet
+            with writing(path.parent):
+                if path.is_dir():
+                    raise IsADirectoryError(errno.EISDIR, f"{path.name} is a folder", str(path))
         for path, temporary in staged.items():
             with writing(path.parent):
                 temporary.replace(path)
@@ -33,8 +39,7 @@ def publish(staged: Mapping[Path, Path]) -> None:
             with writing(folder):
                 _sync_folder(folder)
     except BaseException:
-        for path in (*done, *staged.values()):
-            path.unlink(missing_ok=True)
+        discard(*done, *staged.values())
         raise
 
 
@@ -53,8 +58,15 @@ def write_bytes(path: Path, data: bytes) -> None:
             os.fsync(file.fileno())
         publish({path: temporary})
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        discard(temporary)
         raise
+
+
+def discard(*paths: Path) -> None:
+    """Remove what a failed write left. Trouble with that must not hide what failed."""
+    for path in paths:
+        with suppress(OSError):
+            path.unlink()
 
 
 def _sync_folder(folder: Path) -> None:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import OpenImageIO as oiio
 
 from model.errors import InputError
-from model.plates.atomic import publish, temporary_path
+from model.plates.atomic import discard, publish, temporary_path
 from model.plates.attributes import still_hold, type_of
 from model.plates.channels import Picture, find_picture, roles
 from model.plates.compression import check_compression
@@ -185,7 +185,7 @@ def stage_image(
     try:
         _write(temporary, WRITABLE[path.suffix.lower()], spec, block)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        discard(temporary)
         raise
     return temporary
 
@@ -196,8 +196,8 @@ def _open(path: Path, frame: int | None) -> oiio.ImageInput:
     config.attribute("oiio:UnassociatedAlpha", 1)  # RGB as stored, not multiplied by A
     with reading(path, frame):
         source = oiio.ImageInput.open(str(path), config)
+        reason = "" if source else oiio.geterror()  # which may raise UnicodeDecodeError itself
     if source is None:
-        reason = oiio.geterror()
         if "Subsampled" in reason:
             raise unsupported(path, frame, "stores luminance and chroma at different resolutions")
         if "deep" in reason.lower() and "not supported" in reason:
@@ -218,7 +218,7 @@ def _seek_picture(
     part = 0
     while source.seek_subimage(part, 0):
         spec = source.spec()
-        names += spec.channelnames
+        names += map(_text, spec.channelnames)
         if spec.deep:
             deep = True
         elif spec.depth > 1:
@@ -257,23 +257,22 @@ def _kinds(spec: oiio.ImageSpec) -> list[oiio.BASETYPE]:
 def _header(spec: oiio.ImageSpec, picture: Picture, path: Path) -> PlateHeader:
     metadata: dict[str, object] = {}
     types: dict[str, str] = {}
-    unreadable = 0
     for attribute in spec.extra_attribs:
-        try:
-            name, kind, value = attribute.name, str(attribute.type), attribute.value
-        except UnicodeDecodeError:  # text in another encoding: no reason to refuse the picture
-            unreadable += 1
-            continue
-        value = tuple(value.tolist()) if isinstance(value, np.ndarray) else value
+        value = attribute.value
+        if isinstance(value, np.ndarray):
+            value = tuple(value.tolist())
+        if isinstance(value, tuple):
+            value = tuple(_text(one) if isinstance(one, str) else one for one in value)
+        if isinstance(value, str):
+            value = _text(value)
         if isinstance(value, str | int | float | tuple):
-            metadata[name], types[name] = value, kind
-    if unreadable:
-        metadata["oiio:UnreadableAttributes"] = unreadable
+            name = _text(attribute.name)
+            metadata[name], types[name] = value, str(attribute.type)
     all_kinds = _kinds(spec)
     kinds = {all_kinds[index] for index in picture.indices}
     said = metadata.get("colorInteropID") or metadata.get("oiio:ColorSpace") or ""
     return PlateHeader(
-        channels=tuple(spec.channelnames[index] for index in picture.indices),
+        channels=tuple(_text(spec.channelnames[index]) for index in picture.indices),
         data_window=Window.of_size(spec.width, spec.height, spec.x, spec.y),
         display_window=Window.of_size(spec.full_width, spec.full_height, spec.full_x, spec.full_y),
         pixel_aspect=float(spec.get_float_attribute("PixelAspectRatio", 1.0)),
@@ -283,6 +282,13 @@ def _header(spec: oiio.ImageSpec, picture: Picture, path: Path) -> PlateHeader:
         pixel_type=str(oiio.TypeDesc(kinds.pop())) if len(kinds) == 1 else "float",
         metadata_types=types,
     )
+
+
+def _text(text: str) -> str:
+    """Bytes that are not UTF-8 come as lone surrogates, which none can print: taken as Latin-1."""
+    if text.isascii() or not any("\ud800" <= one <= "\udfff" for one in text):
+        return text
+    return text.encode("utf-8", "surrogateescape").decode("latin-1")
 
 
 def _three_dimensional(

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from model.engine import FrameMatte
 from model.errors import InputError
-from model.plates.atomic import publish
+from model.plates.atomic import discard, publish
 from model.plates.colour import interop_id, plate_colourspace
 from model.plates.compression import check_compression
 from model.plates.image_files import stage_image
@@ -129,8 +129,7 @@ def write_matte(
             )
             digests[path] = hashlib.sha256(staged[path].read_bytes()).hexdigest()
     except BaseException:
-        for temporary in staged.values():
-            temporary.unlink(missing_ok=True)
+        discard(*staged.values())
         raise
     publish(staged)
     return digests

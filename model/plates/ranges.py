@@ -67,10 +67,11 @@ class FrameRange:
             raise ValueError(f"no dialect {dialect!r}, only {DIALECTS}")
         if dialect == "fileseq":
             _refuse_fileseq(text)
-        parts = re.split(r"[,\s]+" if dialect == "nuke" else ",", text.strip())
-        if dialect == "nuke" and parts[0] == parts[-1] == "":
-            parts = []
-        if not text.strip():
+        if dialect == "nuke":
+            parts = text.replace(",", " ").split()
+        else:
+            parts = text.split(",")
+        if not parts:
             raise _malformed(text, dialect)
         frames: set[int] = set()
         for part in parts:
