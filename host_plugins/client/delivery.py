@@ -46,7 +46,7 @@ class Delivery:
         return self._by_value and self._sink is None
 
     def have(self, check: Callable[[], None]) -> list[dict[str, Any]]:
-        """The output files there are already, for ``submit``; the server is to judge whose they are.
+        """The output files there are already, for ``submit``; the server judges whose they are.
 
         Args:
             check: called between files; raises to give up.

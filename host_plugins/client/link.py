@@ -143,7 +143,9 @@ class Link:
             RuntimeError: called from another thread than the one that opened the link.
         """
         self._check_thread()
+        # pyzmq forgets the monitor's socket without closing it, and the context waits for it.
         self._main.disable_monitor()
+        self._monitor.close(linger=0)
         if goodbye is not None and self._main.poll(0, zmq.POLLOUT):
             self._main.linger = _GOODBYE_MS
             self._main.send_multipart(wire.encode(goodbye, self.connection.key))
