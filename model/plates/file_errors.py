@@ -45,8 +45,10 @@ def reading(path: Path, frame: int | None) -> Iterator[None]:
         yield
     except UnicodeDecodeError:
         raise damaged(path, frame, "its header holds text that is not UTF-8") from None
-    except (RuntimeError, MemoryError, OverflowError) as error:
-        raise damaged(path, frame, str(error) or type(error).__name__) from error
+    except MemoryError as error:
+        raise damaged(path, frame, "it asks for more memory than there is") from error
+    except (RuntimeError, OverflowError) as error:
+        raise damaged(path, frame, str(error)) from error
 
 
 @contextmanager

@@ -147,7 +147,7 @@ def _classify(
 
 
 def _middle(between: npt.NDArray[np.float32]) -> float:
-    """The grey most pixels between black and white have.
+    """The grey that most pixels between black and white have, within the tolerance.
 
     One half, as a rule. But one half written through a colour transform is 188 or 55 of 255, and
     some programs paint with 100: any one grey can only mean "unknown".
@@ -155,7 +155,8 @@ def _middle(between: npt.NDArray[np.float32]) -> float:
     if between.size == 0:
         return 128 / 255
     counts = np.bincount(np.rint(between * 255).astype(np.int64), minlength=256)
-    return float(counts.argmax()) / 255
+    around = np.ones(2 * int(_TOLERANCE * 255) + 1, np.int64)
+    return float(np.convolve(counts, around, "same").argmax()) / 255
 
 
 def _not_a_trimap(
