@@ -1,9 +1,15 @@
-"""Propagated trimaps between the two passes: one lossless file a frame."""
+"""Propagated trimaps between the two passes: one lossless file a frame.
+
+A file is one line with the sha256 of all that follows, one line of JSON, and the pixels of the
+trimap and its confidence through zlib. It lives no longer than its job, but may outlive a crash,
+so it is believed only if the sum is right.
+"""
 
 from __future__ import annotations
 
-import io
-import zipfile
+import hashlib
+import json
+import zlib
 from dataclasses import astuple
 from pathlib import Path
 
@@ -11,6 +17,8 @@ import numpy as np
 
 from model.plates.atomic import write_bytes
 from model.plates.plate import Trimap, Window
+
+_FASTEST = 1
 
 
 def write_trimap_spool(path: str | Path, trimap: Trimap) -> None:
@@ -20,17 +28,17 @@ def write_trimap_spool(path: str | Path, trimap: Trimap) -> None:
         InputError: ``input.output_unwritable``.
         CapacityError: ``capacity.disk_full``.
     """
-    arrays: dict[str, np.ndarray] = {
-        "pixels": trimap.pixels,
-        "source": np.array(trimap.source),
+    said = {
+        "shape": list(trimap.pixels.shape),
+        "window": None if trimap.window is None else list(astuple(trimap.window)),
+        "source": trimap.source,
+        "confidence": trimap.confidence is not None,
     }
-    if trimap.window is not None:
-        arrays["window"] = np.array(astuple(trimap.window), np.int64)
+    pixels = trimap.pixels.tobytes()
     if trimap.confidence is not None:
-        arrays["confidence"] = trimap.confidence
-    packed = io.BytesIO()
-    np.savez_compressed(packed, allow_pickle=False, **arrays)
-    write_bytes(Path(path), packed.getvalue())
+        pixels += trimap.confidence.tobytes()
+    body = json.dumps(said).encode() + b"\n" + zlib.compress(pixels, _FASTEST)
+    write_bytes(Path(path), hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
 
 
 def read_trimap_spool(path: str | Path) -> Trimap:
@@ -38,16 +46,17 @@ def read_trimap_spool(path: str | Path) -> Trimap:
 
     Raises:
         FileNotFoundError: there is none.
-        ValueError: the file is cut short or not ours; it is to be computed again.
+        ValueError: the file is cut short, spoiled or not ours; it is to be computed again.
     """
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            window = tuple(int(one) for one in arrays["window"]) if "window" in arrays else None
-            return Trimap(
-                pixels=arrays["pixels"],
-                window=None if window is None else Window(*window),
-                source=str(arrays["source"]),
-                confidence=arrays.get("confidence"),
-            )
-    except (zipfile.BadZipFile, KeyError, EOFError, TypeError) as error:
-        raise ValueError(f"{path} is not a spooled trimap: {error}") from error
+    digest, _, body = Path(path).read_bytes().partition(b"\n")
+    if hashlib.sha256(body).hexdigest().encode() != digest:
+        raise ValueError(f"{path} is not a whole spooled trimap")
+    line, _, packed = body.partition(b"\n")
+    said = json.loads(line)
+    planes = np.frombuffer(zlib.decompress(packed), np.uint8).reshape(-1, *said["shape"])
+    return Trimap(
+        pixels=planes[0],
+        window=None if said["window"] is None else Window(*said["window"]),
+        source=said["source"],
+        confidence=planes[1] if said["confidence"] else None,
+    )
