@@ -53,7 +53,8 @@ def read_trimap_spool(path: str | Path) -> Trimap:
         raise ValueError(f"{path} is not a whole spooled trimap")
     line, _, packed = body.partition(b"\n")
     said = json.loads(line)
-    planes = np.frombuffer(zlib.decompress(packed), np.uint8).reshape(-1, *said["shape"])
+    pixels = bytearray(zlib.decompress(packed))  # so that the arrays can be written to
+    planes = np.frombuffer(pixels, np.uint8).reshape(-1, *said["shape"])
     return Trimap(
         pixels=planes[0],
         window=None if said["window"] is None else Window(*said["window"]),
