@@ -46,7 +46,12 @@ def reading(path: Path, frame: int | None) -> Iterator[None]:
     except UnicodeDecodeError:
         raise damaged(path, frame, "its header holds text that is not UTF-8") from None
     except MemoryError as error:
-        raise damaged(path, frame, "it asks for more memory than there is") from error
+        raise InputError(
+            "input.damaged",
+            f"{path} asks for more memory than there is to decode it",
+            frame=frame,
+            hint="check the file, or give the decoder more memory",
+        ) from error
     except (RuntimeError, OverflowError) as error:
         raise damaged(path, frame, str(error)) from error
 

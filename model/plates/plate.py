@@ -127,9 +127,11 @@ class Trimap:
         window: where it lies; ``None`` when the file has no windows of its own (PNG, JPEG …).
         source: ``painted``, ``propagated`` or ``given``.
         confidence: uint8 H×W, 255 = sure; ``None`` for painted and given ones.
+        path: of its file, for messages; ``""`` for propagated ones.
     """
 
     pixels: npt.NDArray[np.uint8]
     window: Window | None = None
     source: str = "painted"
     confidence: npt.NDArray[np.uint8] | None = None
+    path: str = ""

@@ -65,11 +65,11 @@ def read_trimap(path: str | Path, *, frame: int | None = None, source: str = "pa
             hint="paint some of the foreground white and some of the background black",
         )
     window = image.header.data_window if path.suffix.lower() == ".exr" else None
-    return Trimap(pixels, window, source)
+    return Trimap(pixels, window, source, path=str(path))
 
 
 def place_trimap(
-    trimap: Trimap, header: PlateHeader, *, name: str = "the trimap", frame: int | None = None
+    trimap: Trimap, header: PlateHeader, *, frame: int | None = None
 ) -> npt.NDArray[np.uint8]:
     """The trimap over a plate's data window.
 
@@ -80,7 +80,6 @@ def place_trimap(
     Args:
         trimap: of any size.
         header: of the plate.
-        name: of the trimap's file, for messages.
         frame: for messages.
 
     Returns:
@@ -90,6 +89,7 @@ def place_trimap(
         InputError: ``input.trimap_size`` if it fits neither window, or its own does not touch the
             plate's data window.
     """
+    name = trimap.path or "the trimap"
     height, width = trimap.pixels.shape
     data, display = header.data_window, header.display_window
     if trimap.window is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +56,7 @@ def test_the_ways_a_trimap_is_saved(tmp_path, name, kind, channels):
     found = read_trimap(tmp_path / name)
     np.testing.assert_array_equal(found.pixels, CLASSES)
     assert found.pixels.dtype == np.uint8 and found.source == "painted"
+    assert found.path == str(tmp_path / name)
     assert found.window == (Window(0, 0, 6, 8) if name == "a.exr" else None)
 
 
@@ -198,7 +200,7 @@ def test_a_window_far_away_costs_no_memory():
 def test_sizes_that_do_not_fit(trimap, told):
     plate = header(Window(100, 50, 106, 58), Window(0, 0, 1919, 1079))
     with pytest.raises(InputError) as caught:
-        place_trimap(trimap, plate, name="key.png", frame=12)
+        place_trimap(replace(trimap, path="key.png"), plate, frame=12)
     assert caught.value.code == "input.trimap_size" and caught.value.frame == 12
     assert told in caught.value.message and caught.value.hint
 
