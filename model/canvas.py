@@ -11,6 +11,9 @@ from collections.abc import Iterable
 from model.errors import InputError
 from model.plates.plate import PlateHeader, Window
 
+# A header may claim any window; this is 20480 × 10240, beyond which no device would hold a frame.
+MOST_PIXELS = 20480 * 10240
+
 
 def canvas_of(headers: Iterable[tuple[int, PlateHeader]]) -> Window:
     """The smallest window that holds every display and data window.
@@ -19,7 +22,8 @@ def canvas_of(headers: Iterable[tuple[int, PlateHeader]]) -> Window:
         headers: pairs of frame number and header; at least one.
 
     Raises:
-        InputError: ``input.plate_size`` if display windows differ: these are not one shot's plates.
+        InputError: ``input.plate_size`` if display windows differ: these are not one shot's plates;
+            or if there are more than `MOST_PIXELS`.
     """
     first: tuple[int, PlateHeader] | None = None
     canvas: Window | None = None
@@ -36,6 +40,14 @@ def canvas_of(headers: Iterable[tuple[int, PlateHeader]]) -> Window:
             )
         both = header.display_window.union(header.data_window)
         canvas = both if canvas is None else canvas.union(both)
+        if canvas.width * canvas.height > MOST_PIXELS:
+            raise InputError(
+                "input.plate_size",
+                f"frame {number} ({header.path}) spans {canvas.width}×{canvas.height} pixels with "
+                "its display and data windows, more than can be matted",
+                frame=number,
+                hint="check the file's windows, or reformat the plates",
+            )
     if canvas is None:
         raise ValueError("a canvas needs at least one plate")
     return canvas

@@ -180,6 +180,13 @@ def test_plates_of_another_size_are_named():
         canvas_of([(1, header), (7, other)])
 
 
+def test_windows_too_large_for_any_device_are_named():
+    far = Window.of_size(65536, 65536)
+    header = PlateHeader(("R",), Window.of_size(4, 4), far, path="huge.exr")
+    with pytest.raises(InputError, match=r"huge.exr.*65536×65536"):
+        canvas_of([(1, header)])
+
+
 @pytest.mark.parametrize("kind", ["premultiplied", "straight"])
 def test_the_foreground_is_the_plate_to_the_bit_where_alpha_is_one(kind, clip_of):
     clip = clip_of(1, 48, 64)
