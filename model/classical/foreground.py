@@ -2,7 +2,8 @@
 
 Source: T. Germer, T. Uelwer, S. Conrad, S. Harmeling, "Fast Multi-Level Foreground Estimation",
 ICPR 2020. Differences: the sweeps are Jacobi's (every pixel at once, so the result does not depend
-on an order), colours are not clipped at 1, and certain pixels keep the plate's colour to the bit.
+on an order), colours are bounded by the compositing equation instead of by 1, and certain pixels keep
+the plate's colour to the bit.
 """
 
 from __future__ import annotations
@@ -63,14 +64,17 @@ def _sweep(light: Tensor, alpha: Tensor, colours: Tensor, sweeps: int) -> Tensor
     share = torch.cat([alpha, 1 - alpha])
     # min (share·c − light)² + pull·(c − mean)² is mean + gain·(light − share·mean).
     gain = share / (share.square().sum(0, keepdim=True) + pull)
+    # Neither layer is darker than nothing, nor alone brighter than the plate: without the second, a
+    # lamp behind a hair would shine through the coarse levels into the foreground.
     least = light.clamp_max(0)
+    most = light.clamp_min(0) / share.clamp_min(1e-6)
     for _ in range(sweeps):
         padded = pad(colours, (1, 1, 1, 1), mode="replicate")
         mean = torch.zeros_like(colours)
         for weight, (y, x) in zip(weights, around, strict=True):
             mean.addcmul_(weight, padded[..., y : y + h, x : x + w])
         missing = light - (share * mean).sum(0, keepdim=True)
-        colours = torch.maximum(mean + gain * missing, least)
+        colours = torch.minimum(torch.maximum(mean + gain * missing, least), most)
     return colours
 
 
