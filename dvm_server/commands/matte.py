@@ -1,0 +1,123 @@
+"""`dvm matte`: a clip from the command line, with a running server or a private one."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from dvm_server.interrupts import Interrupts
+from dvm_server.private_server import private_server
+from dvm_server.reporting import failures, reporter
+from dvm_server.running import by_value_files, run_to_end
+from dvm_server.shot_input import Wishes, build_shot, find_clip, parse_keyframes
+from host_plugins.client.connection import default_state_dir, find
+from host_plugins.client.shot import Options, shot_id
+from model.plates.mattes import LAYERS
+
+
+def matte(
+    plates: Annotated[
+        str,
+        typer.Argument(
+            metavar="PLATES", help="Pattern (plate.####.exr, %04d, $F4), one image, or a movie."
+        ),
+    ],
+    out: Annotated[
+        str,
+        typer.Option(metavar="PATTERN", help="Pattern of the alpha plates, e.g. alpha.####.exr."),
+    ],
+    trimap: Annotated[
+        list[str] | None, typer.Option(metavar="FRAME:FILE", help="Keyframe; may be repeated.")
+    ] = None,
+    trimaps: Annotated[
+        str, typer.Option(metavar="PATTERN", help="A trimap for every frame that it matches.")
+    ] = "",
+    frames: Annotated[str, typer.Option(metavar="RANGE", help="E.g. 1001-1012 or 1-9x2.")] = "",
+    outputs: Annotated[str, typer.Option(help=f"Of {','.join(LAYERS)}.")] = "alpha",
+    split: Annotated[bool, typer.Option("--split", help="A file for each output.")] = False,
+    network: Annotated[str, typer.Option(help="Matting network; see dvm doctor.")] = "",
+    checkpoint: Annotated[str, typer.Option(metavar="FILE", help="Weights of your own.")] = "",
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda:N.")] = "",
+    colourspace: Annotated[
+        str, typer.Option("--colourspace", "--colorspace", help="Of the plates, if not as told.")
+    ] = "",
+    composited_in: Annotated[
+        Literal["linear", "display"] | None,
+        typer.Option(help="Light the matte is for; default: by the colourspace."),
+    ] = None,
+    missing: Annotated[
+        Literal["error", "hold", "black"], typer.Option(help="What to do about missing plates.")
+    ] = "error",
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace files that are not this shot's mattes.")
+    ] = False,
+    compression: Annotated[str, typer.Option(help="EXR compression.")] = "zip",
+    causal: Annotated[
+        bool, typer.Option("--causal", help="Look at earlier frames only, t-2 to t.")
+    ] = False,
+    server: Annotated[
+        str, typer.Option(metavar="URL|FILE", help="A running server; default: a private one.")
+    ] = "",
+    state: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where the private server keeps its state.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object a line on stdout.")
+    ] = False,
+) -> None:
+    """Matte a clip: plates and trimaps in, alpha plates out."""
+    if server and device:
+        raise typer.BadParameter("the server chooses its device", param_hint="--device")
+    layers = _layers(outputs)
+    with failures(as_json=as_json), Interrupts() as interrupts:
+        keyframes = parse_keyframes(trimap or [])
+        clip = find_clip(plates, frames, keyframes, missing)
+        remote = "://" in server
+        weights = os.path.abspath(checkpoint) if checkpoint and not remote else checkpoint  # noqa: PTH100
+        options = Options(
+            network=network,
+            checkpoint=weights,
+            window="causal" if causal else "centred",
+            missing=missing,
+            overwrite=overwrite,
+        )
+        wishes = Wishes(
+            out=out,
+            keyframes=keyframes,
+            trimaps=trimaps,
+            layers=layers,
+            split=split,
+            compression=compression,
+            colourspace=colourspace,
+            composited_in=composited_in or "",
+            options=options,
+        )
+        shot = build_shot(clip, wishes, remote=remote)
+        with ExitStack() as stack:
+            if server:
+                connection = find(server)
+            else:
+                folder = state or default_state_dir() / "private" / shot_id(shot)[:16]
+                arguments = ["--device", device] if device else []
+                connection = stack.enter_context(
+                    private_server(folder.absolute(), arguments, interrupts.check)
+                )
+            report = stack.enter_context(reporter(shot, as_json=as_json))
+            files = by_value_files(shot, stack) if remote else None
+            summary = run_to_end(connection, shot, files, report, interrupts)
+        report.done(summary)
+
+
+def _layers(text: str) -> tuple[str, ...]:
+    names = [one.strip() for one in text.split(",") if one.strip()]
+    unknown = [one for one in names if one not in LAYERS]
+    if unknown or not names:
+        raise typer.BadParameter(
+            f"{', '.join(unknown) or 'nothing'} is not among {', '.join(LAYERS)}",
+            param_hint="--outputs",
+        )
+    return tuple(one for one in LAYERS if one in names)

@@ -1,0 +1,282 @@
+"""From what a person types to a `Shot`, with every check that needs no server.
+
+A mistake in a file name is told at once, before a server is started or a frame is computed. The
+server checks again: it trusts no client.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+
+from host_plugins.client.shot import (
+    Client,
+    Keyframe,
+    Options,
+    Outputs,
+    Plates,
+    Shot,
+    Trimaps,
+)
+from model.errors import InputError, SetupError
+from model.plates import colour
+from model.plates.image_files import read_header
+from model.plates.mattes import check_outputs, matte_paths
+from model.plates.movies import is_movie, movie_frames, read_movie_frame
+from model.plates.plate import PlateHeader
+from model.plates.ranges import FramePattern, FrameRange
+from model.plates.trimap import place_trimap, read_trimap
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Plates as named on the command line.
+
+    Attributes:
+        source: absolute pattern, image or movie.
+        frames: the frames that are wanted.
+        movie: whether ``source`` is one.
+    """
+
+    source: str
+    frames: FrameRange
+    movie: bool
+
+    def path(self, frame: int) -> Path:
+        """The file a frame is in."""
+        return Path(self.source) if self.movie else FramePattern.parse(self.source).path(frame)
+
+    def header(self, frame: int) -> PlateHeader:
+        if self.movie:
+            return read_movie_frame(self.source, frame).header
+        return read_header(self.path(frame), frame=frame)
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """All of a shot but its plates, as typed. Empty text means the default."""
+
+    out: str
+    keyframes: Mapping[int, Path]
+    trimaps: str = ""
+    layers: tuple[str, ...] = ("alpha",)
+    split: bool = False
+    compression: str = "zip"
+    colourspace: str = ""
+    composited_in: str = ""
+    options: Options = field(default_factory=Options)
+
+
+def find_clip(plates: str, frames: str, keyframes: Collection[int], missing: str) -> Clip:
+    """Which plates are meant.
+
+    Args:
+        plates: a pattern with a frame number, one image, or a movie.
+        frames: a range in Nuke's way; "" = from the first plate on disk to the last, all of a
+            movie, and for one image the frame of its only keyframe, else 1.
+        keyframes: frames that have a painted trimap.
+        missing: ``error``, ``hold`` or ``black``.
+
+    Raises:
+        InputError: ``input.no_plates``, ``input.missing_plate``, ``input.pattern``,
+            ``input.frame_range``.
+    """
+    source = os.path.abspath(plates)  # noqa: PTH100  Path.resolve would follow links
+    wanted = FrameRange.parse(frames) if frames else None
+    pattern = FramePattern.parse(source)
+    if pattern.is_single:
+        if not Path(source).is_file():
+            raise InputError(
+                "input.no_plates",
+                f"{source} is not there",
+                hint="give a pattern such as plate.####.exr, one image, or a movie",
+            )
+        if is_movie(source):
+            return _movie_clip(source, wanted)
+        only = FrameRange(tuple(keyframes) if len(keyframes) == 1 else (1,))
+        if wanted is not None and len(wanted) > 1:
+            raise InputError(
+                "input.pattern",
+                f"{source} is one image, and {len(wanted)} frames are wanted",
+                hint="write the frame number as ####, e.g. plate.####.exr",
+            )
+        return Clip(source, wanted or only, False)
+    there = pattern.frames_on_disk()
+    if not len(there):
+        raise InputError(
+            "input.no_plates",
+            f"no file matches {source}",
+            hint="check folder, name and the number of digits: #### stands for four or more",
+        )
+    if wanted is None:
+        wanted = FrameRange(tuple(range(there.frames[0], there.frames[-1] + 1)))
+    clip = Clip(source, wanted, False)
+    _check_present(clip, there, missing)
+    return clip
+
+
+def _movie_clip(source: str, wanted: FrameRange | None) -> Clip:
+    first, last = movie_frames(source)
+    outside = [frame for frame in wanted or () if not first <= frame <= last]
+    if outside:
+        raise InputError(
+            "input.missing_plate",
+            f"{source} has frames {first} to {last}, and frame {outside[0]} is wanted",
+            frame=outside[0],
+            hint="movies count from 1; give --frames within them",
+        )
+    return Clip(source, wanted or FrameRange(tuple(range(first, last + 1))), True)
+
+
+def _check_present(clip: Clip, there: FrameRange, missing: str) -> None:
+    absent = [frame for frame in clip.frames if frame not in there]
+    if not absent or (missing != "error" and len(absent) < len(clip.frames)):
+        return
+    more = f" ({len(absent)} plates are missing)" if len(absent) > 1 else ""
+    raise InputError(
+        "input.missing_plate",
+        f"the plate of frame {absent[0]} is not there: {clip.path(absent[0])}{more}",
+        frame=absent[0],
+        hint="render it, leave it out with --frames, or choose --missing hold or --missing black",
+    )
+
+
+def parse_keyframes(given: Sequence[str]) -> dict[int, Path]:
+    """``1001:key.1001.png`` to frame and absolute path.
+
+    Raises:
+        InputError: ``input.keyframe``.
+    """
+    found: dict[int, Path] = {}
+    for text in given:
+        number, colon, name = text.partition(":")
+        if not colon or not name or not number.strip().lstrip("+-").isdecimal():
+            raise InputError(
+                "input.keyframe",
+                f"--trimap {text!r} is not FRAME:FILE",
+                hint="write e.g. --trimap 1001:key.1001.png",
+            )
+        frame = int(number)
+        if frame in found:
+            raise InputError(
+                "input.keyframe", f"frame {frame} has two trimaps", frame=frame, hint="leave one"
+            )
+        found[frame] = Path(os.path.abspath(name))  # noqa: PTH100
+    return found
+
+
+def build_shot(clip: Clip, wishes: Wishes, *, remote: bool = False) -> Shot:
+    """Put the shot together, by path, and check all of it that can be checked here.
+
+    Makes the folder of the outputs if it is not there. With a ``remote`` server the checkpoint is
+    the server's to look for.
+
+    Raises:
+        InputError: about trimaps (``input.no_keyframe``, ``input.keyframe``,
+            ``input.missing_trimap``, ``input.not_a_trimap``, ``input.trimap_size``), outputs
+            (``input.pattern``, ``input.output_is_input``, ``input.output_unwritable``,
+            ``input.lossy_compression``), or ``input.unknown_colourspace``.
+        SetupError: ``setup.no_checkpoint``.
+    """
+    if wishes.colourspace:
+        colour.resolve(wishes.colourspace)
+    if not remote and wishes.options.checkpoint and not Path(wishes.options.checkpoint).is_file():
+        raise SetupError(
+            "setup.no_checkpoint",
+            f"the checkpoint {wishes.options.checkpoint} is not there",
+            hint="check the path given with --checkpoint, or leave it out",
+        )
+    given = _given_trimaps(clip, wishes)
+    _check_trimaps(clip, wishes, given)
+    out = os.path.abspath(wishes.out)  # noqa: PTH100
+    _check_outputs(clip, out, wishes, {*wishes.keyframes.values(), *given.values()})
+    trimaps = Trimaps(os.path.abspath(wishes.trimaps)) if wishes.trimaps else None  # noqa: PTH100
+    return Shot(
+        name=Path(FramePattern.parse(clip.source).before).name.rstrip("._-") or "shot",
+        frames=tuple((a, b, step) for a, b, step in clip.frames.triples()),
+        plates=Plates(
+            clip.source, colourspace=wishes.colourspace, composited_in=wishes.composited_in
+        ),
+        keyframes=tuple(Keyframe(f, str(path)) for f, path in sorted(wishes.keyframes.items())),
+        trimaps=trimaps,
+        outputs=Outputs(out, wishes.layers, wishes.split, wishes.compression),
+        options=wishes.options,
+        client=Client("dvm", version("deep-video-matte")),
+    )
+
+
+def _given_trimaps(clip: Clip, wishes: Wishes) -> dict[int, Path]:
+    if not wishes.trimaps:
+        return {}
+    pattern = FramePattern.parse(os.path.abspath(wishes.trimaps))  # noqa: PTH100
+    there = pattern.frames_on_disk()
+    found = {f: pattern.path(f) for f in clip.frames if f in there and f not in wishes.keyframes}
+    if not found:
+        raise InputError(
+            "input.missing_trimap",
+            f"no file matches {pattern} for a frame of the clip",
+            hint="check the pattern given with --trimaps",
+        )
+    return found
+
+
+def _check_trimaps(clip: Clip, wishes: Wishes, given: Mapping[int, Path]) -> None:
+    for frame in wishes.keyframes:
+        if frame not in clip.frames:
+            wanted = clip.frames.format("nuke")
+            raise InputError(
+                "input.keyframe",
+                f"there is a trimap for frame {frame}, which is not one of {wanted}",
+                frame=frame,
+                hint="correct the number before the colon, or --frames",
+            )
+    if not wishes.keyframes and not given:
+        raise InputError(
+            "input.no_keyframe",
+            f"{clip.source} comes without any trimap",
+            hint="paint one on at least one frame and add it: --trimap FRAME:FILE",
+        )
+    # Of a long run of given ones the first will tell; the server reads them all in any case.
+    for frame, path in [*wishes.keyframes.items(), *list(given.items())[:1]]:
+        trimap = read_trimap(path, frame=frame)
+        if clip.movie or clip.path(frame).exists():
+            place_trimap(trimap, clip.header(frame), frame=frame)
+
+
+def _check_outputs(clip: Clip, out: str, wishes: Wishes, trimaps: set[Path]) -> None:
+    pattern = FramePattern.parse(out)
+    if pattern.is_single and len(clip.frames) > 1:
+        raise InputError(
+            "input.pattern",
+            f"{out} is one file, and there are {len(clip.frames)} frames",
+            hint="write the frame number as ####, e.g. alpha.####.exr",
+        )
+    check_outputs(wishes.layers, wishes.split, wishes.compression)
+    read = trimaps | {clip.path(frame) for frame in clip.frames}
+    for frame in clip.frames:
+        for path in matte_paths(out, frame, wishes.layers, wishes.split).values():
+            if path in read:
+                raise InputError(
+                    "input.output_is_input",
+                    f"{path} is one of the shot's own plates or trimaps, and would be overwritten",
+                    frame=frame,
+                    hint="give the mattes another name or folder",
+                )
+    folder = Path(out).parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(folder, error.strerror or str(error)) from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise _unwritable(folder, "it is write-protected")
+
+
+def _unwritable(folder: Path, why: str) -> InputError:
+    return InputError(
+        "input.output_unwritable",
+        f"mattes cannot be written to {folder}: {why}",
+        hint="choose another folder with --out",
+    )
