@@ -1,0 +1,58 @@
+"""What a client still has to be sent of a job, and what it has not acknowledged yet."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Attachment:
+    """A client that waits for a job's mattes.
+
+    Attributes:
+        peer: its routing id on the main socket.
+        credit: mattes it may have unacknowledged.
+        owed: frames it lacks and has not been sent, made or not.
+        queue: those of them that are made, in the order they were.
+        unacknowledged: frame of each matte under way, by message id.
+        loading: mattes being read from the spool.
+        told: it has been sent the end of the job.
+    """
+
+    peer: bytes
+    credit: int
+    owed: set[int]
+    queue: deque[int] = field(default_factory=deque)
+    unacknowledged: dict[str, int] = field(default_factory=dict)
+    loading: int = 0
+    told: bool = False
+
+    def made(self, frames: Iterable[int]) -> None:
+        """Frames are ready to be sent."""
+        for frame in frames:
+            if frame in self.owed:
+                self.owed.discard(frame)
+                self.queue.append(frame)
+
+    def next_frame(self) -> int | None:
+        """The next frame to send, if there is one and credit allows; takes credit."""
+        if not self.queue or self.loading + len(self.unacknowledged) >= self.credit:
+            return None
+        self.loading += 1
+        return self.queue.popleft()
+
+    def sent(self, message_id: str, frame: int) -> None:
+        """The frame that `next_frame` gave is on its way."""
+        self.loading -= 1
+        self.unacknowledged[message_id] = frame
+
+    def got(self, message_id: str) -> bool:
+        """The client has it; False if it was not under way."""
+        return self.unacknowledged.pop(message_id, None) is not None
+
+    @property
+    def drained(self) -> bool:
+        """Every matte that was made has been sent."""
+        return not self.queue and not self.loading

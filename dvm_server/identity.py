@@ -1,0 +1,137 @@
+"""What a trimap and a matte depend on, as keys. Pure; CONTRACTS, "Identity".
+
+Key A of a propagated trimap: the span's plates and keyframes, the options and engine that carry.
+Key B of a matte: plates and trimaps of its window and of its block's lead-in, options and engine.
+Neither knows of processes, order, retries, devices or paths.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from host_plugins.client.shot import canonical
+from model.passes import Block, Span, blocks, spans, window
+
+# Of an engine's description: where it ran is no part of what it made.
+_ELSEWHERE = ("device", "device_name")
+# Of an engine's description: what propagation does not look at.
+_MATTING_ONLY = ("network", "checkpoint")
+
+
+@dataclass(frozen=True)
+class ShotFacts:
+    """All that keys are made of.
+
+    Attributes:
+        frames: of the shot, ascending.
+        keyframes: sha256 of the painted trimap by frame.
+        given: sha256 of the given trimap by frame; a painted one takes precedence.
+        plates: digest of each frame's plate; of the stand-in where the plate is missing.
+        black: frames whose plate is missing and whose matte is therefore all 0.
+        causal: window t−2 … t.
+        carrying: options that propagation looks at.
+        matting: all options that a matte's file depends on.
+        engine: the engine's description.
+    """
+
+    frames: tuple[int, ...]
+    keyframes: Mapping[int, str]
+    given: Mapping[int, str]
+    plates: Mapping[int, str]
+    black: frozenset[int] = frozenset()
+    causal: bool = False
+    carrying: Mapping[str, Any] = field(default_factory=dict)
+    matting: Mapping[str, Any] = field(default_factory=dict)
+    engine: Mapping[str, Any] = field(default_factory=dict)
+
+    def spans(self) -> tuple[Span, ...]:
+        return spans(self.frames, self.keyframes, self.given)
+
+    def blocks(self) -> tuple[Block, ...]:
+        return blocks(self.frames, causal=self.causal)
+
+
+@dataclass(frozen=True)
+class MatteKey:
+    """Key B, and digests of its ingredients, which tell what changed when a key is another one.
+
+    Attributes:
+        key: sha256 over the three others.
+        plates: over every plate the matte depends on, through its trimaps too.
+        trimaps: over every painted or given trimap it depends on.
+        options: over options and engine.
+    """
+
+    key: str
+    plates: str
+    trimaps: str
+    options: str
+
+
+def trimap_keys(facts: ShotFacts) -> dict[int, str]:
+    """Key A of each frame that needs a propagated trimap."""
+    return {
+        frame: digest(["A", frame, _span_content(facts, span)])
+        for span in facts.spans()
+        for frame in span.wanted
+    }
+
+
+def matte_keys(facts: ShotFacts) -> dict[int, MatteKey]:
+    """Key B of each frame."""
+    carried: dict[int, tuple[Any, Any]] = {}
+    for span in facts.spans():
+        plates = digest(_some(facts.plates, span.frames))
+        trimaps = digest(_some(facts.keyframes, span.keyframes))
+        carried |= dict.fromkeys(span.wanted, (plates, trimaps))
+    own = {**facts.given, **facts.keyframes}
+    options = digest([_engine(facts), dict(facts.matting), _carrying(facts)])
+    found = {}
+    place = {frame: index for index, frame in enumerate(facts.frames)}
+    for block in facts.blocks():
+        lead_in = block.reads[: block.reads.index(block.frames[0])]
+        for frame in block.frames:
+            # Two places either side are enough to see a shot's end, and shots may be long.
+            near = facts.frames[max(place[frame] - 2, 0) : place[frame] + 3]
+            around = window(near, frame, causal=facts.causal)
+            reads = list(dict.fromkeys((*lead_in, *around)))
+            black = frame in facts.black
+            plates = digest(
+                [
+                    black,
+                    [[f, facts.plates[f], carried[f][0] if f in carried else ""] for f in reads],
+                ]
+            )
+            trimaps = digest([[f, carried[f][1] if f in carried else own.get(f)] for f in reads])
+            key = digest(["B", frame, reads, plates, trimaps, options])
+            found[frame] = MatteKey(key, plates, trimaps, options)
+    return found
+
+
+def digest(content: Any) -> str:
+    """Sha256, in hex, of canonical JSON."""
+    return hashlib.sha256(canonical({"of": content})).hexdigest()
+
+
+def _span_content(facts: ShotFacts, span: Span) -> Any:
+    return [
+        _some(facts.plates, span.frames),
+        _some(facts.keyframes, span.keyframes),
+        _carrying(facts),
+    ]
+
+
+def _carrying(facts: ShotFacts) -> Any:
+    engine = {name: one for name, one in _engine(facts).items() if name not in _MATTING_ONLY}
+    return [engine, dict(facts.carrying)]
+
+
+def _engine(facts: ShotFacts) -> dict[str, Any]:
+    return {name: one for name, one in facts.engine.items() if name not in _ELSEWHERE}
+
+
+def _some(digests: Mapping[int, str], frames: Iterable[int]) -> list[list[Any]]:
+    return [[frame, digests[frame]] for frame in frames]

@@ -1,0 +1,224 @@
+"""A job as it is carried out: what was offered, the plan made of it, units, and worker messages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dvm_server.identity import MatteKey
+from dvm_server.scheduler import BLOCK, SPAN, Job, Unit, UnitId
+from dvm_server.spool import Spool
+from host_plugins.client.shot import Shot
+from model.passes import Block, Span
+
+
+@dataclass(frozen=True)
+class SentFile:
+    """A file that comes, or came, by value."""
+
+    sha256: str
+    suffix: str
+
+    @property
+    def name(self) -> str:
+        """In the spool."""
+        return Spool.file_name(self.sha256, self.suffix)
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What a client submitted.
+
+    Attributes:
+        id: the shot's.
+        shot: as sent.
+        plates: by value: every plate there is; None by path.
+        trimaps: by value: keyframe and given trimaps by frame, spooled already.
+        have: sha256 of the output files the client has, by frame and layer.
+    """
+
+    id: str
+    shot: Shot
+    plates: Mapping[int, SentFile] | None = None
+    trimaps: Mapping[int, SentFile] = field(default_factory=dict)
+    have: Mapping[tuple[int, str], str] = field(default_factory=dict)
+
+    @property
+    def by_value(self) -> bool:
+        return self.plates is not None
+
+
+@dataclass(frozen=True)
+class PlateSource:
+    """Where a frame's plate is read.
+
+    Attributes:
+        frame: the frame whose file it is; another one for a missing plate.
+        path: of the file.
+        sha256: of its bytes, verified while reading; "" for a movie.
+        digest: what keys are made of: ``sha256``, for a movie with the frame number.
+        missing: "" if it is the frame's own; else ``hold`` or ``black``.
+    """
+
+    frame: int
+    path: str
+    sha256: str
+    digest: str
+    missing: str = ""
+
+
+@dataclass(frozen=True)
+class TrimapSource:
+    """Where a trimap is read; ``source`` is painted, given or propagated."""
+
+    path: str
+    source: str
+    sha256: str = ""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be done for a shot, and from what. Made by the survey, never changed.
+
+    Attributes:
+        offer: what it was made for.
+        description: the engine's.
+        engine: `EngineOptions` as plain values, without the device.
+        frames: of the shot.
+        spans, blocks: all of them, finished or not.
+        plates: source of each frame's plate.
+        trimaps: source of each frame's trimap; of propagated ones the place in the spool.
+        trimap_keys: key A of the propagated ones.
+        keys: key B of each frame.
+        outputs: each frame's files by layer.
+        done: frames whose files the client has.
+        ready: by value: frames whose files lie in the spool and only need to be sent.
+        carried: frames whose propagated trimap is in the spool.
+    """
+
+    offer: Offer
+    description: Mapping[str, Any]
+    engine: Mapping[str, Any]
+    frames: tuple[int, ...]
+    spans: tuple[Span, ...]
+    blocks: tuple[Block, ...]
+    plates: Mapping[int, PlateSource]
+    trimaps: Mapping[int, TrimapSource]
+    trimap_keys: Mapping[int, str]
+    keys: Mapping[int, MatteKey]
+    outputs: Mapping[int, Mapping[str, Path]]
+    done: frozenset[int]
+    ready: frozenset[int]
+    carried: frozenset[int]
+
+    @property
+    def make(self) -> frozenset[int]:
+        """Frames whose matte is to be computed."""
+        return frozenset(self.frames) - self.done - self.ready
+
+    def spool_names(self) -> set[str]:
+        """Everything in the spool that this plan may still read or send."""
+        names = {Spool.trimap_name(key) for key in self.trimap_keys.values()}
+        names |= {one.name for one in self.offer.trimaps.values()}
+        names |= {one.name for one in (self.offer.plates or {}).values()}
+        if self.offer.by_value:
+            for key in self.keys.values():
+                names |= {Spool.matte_name(key.key, layer) for layer in files_of(self.offer.shot)}
+        return names
+
+
+def files_of(shot: Shot) -> tuple[str, ...]:
+    """The layers that name a frame's files: each with ``split``, else ``alpha`` for the one."""
+    return shot.outputs.layers if shot.outputs.split else ("alpha",)
+
+
+def remaining(plan: Plan, arrived: Iterable[int] | None) -> Job:
+    """The units of a plan that are still to be done.
+
+    Args:
+        plan: the plan.
+        arrived: frames whose plates are here; None by path.
+    """
+    units: dict[UnitId, Unit] = {}
+    wanted: set[int] = set()
+    for block in plan.blocks:
+        left = plan.make.intersection(block.frames)
+        if left:
+            carried = frozenset(f for f in block.reads if f in plan.trimap_keys)
+            wanted.update(carried - plan.carried)
+            unit_id = UnitId(plan.offer.id, BLOCK, block.index)
+            units[unit_id] = Unit(left, _files(plan, block.reads), carried)
+    for index, span in enumerate(plan.spans):
+        to_carry = frozenset(wanted.intersection(span.wanted))
+        if to_carry:
+            unit_id = UnitId(plan.offer.id, SPAN, index)
+            units[unit_id] = Unit(to_carry, _files(plan, span.frames))
+    plates = None if arrived is None else frozenset(arrived)
+    return Job(units, plates, plan.carried)
+
+
+def needed_plates(job: Job) -> list[int]:
+    """By value: the plates the client must send, in the order they are wanted."""
+    wanted = frozenset[int]().union(*(unit.plates for unit in job.units.values()))
+    return sorted(wanted - (job.plates or frozenset()))
+
+
+def span_order(plan: Plan, index: int, frames: tuple[int, ...], spool: Spool) -> dict[str, Any]:
+    """The worker's ``span`` message for pass A."""
+    span = plan.spans[index]
+    return {
+        "type": "span",
+        "engine": dict(plan.engine),
+        "frames": span.frames,
+        "keyframes": {f: _plain(plan.trimaps[f]) for f in span.keyframes},
+        "wanted": frames,
+        "plates": {f: _plain(plan.plates[f]) for f in span.frames},
+        "into": {f: str(spool.path(Spool.trimap_name(plan.trimap_keys[f]))) for f in frames},
+    }
+
+
+def block_order(plan: Plan, index: int, frames: tuple[int, ...]) -> dict[str, Any]:
+    """The worker's ``block`` message for pass B."""
+    block = plan.blocks[index]
+    outputs = plan.offer.shot.outputs
+    return {
+        "type": "block",
+        "engine": dict(plan.engine),
+        "index": block.index,
+        "frames": block.frames,
+        "reads": block.reads,
+        "shot_frames": plan.frames,
+        "wanted": frames,
+        "plates": {f: _plain(plan.plates[f]) for f in block.reads},
+        "trimaps": {f: _plain(plan.trimaps[f]) for f in block.reads},
+        "into": {f: {layer: str(path) for layer, path in plan.outputs[f].items()} for f in frames},
+        "layers": outputs.layers,
+        "split": outputs.split,
+        "compression": outputs.compression,
+        "attributes": {f: provenance(plan, f) for f in frames},
+    }
+
+
+def provenance(plan: Plan, frame: int) -> dict[str, str]:
+    """Attributes of a frame's files that are known before it is made."""
+    said = plan.description
+    own = {
+        "dvm:engine": f"{said.get('engine', '')} {said.get('network', '')}".strip(),
+        "dvm:checkpoint": str(said.get("checkpoint", "")),
+        "dvm:key": plan.keys[frame].key,
+        "dvm:missing": plan.plates[frame].missing,
+        "dvm:composited_in": plan.offer.shot.plates.composited_in,
+        "dvm:colourspace": plan.offer.shot.plates.colourspace,
+    }
+    return {name: value for name, value in own.items() if value}
+
+
+def _files(plan: Plan, frames: Iterable[int]) -> frozenset[int]:
+    """The frames whose files are read for these frames' plates."""
+    return frozenset(plan.plates[f].frame for f in frames)
+
+
+def _plain(source: PlateSource | TrimapSource) -> dict[str, Any]:
+    return dict(vars(source))

@@ -1,0 +1,111 @@
+"""A job while the server knows it: its state for clients, its plan, who waits for it."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dvm_server.delivery import Attachment
+from dvm_server.jobs import Offer, Plan
+from host_plugins.client.errors import DvmError
+from host_plugins.client.wire import Message
+
+WAITING, PROPAGATING, MATTING = "waiting", "propagating", "matting"
+DONE, FAILED, CANCELLED = "done", "failed", "cancelled"
+FINAL = (DONE, FAILED, CANCELLED)
+
+
+@dataclass
+class Submission:
+    """A ``submit`` that has not been answered yet."""
+
+    peer: bytes
+    message: Message
+    offer: Offer
+
+
+@dataclass
+class LiveJob:
+    """One job.
+
+    Attributes:
+        id: the shot's.
+        state: one of the six above.
+        plan: None until the survey is done.
+        waiting: submissions to be answered when it is.
+        attachments: clients that are sent its mattes, by peer.
+        made: what is known of each frame that can be sent, in the order made.
+        computed: frames computed since it was submitted.
+        carried: propagated trimaps that are there.
+        arrived: by value: frames whose plates are here.
+        arriving: by value: plates on their way to the disk, by peer.
+        frame: the last one worked on.
+        error: why it failed.
+        began: monotonic seconds.
+        seconds: how long it took, once it has ended.
+    """
+
+    id: str
+    name: str
+    state: str = WAITING
+    plan: Plan | None = None
+    waiting: list[Submission] = field(default_factory=list)
+    attachments: dict[bytes, Attachment] = field(default_factory=dict)
+    made: dict[int, Mapping[str, Any]] = field(default_factory=dict)
+    computed: int = 0
+    carried: set[int] = field(default_factory=set)
+    arrived: set[int] = field(default_factory=set)
+    arriving: dict[bytes, int] = field(default_factory=dict)
+    frame: int | None = None
+    error: DvmError | None = None
+    began: float = field(default_factory=time.monotonic)
+    seconds: float = 0.0
+
+    @property
+    def ended(self) -> bool:
+        return self.state in FINAL
+
+    @property
+    def busy(self) -> bool:
+        """It may still read or send what lies in the spool."""
+        return not self.ended or any(not one.drained for one in self.attachments.values())
+
+    def end(self, state: str, error: DvmError | None = None) -> None:
+        self.state, self.error = state, error
+        self.seconds = time.monotonic() - self.began
+        if state != DONE:
+            for attachment in self.attachments.values():
+                attachment.queue = deque()
+
+    def progress(self) -> dict[str, Any]:
+        """The job's line in ``pong`` and ``status``."""
+        plan = self.plan
+        total = len(plan.frames) if plan else 0
+        kept = len(plan.done | plan.ready) if plan else 0
+        return {
+            "state": self.state,
+            "done": kept + self.computed,
+            "total": total,
+            "propagated": len(self.carried),
+            "to_propagate": len(plan.trimap_keys) if plan else 0,
+            "frame": self.frame,
+        }
+
+    def final(self) -> Message:
+        """The message that tells its end."""
+        if self.state == CANCELLED:
+            return Message("cancelled", job=self.id)
+        if self.error is not None:
+            return Message("failed", job=self.id, body={"error": self.error.to_wire()})
+        total = len(self.plan.frames) if self.plan else 0
+        body = {"total": total, "computed": self.computed, "kept": total - self.computed}
+        return Message("done", job=self.id, body={**body, "seconds": self.seconds})
+
+    def paths(self, frame: int) -> Mapping[str, Path]:
+        """A frame's files by layer."""
+        assert self.plan is not None
+        return self.plan.outputs[frame]

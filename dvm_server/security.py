@@ -1,0 +1,138 @@
+"""Who may connect, and which files a client may name."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+
+import zmq
+import zmq.auth
+from zmq.auth.thread import ThreadAuthenticator
+
+from dvm_server.config import ServerConfig
+from host_plugins.client.errors import InputError, SetupError
+
+_TCP = re.compile(r"tcp://(?P<host>\[[^\]]+\]|[^:\s]+):(?P<port>\*|\d{1,5})\Z")
+
+
+def new_secret() -> str:
+    """The text that signs messages, 256 bits of it."""
+    return secrets.token_hex(32)
+
+
+def check_bind(config: ServerConfig) -> None:
+    """Refuse to listen to strangers without CURVE, or without roots.
+
+    Raises:
+        SetupError: ``setup.public_bind``, ``setup.no_roots``, or ``setup.bind`` if it is no
+            address.
+    """
+    if config.bind.startswith("ipc://"):
+        return
+    found = _TCP.match(config.bind)
+    if not found:
+        raise SetupError(
+            "setup.bind",
+            f"{config.bind!r} is not an address to listen at",
+            hint="write tcp://127.0.0.1:* or tcp://HOST:PORT",
+        )
+    if is_loopback(found["host"]):
+        return
+    if not config.curve:
+        raise SetupError(
+            "setup.public_bind",
+            f"{config.bind} can be reached from other machines and is not encrypted",
+            hint="bind to 127.0.0.1, or make keys with `dvm keys` and set curve = true",
+        )
+    if not config.roots:
+        raise SetupError(
+            "setup.no_roots",
+            f"{config.bind} can be reached from other machines, and no roots say which files "
+            "their shots may name",
+            hint='set roots = ["/shows", …] in the server\'s settings',
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """True for ``localhost`` and addresses of the loopback interface; names are not looked up."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def check_roots(path: str | Path, roots: Sequence[Path]) -> None:
+    """Refuse a file outside of the roots, after following every symbolic link.
+
+    Args:
+        path: absolute; need not exist.
+        roots: folders; none means that everything the server's user may reach is allowed, which
+            is right on the user's own machine and is only possible there (`check_bind`).
+
+    Raises:
+        InputError: ``input.outside_roots``; ``input.relative_path``.
+    """
+    if not Path(path).is_absolute():
+        raise InputError(
+            "input.relative_path",
+            f"{path} is relative, and the server has another working directory",
+            hint="send absolute paths",
+        )
+    if not roots:
+        return
+    real = os.path.realpath(path)
+    for root in roots:
+        top = os.path.realpath(root)
+        if os.path.commonpath([real, top]) == top:
+            return
+    raise InputError(
+        "input.outside_roots",
+        f"{path} lies outside of the folders this server may use",
+        hint=f"these are {', '.join(str(root) for root in roots)}; ask whoever runs the server",
+    )
+
+
+def make_keys(folder: Path, name: str) -> tuple[Path, Path]:
+    """Make a pair of CURVE certificates; returns the public file and the secret one (0600)."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    public, secret = zmq.auth.create_certificates(str(folder), name)
+    Path(secret).chmod(0o600)
+    return Path(public), Path(secret)
+
+
+def start_curve(
+    context: zmq.Context[zmq.Socket[bytes]], config: ServerConfig
+) -> tuple[ThreadAuthenticator, bytes, bytes]:
+    """Let in only clients whose public key lies in ``<state>/keys/clients``.
+
+    Returns:
+        The authenticator, to be stopped at the end, and the server's public and secret key.
+
+    Raises:
+        SetupError: ``setup.no_keys``.
+    """
+    keys = config.state / "keys"
+    secret_file = keys / "server.key_secret"
+    clients = keys / "clients"
+    if not secret_file.is_file() or not clients.is_dir():
+        raise SetupError(
+            "setup.no_keys",
+            f"there is no server.key_secret or no clients folder in {keys}",
+            hint="make them with `dvm keys`",
+        )
+    public, secret = zmq.auth.load_certificate(str(secret_file))
+    if secret is None:
+        raise SetupError(
+            "setup.no_keys", f"{secret_file} holds no secret key", hint="make it again"
+        )
+    # Without an authenticator CURVE would encrypt for anybody.
+    authenticator = ThreadAuthenticator(context)
+    authenticator.start()
+    authenticator.configure_curve(domain="*", location=str(clients))
+    return authenticator, public, secret

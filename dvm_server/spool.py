@@ -1,0 +1,216 @@
+"""The state directory: lock, spooled files with a quota and a manifest, remembered digests.
+
+What may be removed is what the manifest lists. Files are named by what they hold: ``files`` (plates
+and trimaps that came by value) by the sha256 of their bytes, ``trimaps`` by key A, ``mattes`` by
+key B; so a file that is there under its name is the right one, whoever made it and when.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Collection, Iterable
+from pathlib import Path
+from typing import IO
+
+from host_plugins.client.errors import CapacityError, SetupError
+from model.plates.atomic import write_bytes
+
+FILES, TRIMAPS, MATTES = "files", "trimaps", "mattes"
+
+
+def lock_state(state: Path) -> IO[str]:
+    """Make the state directory ours until the returned file is closed or the process ends.
+
+    Raises:
+        SetupError: ``setup.state_in_use`` naming the other's pid; ``setup.state`` if the folder
+            cannot be made.
+    """
+    try:
+        state.mkdir(parents=True, exist_ok=True, mode=0o700)
+        file = (state / "server.lock").open("a+", encoding="ascii")
+    except OSError as error:
+        raise SetupError(
+            "setup.state",
+            f"the state directory {state} cannot be written to ({error.strerror})",
+            hint="choose another with --state",
+        ) from error
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.seek(0)
+        pid = file.read().strip() or "unknown"
+        file.close()
+        raise SetupError(
+            "setup.state_in_use",
+            f"a server with pid {pid} is using the state directory {state}",
+            hint="use that server, stop it, or choose another directory with --state",
+        ) from error
+    file.truncate(0)
+    file.write(str(os.getpid()))
+    file.flush()
+    return file
+
+
+class Spool:
+    """Files kept between runs, within a quota. Safe to use from several threads."""
+
+    def __init__(self, state: Path, quota_bytes: int):
+        """Open the spool, and remove what a killed process left half-written in it."""
+        self.state = state
+        self.quota_bytes = quota_bytes
+        for folder in (FILES, TRIMAPS, MATTES):
+            (state / folder).mkdir(mode=0o700, parents=True, exist_ok=True)
+            for left in (state / folder).glob(".*.tmp-*"):
+                left.unlink()
+        self._guard = threading.Lock()
+        self._db = sqlite3.connect(state / "manifest.sqlite", check_same_thread=False)
+        # The journals are the truth; this is an index, and may lose its last second.
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=NORMAL")
+        with self._db:
+            self._db.execute(
+                "CREATE TABLE IF NOT EXISTS spooled"
+                " (name TEXT PRIMARY KEY, bytes INTEGER NOT NULL, used REAL NOT NULL)"
+            )
+            self._db.execute(
+                "CREATE TABLE IF NOT EXISTS digests (path TEXT PRIMARY KEY,"
+                " bytes INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, sha256 TEXT NOT NULL)"
+            )
+        for name, listed in self._db.execute("SELECT name, bytes FROM spooled").fetchall():
+            path = state / name
+            found = path.stat().st_size if path.exists() else 0
+            if found != listed:
+                self._list(name, found)
+
+    def close(self) -> None:
+        self._db.close()
+
+    # Names, relative to the state directory
+
+    @staticmethod
+    def file_name(sha256: str, suffix: str) -> str:
+        return f"{FILES}/{sha256}{suffix}"
+
+    @staticmethod
+    def trimap_name(key: str) -> str:
+        return f"{TRIMAPS}/{key}.npz"
+
+    @staticmethod
+    def matte_name(key: str, layer: str) -> str:
+        return f"{MATTES}/{key}.{layer}.exr"
+
+    def path(self, name: str) -> Path:
+        return self.state / name
+
+    def has(self, name: str) -> bool:
+        return (self.state / name).is_file()
+
+    # Room
+
+    def used_bytes(self) -> int:
+        with self._guard:
+            (total,) = self._db.execute("SELECT COALESCE(SUM(bytes), 0) FROM spooled").fetchone()
+        return int(total)
+
+    def make_room(self, wanted: int, needed: Callable[[], Collection[str]]) -> None:
+        """Remove listed files that nobody needs, longest unused first, until there is room.
+
+        Args:
+            wanted: bytes to come.
+            needed: names that live jobs need; only asked when there is not enough room.
+
+        Raises:
+            CapacityError: ``capacity.spool_full`` if that is not enough.
+        """
+        over = self.used_bytes() + wanted - self.quota_bytes
+        if over <= 0:
+            return
+        keep = needed()
+        with self._guard:
+            rows = self._db.execute("SELECT name, bytes FROM spooled ORDER BY used").fetchall()
+        for name, size in rows:
+            if over <= 0:
+                return
+            if name in keep:
+                continue
+            (self.state / name).unlink(missing_ok=True)
+            with self._guard, self._db:
+                self._db.execute("DELETE FROM spooled WHERE name = ?", (name,))
+            over -= size
+        if over > 0:
+            raise CapacityError(
+                "capacity.spool_full",
+                f"the spool in {self.state} is full: {self.quota_bytes} bytes, all of them in use",
+                hint="try again when other shots are done, submit by path, or raise quota_bytes",
+            )
+
+    def expect(self, names: Iterable[str]) -> None:
+        """List files before they are written: what is not listed would never be removed."""
+        now = time.time()
+        with self._guard, self._db:
+            self._db.executemany(
+                "INSERT INTO spooled VALUES (?, 0, ?)"
+                " ON CONFLICT (name) DO UPDATE SET used = excluded.used",
+                [(name, now) for name in names],
+            )
+
+    def arrived(self, name: str) -> None:
+        """Take note of the size of a listed file that has been written."""
+        self._list(name, (self.state / name).stat().st_size)
+
+    def store(
+        self, name: str, data: bytes | memoryview, needed: Callable[[], Collection[str]]
+    ) -> None:
+        """Write a file, durably and in one step, unless it is there already.
+
+        Raises:
+            CapacityError: ``capacity.spool_full``.
+            model.errors.EngineError: the disk is full or closed to us.
+        """
+        if self.has(name):
+            self.expect([name])
+            return
+        self.make_room(len(data), needed)
+        self.expect([name])
+        write_bytes(self.state / name, bytes(data))
+        self._list(name, len(data))
+
+    def _list(self, name: str, size: int) -> None:
+        with self._guard, self._db:
+            self._db.execute(
+                "INSERT OR REPLACE INTO spooled VALUES (?, ?, ?)", (name, size, time.time())
+            )
+
+    # Digests of files elsewhere
+
+    def digest_of(self, path: Path) -> str:
+        """Sha256, in hex, of a file; from memory if its size and time have not changed.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        stat = path.stat()
+        with self._guard:
+            row = self._db.execute(
+                "SELECT bytes, mtime_ns, sha256 FROM digests WHERE path = ?", (str(path),)
+            ).fetchone()
+        if row and (row[0], row[1]) == (stat.st_size, stat.st_mtime_ns):
+            return str(row[2])
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        # A file written within the clock's last tick may change again without a new time.
+        if time.time_ns() - stat.st_mtime_ns > 2_000_000_000:
+            self.remember(path, stat.st_size, stat.st_mtime_ns, sha256)
+        return sha256
+
+    def remember(self, path: Path, size: int, mtime_ns: int, sha256: str) -> None:
+        with self._guard, self._db:
+            self._db.execute(
+                "INSERT OR REPLACE INTO digests VALUES (?, ?, ?, ?)",
+                (str(path), size, mtime_ns, sha256),
+            )

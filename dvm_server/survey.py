@@ -1,0 +1,290 @@
+"""Looks at a shot's files before anything is computed: digests, gaps, what is done, conflicts.
+
+Runs off the main loop: it may read every plate of a shot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from dvm_server import translate
+from dvm_server.identity import ShotFacts, digest, matte_keys, trimap_keys
+from dvm_server.jobs import Offer, Plan, PlateSource, TrimapSource, files_of
+from dvm_server.outputs import Outputs, sort_outputs
+from dvm_server.security import check_roots
+from dvm_server.spool import Spool
+from host_plugins.client.errors import InputError
+from host_plugins.client.shot import Shot
+from model.plates.mattes import check_outputs, matte_paths
+from model.plates.movies import is_movie
+from model.plates.ranges import FramePattern
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a survey needs of the server.
+
+    Attributes:
+        spool: by-value files, trimaps, mattes; remembered digests.
+        roots: folders a client may name files in; empty = anywhere.
+        threads: of a worker.
+        outputs: recognises files that are there already.
+    """
+
+    spool: Spool
+    roots: Sequence[Path]
+    threads: int
+    outputs: Outputs
+
+
+def survey(offer: Offer, description: Mapping[str, Any], around: Surroundings) -> Plan:
+    """Make the plan for a shot.
+
+    Args:
+        offer: what the client submitted.
+        description: the engine's, for these options.
+        around: the server's side.
+
+    Raises:
+        InputError: a file is missing, unreadable or outside of the roots; an output is there and
+            is not this shot's; no frame has a trimap.
+    """
+    shot = offer.shot
+    frames = shot.numbers()
+    check_outputs(shot.outputs.layers, shot.outputs.split, shot.outputs.compression)
+    plates = _plates(offer, frames, around)
+    keyframes, given = _trimaps(offer, frames, around)
+    facts = ShotFacts(
+        frames=frames,
+        keyframes={f: one.sha256 for f, one in keyframes.items()},
+        given={f: one.sha256 for f, one in given.items() if f not in keyframes},
+        plates={f: one.digest for f, one in plates.items()},
+        black=frozenset(f for f, one in plates.items() if one.missing == "black"),
+        causal=shot.options.window == "causal",
+        carrying=translate.carrying_options(shot),
+        matting=translate.matting_options(shot),
+        engine=description,
+    )
+    keys_a, keys_b = trimap_keys(facts), matte_keys(facts)
+    spooled = {
+        f: TrimapSource(str(around.spool.path(Spool.trimap_name(key))), "propagated")
+        for f, key in keys_a.items()
+    }
+    trimaps = {**given, **keyframes, **spooled}
+    _check_covered(frames, trimaps, shot)
+    plan = Plan(
+        offer=offer,
+        description=description,
+        engine=asdict(translate.engine_options(shot, threads=around.threads)),
+        frames=frames,
+        spans=facts.spans(),
+        blocks=facts.blocks(),
+        plates=plates,
+        trimaps=trimaps,
+        trimap_keys=keys_a,
+        keys=keys_b,
+        outputs=_outputs(offer, frames, {f: one.key for f, one in keys_b.items()}, around),
+        done=frozenset(),
+        ready=frozenset(),
+        carried=frozenset(
+            f for f, key in keys_a.items() if around.spool.has(Spool.trimap_name(key))
+        ),
+    )
+    _check_apart(plan)
+    done, ready = sort_outputs(plan, around.outputs, around.spool)
+    return replace(plan, done=done, ready=ready)
+
+
+def _plates(offer: Offer, frames: Sequence[int], around: Surroundings) -> dict[int, PlateSource]:
+    """Each frame's plate, with a stand-in where it is missing and the shot allows it."""
+    shot = offer.shot
+    if offer.plates is not None:
+        there = {
+            f: PlateSource(f, str(around.spool.path(one.name)), one.sha256, one.sha256)
+            for f, one in offer.plates.items()
+        }
+        where: Callable[[int], str] = "frame {}, which the client did not send".format
+    else:
+        pattern = FramePattern.parse(shot.plates.pattern)
+        there = _plates_by_path(pattern, frames, around)
+        where = lambda f: str(pattern.path(f))  # noqa: E731  the other branch is no function either
+    missing = [f for f in frames if f not in there]
+    if missing and (shot.options.missing == "error" or not any(f in there for f in frames)):
+        raise InputError(
+            "input.missing_plate",
+            f"the plate of frame {missing[0]} is not there: {where(missing[0])}"
+            + (f" ({len(missing)} plates are missing)" if len(missing) > 1 else ""),
+            shot=shot.name,
+            frame=missing[0],
+            hint="render it, or choose --missing hold or --missing black",
+        )
+    return {
+        f: there[f] if f in there else _stand_in(f, there, frames, shot.options.missing)
+        for f in frames
+    }
+
+
+def _stand_in(
+    frame: int, there: Mapping[int, PlateSource], frames: Sequence[int], policy: str
+) -> PlateSource:
+    """The nearest earlier plate, else the nearest later one."""
+    earlier = [f for f in frames if f < frame and f in there]
+    nearest = earlier[-1] if earlier else next(f for f in frames if f > frame and f in there)
+    return replace(there[nearest], missing=policy)
+
+
+def _plates_by_path(
+    pattern: FramePattern, frames: Sequence[int], around: Surroundings
+) -> dict[int, PlateSource]:
+    check_roots(pattern.path(frames[0]), around.roots)
+    found = {}
+    movie = pattern.is_single and is_movie(pattern.path(0))
+    if pattern.is_single and not movie and len(frames) > 1:
+        raise InputError(
+            "input.pattern",
+            f"{pattern} is one image, and the shot has {len(frames)} frames",
+            hint="write the frame number as ####, e.g. plate.####.exr",
+        )
+    for frame in frames:
+        path = pattern.path(frame)
+        if not path.exists():
+            continue
+        check_roots(path, around.roots)
+        sha256 = _digest_of(path, frame, around.spool)
+        if movie:
+            found[frame] = PlateSource(frame, str(path), "", digest([sha256, frame]))
+        else:
+            found[frame] = PlateSource(frame, str(path), sha256, sha256)
+    return found
+
+
+def _trimaps(
+    offer: Offer, frames: Sequence[int], around: Surroundings
+) -> tuple[dict[int, TrimapSource], dict[int, TrimapSource]]:
+    """Painted and given trimaps of the shot's frames."""
+    shot, inside = offer.shot, set(frames)
+    painted, given = {}, {}
+    for key in shot.keyframes:
+        if key.frame not in inside:
+            continue
+        sent = offer.trimaps.get(key.frame)
+        if key.part:
+            if sent is None or sent.sha256 != key.part:
+                raise _no_trimap(key.frame, "was not sent with the shot", shot)
+            path = str(around.spool.path(sent.name))
+            painted[key.frame] = TrimapSource(path, "painted", sent.sha256)
+        else:
+            painted[key.frame] = _trimap(Path(key.trimap), "painted", key.frame, shot, around)
+    if shot.trimaps is not None and shot.trimaps.by_value:
+        for frame, sent in offer.trimaps.items():
+            if frame in inside and frame not in painted:
+                path = str(around.spool.path(sent.name))
+                given[frame] = TrimapSource(path, "given", sent.sha256)
+    elif shot.trimaps is not None:
+        pattern = FramePattern.parse(shot.trimaps.pattern)
+        for frame in frames:
+            if frame not in painted and pattern.path(frame).exists():
+                given[frame] = _trimap(pattern.path(frame), "given", frame, shot, around)
+    return painted, given
+
+
+def _trimap(path: Path, source: str, frame: int, shot: Shot, around: Surroundings) -> TrimapSource:
+    check_roots(path, around.roots)
+    if not path.exists():
+        raise _no_trimap(frame, f"is not there: {path}", shot)
+    return TrimapSource(str(path), source, _digest_of(path, frame, around.spool))
+
+
+def _no_trimap(frame: int, why: str, shot: Shot) -> InputError:
+    return InputError(
+        "input.missing_trimap",
+        f"the trimap of keyframe {frame} {why}",
+        shot=shot.name,
+        frame=frame,
+        hint="check the path of the keyframe's trimap",
+    )
+
+
+def _check_covered(frames: Sequence[int], trimaps: Mapping[int, TrimapSource], shot: Shot) -> None:
+    bare = [f for f in frames if f not in trimaps]
+    if bare:
+        raise InputError(
+            "input.no_keyframe",
+            f"frame {bare[0]} has no trimap, and there is no keyframe within the shot's frames "
+            "to carry one from",
+            shot=shot.name,
+            frame=bare[0],
+            hint="paint a trimap on at least one of the shot's frames",
+        )
+
+
+def _outputs(
+    offer: Offer, frames: Sequence[int], keys: Mapping[int, str], around: Surroundings
+) -> dict[int, dict[str, Path]]:
+    """Where each frame's files go: by value into the spool, else where the shot says."""
+    shot = offer.shot
+    if offer.by_value:
+        return {
+            f: {
+                layer: around.spool.path(Spool.matte_name(keys[f], layer))
+                for layer in files_of(shot)
+            }
+            for f in frames
+        }
+    if not shot.outputs.pattern:
+        raise InputError(
+            "input.no_output",
+            f"the shot {shot.name!r} does not say where its mattes go",
+            shot=shot.name,
+            hint="give an output pattern, e.g. --out alpha.####.exr",
+        )
+    if FramePattern.parse(shot.outputs.pattern).is_single and len(frames) > 1:
+        raise InputError(
+            "input.pattern",
+            f"{shot.outputs.pattern} is one file, and the shot has {len(frames)} frames",
+            shot=shot.name,
+            hint="write the frame number as ####, e.g. alpha.####.exr",
+        )
+    found = {
+        f: matte_paths(shot.outputs.pattern, f, shot.outputs.layers, shot.outputs.split)
+        for f in frames
+    }
+    for folder in {path.parent for files in found.values() for path in files.values()}:
+        check_roots(folder, around.roots)
+        around.outputs.check_folder(folder)
+    for files in found.values():
+        for path in files.values():
+            if path.is_symlink():
+                check_roots(path, around.roots)
+    return found
+
+
+def _check_apart(plan: Plan) -> None:
+    """Refuse to write over what is read, whatever ``overwrite`` says."""
+    read = {one.path: f for f, one in plan.plates.items()}
+    read |= {one.path: f for f, one in plan.trimaps.items() if one.source != "propagated"}
+    for files in plan.outputs.values():
+        for path in files.values():
+            if str(path) in read:
+                raise InputError(
+                    "input.output_is_input",
+                    f"{path} is one of the shot's own plates or trimaps, and would be overwritten",
+                    shot=plan.offer.shot.name,
+                    frame=read[str(path)],
+                    hint="give the mattes another name or folder",
+                )
+
+
+def _digest_of(path: Path, frame: int, spool: Spool) -> str:
+    try:
+        return spool.digest_of(path)
+    except OSError as error:
+        raise InputError(
+            "input.unreadable",
+            f"{path} cannot be read ({error.strerror})",
+            frame=frame,
+            hint="check the file's permissions",
+        ) from error

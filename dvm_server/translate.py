@@ -1,0 +1,112 @@
+"""Wire ↔ model: the only place that knows the errors, options and shots of both."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from host_plugins.client import errors as wire_errors
+from host_plugins.client.errors import DvmError
+from host_plugins.client.shot import Shot
+from model import errors as model_errors
+from model.engine import EngineOptions
+
+_CLASSES: dict[type[model_errors.EngineError], type[DvmError]] = {
+    model_errors.InputError: wire_errors.InputError,
+    model_errors.SetupError: wire_errors.SetupError,
+    model_errors.CapacityError: wire_errors.CapacityError,
+}
+
+
+def wire_error(error: BaseException, *, shot: str = "", frame: int | None = None) -> DvmError:
+    """The error a client gets for whatever was raised.
+
+    Ours keep class, code and sentence. Anything else is a `ServerError` with a report number; its
+    traceback goes to the log under that number.
+
+    Args:
+        error: what was raised.
+        shot: name of the shot, where the error does not say.
+        frame: the frame at work, where the error does not say.
+    """
+    if isinstance(error, DvmError):
+        said = error.to_wire()
+        said["shot"] = error.shot or shot
+        said["frame"] = frame if error.frame is None else error.frame
+        return wire_errors.from_wire(said)
+    at = getattr(error, "frame", None)
+    at = frame if at is None else at
+    if isinstance(error, model_errors.Cancelled):
+        return wire_errors.Cancelled("cancelled", error.message, shot=shot, frame=at)
+    if isinstance(error, model_errors.EngineError):
+        for ours, theirs in _CLASSES.items():
+            if isinstance(error, ours):
+                return theirs(error.code, error.message, shot=shot, frame=at, hint=error.hint)
+    if isinstance(error, MemoryError):
+        return wire_errors.CapacityError(
+            "capacity.memory",
+            "the server's machine ran out of memory",
+            shot=shot,
+            frame=at,
+            hint="try fewer threads, a smaller --tile, or another machine",
+        )
+    report = uuid.uuid4().hex[:8]
+    logging.getLogger("dvm").error("report %s", report, exc_info=error)
+    return wire_errors.ServerError(
+        "server.fault",
+        f"the server failed with {type(error).__name__}",
+        shot=shot,
+        frame=at,
+        hint=f"the traceback is in server.log under report {report}; please send it to us",
+        report=report,
+    )
+
+
+def model_error(plain: Mapping[str, Any]) -> model_errors.EngineError:
+    """An error that came from a decoder, as the engine raises it."""
+    classes = {"input": model_errors.InputError, "capacity": model_errors.CapacityError}
+    found = wire_errors.from_wire(plain)
+    kind = classes.get(found.kind, model_errors.SetupError)
+    return kind(found.code, found.message, frame=found.frame, hint=found.hint)
+
+
+def engine_options(shot: Shot, *, threads: int) -> EngineOptions:
+    """What the engine is asked for; the device is the worker's own affair."""
+    return EngineOptions(
+        network=shot.options.network,
+        checkpoint=shot.options.checkpoint,
+        precision=shot.options.precision,
+        tile=shot.options.tile,
+        causal=shot.options.window == "causal",
+        colourspace=shot.plates.colourspace,
+        composited_in=shot.plates.composited_in,
+        foreground=shot.outputs.foreground,
+        layers=shot.outputs.layers,
+        threads=threads,
+    )
+
+
+def carrying_options(shot: Shot) -> dict[str, Any]:
+    """Options that key A depends on."""
+    return {
+        "colourspace": shot.plates.colourspace,
+        "composited_in": shot.plates.composited_in,
+        "premultiplied": shot.plates.premultiplied,
+        "precision": shot.options.precision,
+        "tile": shot.options.tile,
+    }
+
+
+def matting_options(shot: Shot) -> dict[str, Any]:
+    """Options that key B depends on besides: all that shapes the files of a matte."""
+    outputs = asdict(shot.outputs)
+    del outputs["pattern"]
+    return {**outputs, "layers": list(shot.outputs.layers), "window": shot.options.window}
+
+
+def options_from_plain(plain: Mapping[str, Any]) -> EngineOptions:
+    """`EngineOptions` that came through a pipe as plain values."""
+    return EngineOptions(**{**plain, "layers": tuple(plain["layers"])})

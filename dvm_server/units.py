@@ -1,0 +1,190 @@
+"""What a worker does for one unit: read, ask the engine, write. Whole files or none."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dvm_server.decoder import Decoder
+from dvm_server.reader import PlateReader, TrimapReader
+from model.engine import Engine, FrameMatte
+from model.errors import Cancelled
+from model.passes import Block, Span
+from model.plates import colour
+from model.plates.mattes import write_matte
+from model.plates.plate import Plate
+from model.plates.spool import write_trimap_spool
+
+Tell = Callable[[Mapping[str, Any]], None]
+IsCancelled = Callable[[], bool]
+
+# Mattes that may wait for the disk while the engine goes on.
+_WRITING = 2
+
+
+@dataclass
+class AtWork:
+    """How far a unit is, so that an error can name the frame."""
+
+    frame: int | None = None
+
+    def next_of(self, order: Mapping[str, Any]) -> int | None:
+        """The frame after the last one told of."""
+        wanted = list(order["wanted"])
+        if self.frame in wanted:
+            wanted = wanted[wanted.index(self.frame) + 1 :]
+        return wanted[0] if wanted else None
+
+
+def do_span(
+    engine: Engine,
+    order: Mapping[str, Any],
+    decoder: Decoder,
+    scratch: Path,
+    tell: Tell,
+    cancelled: IsCancelled,
+) -> None:
+    """Pass A: carry trimaps along a span and spool each one.
+
+    Args:
+        engine: for the shot's options.
+        order: from `jobs.span_order`.
+        decoder: free.
+        scratch: folder for what the engine puts aside.
+        tell: given ``trimap_done`` for each frame, once it is on disk.
+        cancelled: asked between frames.
+    """
+    plates = PlateReader(decoder, _by_frame(order["plates"]), order["frames"])
+    keys = TrimapReader(decoder, plates, _by_frame(order["keyframes"]))
+    span = Span(
+        tuple(order["frames"]), tuple(_by_frame(order["keyframes"])), tuple(order["wanted"])
+    )
+    into = _by_frame(order["into"])
+    with tempfile.TemporaryDirectory(dir=scratch) as folder:
+        keyframes = {frame: keys(frame) for frame in span.keyframes}
+        carried = engine.propagate(span, plates, keyframes, Path(folder), cancelled)
+        for frame, trimap in carried:
+            write_trimap_spool(Path(into[frame]), trimap)
+            tell({"type": "trimap_done", "frame": frame})
+    plates.settle()
+
+
+def do_block(
+    engine: Engine,
+    order: Mapping[str, Any],
+    decoder: Decoder,
+    tell: Tell,
+    cancelled: IsCancelled,
+) -> None:
+    """Pass B: matte a block and write each frame's files.
+
+    Args:
+        engine: for the shot's options.
+        order: from `jobs.block_order`.
+        decoder: free.
+        tell: given ``frame_done`` for each frame, once its files have their names.
+        cancelled: asked between frames.
+    """
+    sources = _by_frame(order["plates"])
+    plates = PlateReader(decoder, sources, order["reads"])
+    trimaps = TrimapReader(decoder, plates, _by_frame(order["trimaps"]))
+    block = Block(order["index"], tuple(order["frames"]), tuple(order["reads"]))
+    black = [f for f in order["wanted"] if sources[f]["missing"] == "black"]
+    wanted = [f for f in order["wanted"] if f not in black]
+    with _writer(order, tell) as write:
+        for frame in black:
+            if cancelled():
+                raise Cancelled(frame=frame)
+            write(black_matte(frame, plates(frame), order["layers"]))
+        shot_frames = order["shot_frames"]
+        for matte in engine.matte(block, shot_frames, wanted, plates, trimaps, cancelled):
+            write(matte)
+            if cancelled():
+                raise Cancelled(frame=matte.frame)
+    plates.settle()
+
+
+def black_matte(frame: int, plate: Plate, layers: list[str]) -> FrameMatte:
+    """The matte of a missing plate: nothing is foreground, and that is certain."""
+    size = plate.pixels.shape[:2]
+    return FrameMatte(
+        frame=frame,
+        alpha=np.zeros(size, np.float32),
+        trimap=np.zeros(size, np.uint8),
+        confidence=np.ones(size, np.float32),
+        foreground=np.zeros((*size, 3), np.float32) if "foreground" in layers else None,
+        header=plate.header,
+        source="given",
+    )
+
+
+@contextmanager
+def _writer(order: Mapping[str, Any], tell: Tell) -> Iterator[Callable[[FrameMatte], None]]:
+    """Writes mattes in a thread of its own, in order, a bounded number behind the engine."""
+    waiting: list[Future[None]] = []
+    with ThreadPoolExecutor(1, thread_name_prefix="write") as pool:
+
+        def write(matte: FrameMatte) -> None:
+            while len(waiting) >= _WRITING:
+                waiting.pop(0).result()
+            waiting.append(pool.submit(_write, order, matte, tell))
+
+        yield write
+        for one in waiting:
+            one.result()
+
+
+def _write(order: Mapping[str, Any], matte: FrameMatte, tell: Tell) -> None:
+    into = {layer: Path(path) for layer, path in _by_frame(order["into"])[matte.frame].items()}
+    attributes = {
+        "dvm:composited_in": _light(matte, order),
+        **_by_frame(order["attributes"])[matte.frame],
+        "dvm:trimap": matte.source,
+    }
+    if matte.fallback:
+        attributes["dvm:fallback"] = matte.fallback
+    digests = write_matte(
+        into,
+        matte,
+        layers=order["layers"],
+        split=order["split"],
+        compression=order["compression"],
+        attributes=attributes,
+    )
+    files = {}
+    for layer, path in into.items():
+        stat = path.stat()
+        files[layer] = {
+            "path": str(path),
+            "sha256": digests[path],
+            "bytes": stat.st_size,
+            "mtime_ns": stat.st_mtime_ns,
+        }
+    tell(
+        {
+            "type": "frame_done",
+            "frame": matte.frame,
+            "files": files,
+            "seconds": sum(matte.seconds.values()),
+            "source": matte.source,
+            "fallback": matte.fallback,
+        }
+    )
+
+
+def _light(matte: FrameMatte, order: Mapping[str, Any]) -> str:
+    """The light a matte was made in, where the shot leaves it to the plate's colourspace."""
+    name = colour.plate_colourspace(matte.header, order["engine"]["colourspace"])
+    return colour.default_composited_in(name)
+
+
+def _by_frame(plain: Mapping[str, Any]) -> dict[int, Any]:
+    """JSON has texts as keys; frames are numbers."""
+    return {int(frame): one for frame, one in plain.items()}

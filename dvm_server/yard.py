@@ -1,0 +1,328 @@
+"""The yard behind the desk: jobs from survey to end. Carries out what the scheduler says."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from dvm_server import scheduler
+from dvm_server.background import Background
+from dvm_server.config import ServerConfig
+from dvm_server.crew import Crew
+from dvm_server.jobs import Plan, SentFile, block_order, remaining, span_order
+from dvm_server.ledger import Ledger, frame_event
+from dvm_server.leftovers import remove_leftovers, remove_leftovers_of_journal
+from dvm_server.live import CANCELLED, DONE, FAILED, MATTING, PROPAGATING, LiveJob, Submission
+from dvm_server.outputs import Outputs
+from dvm_server.scheduler import SPAN, JobDone, JobFailed, Replace, Start, Stop, UnitId
+from dvm_server.spool import Spool
+from dvm_server.survey import Surroundings, survey
+from dvm_server.translate import engine_options, wire_error
+from host_plugins.client import shot as shots
+from host_plugins.client.errors import DvmError, from_wire
+
+_LOG = logging.getLogger("dvm.jobs")
+
+DISK, SURVEY = "disk", "survey"
+# Ended jobs whose end can still be told; older ones are surveyed again when asked for.
+_REMEMBERED = 200
+
+Notify = Callable[[LiveJob], None]
+
+
+class Yard:
+    """All jobs. All of it runs in the main loop; what blocks goes to a lane of the background."""
+
+    def __init__(
+        self,
+        config: ServerConfig,
+        spool: Spool,
+        ledger: Ledger,
+        background: Background,
+        key_in: Callable[[Path], str],
+    ):
+        self.background = background
+        self.jobs: dict[str, LiveJob] = {}
+        self.crew = Crew(config, self._heard)
+        self._config = config
+        self._spool = spool
+        self._ledger = ledger
+        self._around = Surroundings(
+            spool, config.roots, config.threads or os.cpu_count() or 1, Outputs(ledger, key_in)
+        )
+        workers = {name: scheduler.Worker() for name in self.crew.hands}
+        self._state = scheduler.State(workers=workers)
+        self._units: dict[str, tuple[UnitId, LiveJob]] = {}
+        self._held: list[tuple[LiveJob, Callable[[], None]]] = []
+        self._to_stop: set[str] = set()
+        self._surveyed: Notify = lambda job: None
+        self._progressed: Notify = lambda job: None
+
+    def listen(self, surveyed: Notify, progressed: Notify) -> None:
+        """Who is told: when a plan is made or never will be, and whenever more is made."""
+        self._surveyed, self._progressed = surveyed, progressed
+
+    def needed_names(self) -> set[str]:
+        """What in the spool may not be removed. Called from the disk lane, too."""
+        needed: set[str] = set()
+        for job in tuple(self.jobs.values()):
+            if job.busy and job.plan is not None:
+                needed |= job.plan.spool_names()
+            for submission in tuple(job.waiting):
+                needed |= {one.name for one in submission.offer.trimaps.values()}
+                needed |= {one.name for one in (submission.offer.plates or {}).values()}
+        return needed
+
+    # From a submission to a plan
+
+    def begin(self, submission: Submission) -> None:
+        """Take a new job on, or one that had ended."""
+        offer = submission.offer
+        ended = [id for id, one in self.jobs.items() if not one.busy and id != offer.id]
+        for id in ended[: max(len(ended) - _REMEMBERED, 0)]:
+            del self.jobs[id]
+        job = LiveJob(offer.id, offer.shot.name, waiting=[submission])
+        self.jobs[offer.id] = job
+        options = asdict(engine_options(offer.shot, threads=self._config.threads))
+
+        def described(found: Mapping[str, Any] | None, error: DvmError | None) -> None:
+            if job.ended:
+                return
+            if found is None:
+                assert error is not None
+                self.fail(job, wire_error(error, shot=job.name))
+            else:
+                self._held.append((job, lambda: self._survey(job, submission, found)))
+                self._survey_held()
+
+        self.crew.describe(options, described)
+
+    def _survey_held(self) -> None:
+        """Survey jobs of which no worker is busy any more with what was cancelled before.
+
+        Such a worker may still write a frame, and the survey must see it.
+        """
+        busy = {one.unit.job for one in self._state.workers.values() if one.unit is not None}
+        held, self._held = self._held, []
+        for job, begin in held:
+            if job.id in busy:
+                self._held.append((job, begin))
+            elif not job.ended:
+                begin()
+
+    def _survey(self, job: LiveJob, submission: Submission, description: Mapping[str, Any]) -> None:
+        offer = submission.offer
+
+        def look() -> tuple[Plan, set[int]]:
+            plan = survey(offer, description, self._around)
+            folder = self._ledger.path(offer.id).parent
+            shots.save(offer.shot, folder / "shot.json")
+            remove_leftovers_of_journal(plan, self._ledger.path(offer.id))
+            arrived = {f for f, one in (offer.plates or {}).items() if self._spool.has(one.name)}
+            event = {"event": "submitted", "name": offer.shot.name, "make": len(plan.make)}
+            self._ledger.write(offer.id, event)
+            return plan, arrived
+
+        def planned(found: tuple[Plan, set[int]]) -> None:
+            if job.ended:
+                return
+            job.plan, job.arrived = found
+            plan = job.plan
+            job.carried = set(plan.carried)
+            told = {"seconds": 0.0, "source": "", "fallback": "", "cached": True}
+            for frame in sorted(plan.ready):
+                source = plan.trimaps[frame].source
+                job.made[frame] = {**told, "source": source}
+            units = remaining(plan, job.arrived if offer.by_value else None)
+            self._surveyed(job)
+            self._step(scheduler.JobAdded(job.id, units))
+
+        def failed(error: Exception) -> None:
+            self.fail(job, wire_error(error, shot=job.name))
+
+        self.background.run(SURVEY, look, planned, failed)
+
+    # What happens to a job
+
+    def plate_arrived(self, job: LiveJob, sent: SentFile) -> None:
+        """A plate is in the spool; it may be that of several frames."""
+        for frame, one in ((job.plan.offer.plates if job.plan else None) or {}).items():
+            if one == sent and frame not in job.arrived:
+                job.arrived.add(frame)
+                self._step(scheduler.PlateArrived(job.id, frame))
+
+    def fail(self, job: LiveJob, error: DvmError) -> None:
+        """Something outside of the workers went wrong."""
+        if job.ended:
+            return
+        self._end(job, FAILED, error)
+        self._step(scheduler.JobStopped(job.id))
+
+    def cancel(self, job: LiveJob) -> None:
+        """Somebody wants it stopped; a worker that is at it stops within a frame."""
+        self._end(job, CANCELLED)
+        self._step(scheduler.JobStopped(job.id))
+
+    def _end(self, job: LiveJob, state: str, error: DvmError | None = None) -> None:
+        job.end(state, error)
+        if error is None:
+            _LOG.info("%s (%s): %s", job.name, job.id[:12], state)
+        else:
+            _LOG.warning("%s (%s): %s: %s", job.name, job.id[:12], error.code, error.message)
+        if job.plan is not None:
+            event = {"event": state, "code": error.code if error else ""}
+            self._journal(job, event, lambda: None)
+        self._surveyed(job)
+        self._progressed(job)
+
+    # What comes from the workers
+
+    def _heard(self, name: str, message: Mapping[str, Any]) -> None:
+        match message["type"]:
+            case "ready":
+                self._step(scheduler.WorkerReady(name))
+            case "trimap_done":
+                self._trimap_done(*self._units[name], message["frame"])
+            case "frame_done":
+                self._frame_done(*self._units[name], message)
+            case "ended":
+                error = from_wire(message["error"]) if "error" in message else None
+                self._later(lambda: self._step(scheduler.UnitEnded(name, error)))
+            case "died":
+                self._died(name, message)
+
+    def _trimap_done(self, unit: UnitId, job: LiveJob, frame: int) -> None:
+        assert job.plan is not None
+        key = job.plan.trimap_keys[frame]
+
+        def made() -> None:
+            job.carried.add(frame)
+            job.frame = frame
+            self._spool.arrived(Spool.trimap_name(key))
+            self._step(scheduler.FrameMade(unit, frame))
+
+        self._journal(job, {"event": "trimap", "frame": frame, "key": key}, made)
+
+    def _frame_done(self, unit: UnitId, job: LiveJob, message: Mapping[str, Any]) -> None:
+        plan, frame, files = job.plan, message["frame"], message["files"]
+        assert plan is not None
+
+        def made() -> None:
+            told = {name: message[name] for name in ("seconds", "source", "fallback")}
+            job.made[frame] = {**told, "cached": False}
+            job.computed += 1
+            job.frame = frame
+            for file in files.values():
+                path = Path(file["path"])
+                if plan.offer.by_value:
+                    self._spool.arrived(path.relative_to(self._spool.state).as_posix())
+                else:
+                    self._spool.remember(path, file["bytes"], file["mtime_ns"], file["sha256"])
+            for attachment in job.attachments.values():
+                attachment.made([frame])
+            self._progressed(job)
+            self._step(scheduler.FrameMade(unit, frame))
+
+        # Also when the job has been cancelled since: the file is there, and is ours.
+        event = frame_event(frame, plan.keys[frame], plan.plates[frame].digest, files)
+        self._journal(job, {**event, "seconds": message["seconds"]}, made)
+
+    def _died(self, name: str, message: Mapping[str, Any]) -> None:
+        at_work = self._units.pop(name, None)
+        error = message["error"]
+        if error is not None and all(one.process is None for one in self.crew.hands.values()):
+            for job in tuple(self.jobs.values()):
+                self.fail(job, wire_error(error, shot=job.name))
+        if at_work is not None and (plan := at_work[1].plan) is not None:
+            remove_leftovers(plan, message["pid"])
+        # After what it said before it died, which may be on its way to the journal.
+        self._later(lambda: self._step(scheduler.WorkerDied(name)))
+
+    # What the scheduler says
+
+    def _step(self, event: scheduler.Event) -> None:
+        self._state, orders = scheduler.step(self._state, event)
+        self._survey_held()
+        for order in orders:
+            match order:
+                case Start(worker, unit, frames):
+                    self._start(worker, unit, frames)
+                case Stop(worker):
+                    self._to_stop.add(worker)
+                    self.crew.stop(worker)
+                case Replace(worker):
+                    # One that could not start waits for the next job: it would fail for ever.
+                    if self.crew.hands[worker].error is None:
+                        self.crew.start(worker)
+                case JobDone(id):
+                    self._end(self.jobs[id], DONE)
+                case JobFailed(id, error):
+                    job = self.jobs[id]
+                    self._end(job, FAILED, wire_error(error, shot=job.name))
+
+    def _start(self, worker: str, unit: UnitId, frames: tuple[int, ...]) -> None:
+        job = self.jobs[unit.job]
+        plan = job.plan
+        assert plan is not None
+        job.state = PROPAGATING if unit.kind == SPAN else MATTING
+        self._to_stop.discard(worker)
+        process = self.crew.hands[worker].process
+        event = {
+            "event": "unit",
+            "kind": unit.kind,
+            "index": unit.index,
+            "frames": list(frames),
+            "pid": process.pid if process else 0,
+        }
+
+        def prepare() -> dict[str, Any]:
+            self._spool.make_room(0, self.needed_names)
+            if unit.kind == SPAN:
+                self._spool.expect(Spool.trimap_name(plan.trimap_keys[f]) for f in frames)
+                order = span_order(plan, unit.index, frames, self._spool)
+            else:
+                if plan.offer.by_value:
+                    self._spool.expect(
+                        Spool.matte_name(plan.keys[f].key, layer)
+                        for f in frames
+                        for layer in plan.outputs[f]
+                    )
+                order = block_order(plan, unit.index, frames)
+            self._ledger.write(unit.job, event)
+            return order
+
+        def go(order: dict[str, Any]) -> None:
+            if self.crew.hands[worker].process is not process:
+                return  # it died; the scheduler will hear of it next
+            if worker in self._to_stop:
+                self._step(scheduler.UnitEnded(worker))
+                return
+            self._units[worker] = (unit, job)
+            self.crew.order(worker, order)
+
+        def failed(error: Exception) -> None:
+            self._step(scheduler.UnitEnded(worker, wire_error(error, shot=job.name)))
+
+        self.background.run(DISK, prepare, go, failed)
+
+    # The disk lane keeps the order in which things happened
+
+    def _journal(self, job: LiveJob, event: Mapping[str, Any], then: Callable[[], None]) -> None:
+        def failed(error: Exception) -> None:
+            self.fail(job, wire_error(error, shot=job.name))
+
+        self.background.run(
+            DISK, lambda: self._ledger.write(job.id, event), lambda _: then(), failed
+        )
+
+    def _later(self, then: Callable[[], None]) -> None:
+        """Once all that was handed to the disk lane before is done."""
+
+        def failed(error: Exception) -> None:
+            raise error
+
+        self.background.run(DISK, lambda: None, lambda _: then(), failed)

@@ -1,0 +1,118 @@
+"""An engine without torch for server tests: quick, exact, and dependent on all it should depend on.
+
+Alpha is 0 and 1 where the trimap is certain; where it is unknown it is the mean of the window's
+plates, folded into 0…1, so that a wrong neighbour shows. A propagated trimap is that of the nearest
+keyframe with unknown wherever the span's plates are bright, so that a wrong span shows too.
+
+`EngineOptions.network` doubles as a script: words of the form ``name=value``: ``slow=0.1`` seconds
+a frame, ``once=PATH`` kill the worker the first time (PATH marks it), ``always`` kill it each time,
+``broken`` raise what no engine should, ``span_slow=0.1``.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from model.engine import EngineOptions, FrameMatte
+from model.errors import Cancelled
+from model.passes import Block, Span, window
+from model.plates.plate import Plate, Trimap
+from model.plates.trimap import place_trimap
+
+
+def open_engine(options: EngineOptions) -> PaintEngine:
+    return PaintEngine(options)
+
+
+def open_broken(options: EngineOptions) -> PaintEngine:
+    raise RuntimeError("this engine never opens")
+
+
+class PaintEngine:
+    def __init__(self, options: EngineOptions):
+        self._options = options
+        self._script = dict(
+            word.partition("=")[::2] for word in options.network.split() if word != "paint"
+        )
+
+    def describe(self) -> dict[str, object]:
+        return {
+            "engine": "paint 1",
+            "network": self._options.network or "paint",
+            "propagation": "paint",
+            "checkpoint": "",
+            "device": self._options.device,
+            "ocio": "",
+            "threads": self._options.threads,
+        }
+
+    def propagate(
+        self,
+        span: Span,
+        plate: Callable[[int], Plate],
+        keyframes: Mapping[int, Trimap],
+        scratch: Path,
+        cancelled: Callable[[], bool],
+    ) -> Iterator[tuple[int, Trimap]]:
+        total = np.mean([_grey(plate(frame)) for frame in span.frames], axis=0)
+        for frame in span.wanted:
+            self._act(frame, cancelled, "span_")
+            nearest = min(span.keyframes, key=lambda key: abs(key - frame))
+            pixels = place_trimap(keyframes[nearest], plate(frame).header).copy()
+            pixels[total > 0.75] = 128
+            sure = np.full(pixels.shape, 255 - abs(nearest - frame), np.uint8)
+            yield frame, Trimap(pixels, plate(frame).header.data_window, "propagated", sure)
+
+    def matte(
+        self,
+        block: Block,
+        shot_frames: Sequence[int],
+        wanted: Sequence[int],
+        plate: Callable[[int], Plate],
+        trimap: Callable[[int], Trimap],
+        cancelled: Callable[[], bool],
+    ) -> Iterator[FrameMatte]:
+        for frame in wanted:
+            self._act(frame, cancelled)
+            around = window(shot_frames, frame, causal=self._options.causal)
+            mixed = np.mean([_grey(plate(f)) for f in around], axis=0) % 1.0
+            unknown = [place_trimap(trimap(f), plate(f).header) == 128 for f in around]
+            mixed = np.float32(0.9) * mixed + np.float32(0.1) * np.mean(unknown, axis=0)
+            own = place_trimap(trimap(frame), plate(frame).header)
+            alpha = np.where(own == 128, mixed, own / np.float32(255)).astype(np.float32)
+            foreground = None
+            if "foreground" in self._options.layers:
+                foreground = plate(frame).pixels[:, :, :3].astype(np.float32) * alpha[:, :, None]
+            yield FrameMatte(
+                frame=frame,
+                alpha=alpha.clip(0, 1),
+                trimap=own,
+                confidence=np.ones_like(alpha),
+                foreground=foreground,
+                header=plate(frame).header,
+                source=trimap(frame).source,
+            )
+
+    def _act(self, frame: int, cancelled: Callable[[], bool], prefix: str = "") -> None:
+        """Follow the script for one frame."""
+        if not prefix and "always" in self._script:
+            os.kill(os.getpid(), signal.SIGKILL)
+        marker = Path(self._script.get("once", ""))
+        if not prefix and "once" in self._script and not marker.exists():
+            marker.write_text(str(frame))
+            os.kill(os.getpid(), signal.SIGKILL)
+        if not prefix and "broken" in self._script:
+            raise KeyError("a fault of the engine")
+        time.sleep(float(self._script.get(prefix + "slow", 0)))
+        if cancelled():
+            raise Cancelled(frame=frame)
+
+
+def _grey(plate: Plate) -> np.ndarray:
+    return np.nan_to_num(plate.pixels[:, :, 0].astype(np.float32))
