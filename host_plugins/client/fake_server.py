@@ -29,7 +29,7 @@ _START_SECONDS = 10.0
 
 
 class FakeServer:
-    """A context manager; `connection` is valid inside of it.
+    """A context manager, or `start` and `stop`; `connection` is valid between them.
 
     Args:
         script: what it does.
@@ -66,9 +66,7 @@ class FakeServer:
         self._thread = threading.Thread(target=self._run, name="fake server", daemon=True)
 
     def __enter__(self) -> FakeServer:
-        self._thread.start()
-        if not self._ready.wait(_START_SECONDS):
-            raise RuntimeError("the fake server did not start")
+        self.start()
         return self
 
     def __exit__(
@@ -77,6 +75,20 @@ class FakeServer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Bind, and serve in a thread of its own.
+
+        Raises:
+            RuntimeError: it did not come up.
+        """
+        self._thread.start()
+        if not self._ready.wait(_START_SECONDS):
+            raise RuntimeError("the fake server did not start")
+
+    def stop(self) -> None:
+        """Close the sockets and end the thread."""
         self._stop.set()
         self._thread.join(_START_SECONDS)
 
@@ -105,7 +117,8 @@ class FakeServer:
             socket = context.socket(zmq.ROUTER)
             socket.linger = 0
             socket.set(zmq.ROUTER_MANDATORY, 1)
-            socket.set(zmq.MAXMSGSIZE, self.script.limits.part_bytes)
+            limits = self.script.limits
+            socket.set(zmq.MAXMSGSIZE, max(limits.part_bytes, limits.header_bytes))
             socket.bind(address)
             sockets.append(socket)
         main, control = sockets

@@ -35,8 +35,8 @@ class Times:
     control: float = control.DEADLINE
     heartbeat: float = 2.0
     silence: float = 8.0
-    reconnect: float = 9.5
-    reconnect_least: float = 1.5
+    reconnect: float = 9.0
+    reconnect_least: float = 1.0
 
 
 class Link:

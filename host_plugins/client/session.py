@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -141,6 +142,8 @@ class Session:
         link = self._open_link()
         link.watched = job
         answer = self._ask(link, message, f"the shot {shot.name!r}", self._times.submit, give_up)
+        # What was said of this job before `accepted` answers an earlier submission of it.
+        link.inbox = deque(one for one in link.inbox if one.job != job)
         return events.accepted(answer, self._limits.frames)
 
     def send_plate(self, job: str, part: wire.Part) -> None:

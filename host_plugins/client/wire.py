@@ -164,6 +164,8 @@ def decode(frames: Sequence[Buffer], secret: bytes, limits: Limits = Limits()) -
         raise ProtocolError(f"a header of {len(frames[0])} bytes is beyond the limit")
     if len(frames) - 1 > limits.parts:
         raise ProtocolError(f"{len(frames) - 1} parts in one message are beyond the limit")
+    if sum(len(one) for one in frames) > limits.message_bytes:
+        raise ProtocolError("a message is larger than the limit")
     header = _unpack(_verified(bytes(frames[0]), secret), limits)
     version = header.get("v")
     if type(version) is not int or version != PROTOCOL:
@@ -235,8 +237,6 @@ def _parts(entries: Any, data: Sequence[Buffer], limits: Limits) -> tuple[Part, 
                 sha256=fields.text(entry, "sha256", fields.SHA256),
             )
         )
-    if sum(len(one) for one in data) > limits.message_bytes:
-        raise ProtocolError("a message is larger than the limit")
     for part in parts:
         if hashlib.sha256(part.data).hexdigest() != part.sha256:
             raise ProtocolError(f"the {part.role} of frame {part.frame} was damaged on its way")

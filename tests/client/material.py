@@ -5,6 +5,8 @@ from __future__ import annotations
 import struct
 import time
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +14,8 @@ import zmq
 
 from host_plugins.client import wire
 from host_plugins.client.connection import Connection
+from host_plugins.client.fake_server import FakeServer, Script
+from host_plugins.client.session import Session, Times
 from host_plugins.client.shot import Client, Keyframe, Options, Outputs, Plates, Shot
 
 WIDTH, HEIGHT = 24, 20
@@ -83,6 +87,16 @@ def make_clip(folder: Path, first: int = 1001, count: int = 6) -> Clip:
     for shift, path in enumerate(trimaps.values()):
         write_trimap(path, shift)
     return Clip(folder, frames, plates, trimaps)
+
+
+@contextmanager
+def serving(
+    script: Script | None = None, times: Times | None = None
+) -> Iterator[tuple[FakeServer, Session]]:
+    """A fake server and a session with it that has not said hello yet."""
+    times = times or Times()
+    with FakeServer(script) as server, Session(server.connection, times=times) as session:
+        yield server, session
 
 
 class Peer:
