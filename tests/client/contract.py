@@ -1,7 +1,8 @@
 """What every server of wire version 1 does, fake or real.
 
 A test file inherits `WireContract` and gives it a fixture ``connection`` (to a server that writes
-EXR mattes and has a network that is available) and a fixture ``clip`` (`material.make_clip`).
+EXR mattes and has a network that is available) and a fixture ``clip`` (`material.make_clip` in a
+folder of its own). One server may serve all tests.
 """
 
 from __future__ import annotations
@@ -271,9 +272,12 @@ class WireContract:
             run_shot(session, clip.shot(), plates=clip.plates)
             status = session.status()
         assert {"jobs", "workers", "state_dir", "spool_bytes", "version"} <= set(status)
+        job = shot_id(prepare(clip.shot(), clip.plates, clip.trimaps, lambda: None).shot)
         with Peer(connection, control=True) as peer:
-            pong = peer.answer(peer.send("ping"))
-        (state,) = pong.body["jobs"].values()
+            everything = peer.answer(peer.send("ping"))
+            pong = peer.answer(peer.send("ping", job=job))
+        assert everything.body["jobs"][job] == pong.body["jobs"][job]
+        state = pong.body["jobs"][job]
         assert pong.body["busy"] is False
         assert (state["state"], state["done"], state["total"]) == ("done", 6, 6)
 

@@ -37,9 +37,14 @@ def write_png(path: Path, rows: list[bytes], channels: int) -> None:
 
 
 def write_plate(path: Path, frame: int) -> None:
-    """A gradient that moves with the frame."""
+    """A gradient that moves with the frame, and is of no other folder: servers remember plates."""
+    salt = zlib.crc32(str(path.parent).encode())
     rows = [
-        bytes(value for x in range(WIDTH) for value in (x * 10 % 256, y * 12, frame * 7 % 256))
+        bytes(
+            value
+            for x in range(WIDTH)
+            for value in ((x * 10 + (salt >> 8)) % 256, y * 12, (frame * 7 + salt) % 256)
+        )
         for y in range(HEIGHT)
     ]
     write_png(path, rows, 3)
@@ -63,7 +68,7 @@ class Clip:
     def shot(self, options: Options = Options(), outputs: Outputs | None = None) -> Shot:
         """The clip as a shot by path."""
         return Shot(
-            name="test",
+            name=f"test {self.folder.parent.name}",
             frames=((self.frames[0], self.frames[-1], 1),),
             plates=Plates(str(self.folder / "plate.####.png")),
             keyframes=tuple(Keyframe(f, str(p)) for f, p in self.trimaps.items()),

@@ -69,7 +69,7 @@ def test_a_submit_that_is_not_answered(clip):
         session.hello()
         with pytest.raises(SetupError) as caught:
             session.submit(clip.shot())
-    assert caught.value.code == NO_ANSWER and "'test'" in caught.value.message
+    assert caught.value.code == NO_ANSWER and "the shot 'test " in caught.value.message
 
 
 def test_a_silent_server_is_lost(clip):
