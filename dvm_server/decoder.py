@@ -10,7 +10,7 @@ import hashlib
 import logging
 import resource
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from dvm_server import child
 from dvm_server.child import Channel, Child
 from dvm_server.translate import model_error, wire_error
 from model.errors import InputError
+from model.plates.channels import Picture
 from model.plates.plate import Plate, PlateHeader, Trimap, Window
 
 _LOG = logging.getLogger("dvm.decoder")
@@ -179,7 +180,12 @@ def _read(
         case "trimap":
             return read_trimap(path, frame=frame, source=question["source"])
         case _:
-            return read_header(path, frame=frame)
+            return read_header(path, frame=frame, choose=_first_channel)
+
+
+def _first_channel(names: Sequence[str], is_id: Sequence[bool]) -> Picture:
+    """Any channel will do for a header: a matte has no picture."""
+    return Picture("", ("Y",), (0,))
 
 
 def sha256_of(path: Path) -> str:

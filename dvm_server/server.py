@@ -19,14 +19,14 @@ import zmq
 
 from dvm_server import control
 from dvm_server.background import Background
+from dvm_server.client_sessions import ClientSessions
 from dvm_server.config import ServerConfig
 from dvm_server.decoder import Decoder
-from dvm_server.desk import Desk
+from dvm_server.dispatch import DISK, SURVEY, Dispatch
 from dvm_server.ledger import Ledger
 from dvm_server.security import check_bind, new_secret, start_curve
 from dvm_server.spool import Spool, lock_state
 from dvm_server.translate import wire_error
-from dvm_server.yard import DISK, SURVEY, Yard
 from host_plugins.client import wire
 from host_plugins.client.connection import CONNECTION_FILE, Connection
 from host_plugins.client.errors import (
@@ -93,10 +93,10 @@ class _Server:
         ledger = Ledger(config.state)
         self._spool = spool
         self._background = background
-        self._yard = Yard(config, spool, ledger, background, key_in)
+        self._dispatch = Dispatch(config, spool, ledger, background, key_in)
         self._main, self._control = self._open(context, stack)
-        self._desk = Desk(config, self._yard, spool, ledger, self._send)
-        stack.callback(lambda: self._yard.crew.end(config.grace_seconds))
+        self._sessions = ClientSessions(config, self._dispatch, spool, ledger, self._send)
+        stack.callback(lambda: self._dispatch.pool.end(config.grace_seconds))
 
     def _open(self, context: zmq.Context[Socket], stack: ExitStack) -> tuple[Socket, Socket]:
         """Bind both sockets and write the connection file."""
@@ -144,10 +144,10 @@ class _Server:
     def run(self, stop: _Stop) -> int:
         """Serve until told to end; returns the exit code."""
         parent = os.getppid()
-        self._yard.crew.start_all()
+        self._dispatch.pool.start_all()
         while not self._shutdown and stop.signal == 0:
             self._turn()
-            self._yard.crew.tick()
+            self._dispatch.pool.tick()
             if self._config.private and os.getppid() != parent:
                 _LOG.info("the parent process is gone")
                 break
@@ -157,7 +157,7 @@ class _Server:
     def _turn(self) -> None:
         """Wait for anything to happen, and take it in."""
         poller = zmq.Poller()
-        workers = self._yard.crew.descriptors()
+        workers = self._dispatch.pool.descriptors()
         for one in (self._control, self._main, self._background.fileno(), *workers):
             poller.register(one, zmq.POLLIN)
         ready = dict(poller.poll(_TURN_MS))
@@ -165,11 +165,11 @@ class _Server:
             self._read(self._control, self._answer)
         for descriptor, name in workers.items():
             if descriptor in ready:
-                self._yard.crew.read(name)
+                self._dispatch.pool.read(name)
         if self._background.fileno() in ready:
             self._background.collect()
         if self._main in ready:
-            self._read(self._main, self._desk.receive)
+            self._read(self._main, self._sessions.receive)
 
     def _read(self, socket: Socket, receive: Receive) -> None:
         for _ in range(_AT_ONCE):
@@ -200,7 +200,7 @@ class _Server:
     def _answer(self, peer: bytes, message: Message) -> None:
         """A request on the control socket."""
         self._send_on(
-            self._control, peer, control.answer(message, self._config, self._yard, self._spool)
+            self._control, peer, control.answer(message, self._config, self._dispatch, self._spool)
         )
         self._shutdown = self._shutdown or message.type == "shutdown"
 
@@ -229,7 +229,7 @@ class _Server:
             "the server was stopped before the shot was done",
             hint="submit the shot again; what is finished is kept",
         )
-        for job in self._yard.jobs.values():
+        for job in self._dispatch.jobs.values():
             if job.ended:
                 continue
             said = {"error": wire_error(stopped, shot=job.name).to_wire()}

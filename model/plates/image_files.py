@@ -42,11 +42,13 @@ def set_threads(count: int) -> None:
     oiio.attribute("exr_threads", count)
 
 
-def read_header(path: str | Path, *, frame: int | None = None) -> PlateHeader:
+def read_header(
+    path: str | Path, *, frame: int | None = None, choose: Choice = find_picture
+) -> PlateHeader:
     """All of a plate but its pixels. Raises what `read_plate` raises, but for damaged pixels."""
     source = _open(Path(path), frame)
     with reading(Path(path), frame):
-        picture = _seek_picture(source, Path(path), frame, find_picture)
+        picture = _seek_picture(source, Path(path), frame, choose)
         return _header(source.spec(), picture, Path(path))
 
 

@@ -20,14 +20,29 @@ from pathlib import Path
 import numpy as np
 
 from model.engine import EngineOptions, FrameMatte
-from model.errors import Cancelled
+from model.errors import Cancelled, SetupError
 from model.passes import Block, Span, window
 from model.plates.plate import Plate, Trimap
 from model.plates.trimap import place_trimap
 
+SCRIPT = ("slow", "span_slow", "once", "always", "broken")
+
 
 def open_engine(options: EngineOptions) -> PaintEngine:
-    return PaintEngine(options)
+    script = dict(word.partition("=")[::2] for word in options.network.split())
+    if set(script) - {"paint", *SCRIPT}:
+        raise SetupError(
+            "setup.unknown_network",
+            f"there is no matting network called {options.network!r}",
+            hint="use one of: paint",
+        )
+    if options.checkpoint and not Path(options.checkpoint).is_file():
+        raise SetupError(
+            "setup.no_checkpoint",
+            f"the checkpoint {options.checkpoint} is not there",
+            hint="check the path",
+        )
+    return PaintEngine(options, script)
 
 
 def open_broken(options: EngineOptions) -> PaintEngine:
@@ -35,11 +50,9 @@ def open_broken(options: EngineOptions) -> PaintEngine:
 
 
 class PaintEngine:
-    def __init__(self, options: EngineOptions):
+    def __init__(self, options: EngineOptions, script: Mapping[str, str]):
         self._options = options
-        self._script = dict(
-            word.partition("=")[::2] for word in options.network.split() if word != "paint"
-        )
+        self._script = script
 
     def describe(self) -> dict[str, object]:
         return {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from model.plates.image_files import read_header
+from tests.server.serving import header, pixels
 
 
 def test_by_path(start_server, make_clip):
@@ -14,7 +14,7 @@ def test_by_path(start_server, make_clip):
     alpha = pixels(clip.out(1010))
     assert alpha.shape == (9, 14, 1)
     assert (alpha[:, :4] == 0).all() and (alpha[:, -4:] == 1).all()
-    metadata = read_header(clip.out(1010)).metadata
+    metadata = header(clip.out(1010)).metadata
     assert metadata["dvm:trimap"] == "propagated"
     assert len(metadata["dvm:key"]) == 64
     assert server.stop() == 143

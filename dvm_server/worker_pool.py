@@ -23,7 +23,7 @@ Described = Callable[[Mapping[str, Any] | None, DvmError | None], None]
 
 
 @dataclass
-class Hand:
+class PooledWorker:
     """One worker.
 
     Attributes:
@@ -54,8 +54,8 @@ class _Question:
     sent: bool = False
 
 
-class Crew:
-    """All workers. Everything happens in the main loop; `hear` is called from `read` and `tick`."""
+class WorkerPool:
+    """Everything happens in the main loop; `hear` is called from `read` and `tick`."""
 
     def __init__(self, config: ServerConfig, hear: Hear):
         self._config = config
@@ -63,86 +63,88 @@ class Crew:
         self._questions: dict[str, _Question] = {}
         self._descriptions: dict[str, Mapping[str, Any]] = {}
         self._units = 0
-        self.hands = {f"worker-{i}": Hand(device) for i, device in enumerate(config.devices)}
+        self.workers = {
+            f"worker-{i}": PooledWorker(device) for i, device in enumerate(config.devices)
+        }
 
     def start(self, name: str) -> None:
         """Start a worker's process, if it has none."""
-        hand = self.hands[name]
-        if hand.process is not None:
+        worker = self.workers[name]
+        if worker.process is not None:
             return
         settings = {
             "engine": self._config.engine,
-            "device": hand.device,
+            "device": worker.device,
             "decoder_memory_bytes": self._config.decoder_memory_bytes,
             "decode_seconds": self._config.decode_seconds,
             "scratch": str(self._config.state / "scratch"),
         }
         process = child.start("dvm_server.worker", settings, environment(self._config.threads))
-        self.hands[name] = Hand(hand.device, process, heard=time.monotonic())
-        _LOG.info("%s started: pid %d, device %s", name, process.pid, hand.device)
+        self.workers[name] = PooledWorker(worker.device, process, heard=time.monotonic())
+        _LOG.info("%s started: pid %d, device %s", name, process.pid, worker.device)
 
     def start_all(self) -> None:
         """Start those that are down."""
-        for name in self.hands:
+        for name in self.workers:
             self.start(name)
 
     def descriptors(self) -> dict[int, str]:
         """What to poll: the file descriptor of each worker's channel, with its name."""
         return {
-            hand.process.channel.fileno(): name
-            for name, hand in self.hands.items()
-            if hand.process is not None
+            worker.process.channel.fileno(): name
+            for name, worker in self.workers.items()
+            if worker.process is not None
         }
 
     def read(self, name: str) -> None:
         """Take in what a worker said; its channel must be readable."""
-        hand = self.hands[name]
-        if hand.process is None:
+        worker = self.workers[name]
+        if worker.process is None:
             return
         try:
-            message, _ = hand.process.channel.receive()
+            message, _ = worker.process.channel.receive()
         except (EOFError, OSError, ValueError):
             self.lose(name, "its process ended")
             return
-        hand.heard = time.monotonic()
+        worker.heard = time.monotonic()
         match message["type"]:
             case "heartbeat":
-                hand.rss_bytes = message["rss_bytes"]
+                worker.rss_bytes = message["rss_bytes"]
             case "log":
                 _LOG.log(message["level"], "%s: %s", name, message["text"])
             case "unusable":
-                hand.error = from_wire(message["error"])
+                worker.error = from_wire(message["error"])
             case "loaded":
                 self._loaded(message)
             case "ready":
-                hand.ready = True
+                worker.ready = True
                 self._ask_all()
                 self._hear(name, message)
             case "ended":
-                hand.unit = -1
+                worker.unit = -1
                 self._hear(name, message)
             case _:
                 self._hear(name, message)
 
     def lose(self, name: str, why: str) -> None:
         """A worker is dead, or as good as dead: clear it away and tell."""
-        hand = self.hands[name]
-        if hand.process is None:
+        worker = self.workers[name]
+        if worker.process is None:
             return
-        pid, was_ready = hand.process.pid, hand.ready
-        hand.process.end()
+        pid, was_ready = worker.process.pid, worker.ready
+        worker.process.end()
         _LOG.warning("%s (pid %d) is gone: %s", name, pid, why)
-        error = hand.error
+        error = worker.error
         if not was_ready and error is None:
             error = ServerError(
                 "server.worker_start",
                 "the worker process died while it was starting",
                 hint="see server.log, and run `dvm doctor`",
             )
-        self.hands[name] = Hand(hand.device, error=error)
+        self.workers[name] = PooledWorker(worker.device, error=error)
         for question in self._questions.values():
             question.sent = False
-        if error is not None and all(one.process is None for one in self.hands.values()):
+        if error is not None and all(one.process is None for one in self.workers.values()):
             self._give_up(error)
         self._hear(name, {"type": "died", "pid": pid, "error": error})
 
@@ -158,24 +160,28 @@ class Crew:
 
     def order(self, name: str, message: Mapping[str, Any]) -> int:
         """Give a worker a unit; returns the unit's number. A dead worker is found out by `read`."""
-        hand = self.hands[name]
+        worker = self.workers[name]
         self._units += 1
-        hand.unit = self._units
+        worker.unit = self._units
         self._send(name, {**message, "unit": self._units})
         return self._units
 
     def stop(self, name: str) -> None:
         """Tell a worker to give up the unit it has."""
-        unit = self.hands[name].unit
+        unit = self.workers[name].unit
         if unit >= 0:
             self._send(name, {"type": "cancel", "unit": unit})
 
     def tick(self) -> None:
         """Find workers that hang: alive, but silent for too long."""
         now = time.monotonic()
-        for name, hand in tuple(self.hands.items()):
-            silent = now - hand.heard
-            if hand.process is not None and hand.ready and silent > self._config.heartbeat_seconds:
+        for name, worker in tuple(self.workers.items()):
+            silent = now - worker.heard
+            if (
+                worker.process is not None
+                and worker.ready
+                and silent > self._config.heartbeat_seconds
+            ):
                 self.lose(name, f"no heartbeat for {silent:.0f} s")
 
     def device(self) -> str:
@@ -187,15 +193,15 @@ class Crew:
     def end(self, grace: float) -> None:
         """Stop all workers: closing its channel makes a worker finish its frame and go."""
         deadline = time.monotonic() + grace
-        for hand in self.hands.values():
-            if hand.process is not None:
-                hand.process.channel.close()
-        for hand in self.hands.values():
-            if hand.process is not None:
-                hand.process.end(max(deadline - time.monotonic(), 0.0))
+        for worker in self.workers.values():
+            if worker.process is not None:
+                worker.process.channel.close()
+        for worker in self.workers.values():
+            if worker.process is not None:
+                worker.process.end(max(deadline - time.monotonic(), 0.0))
 
     def _ask_all(self) -> None:
-        name = next((one for one, hand in self.hands.items() if hand.ready), None)
+        name = next((one for one, worker in self.workers.items() if worker.ready), None)
         if name is None:
             return
         for key, question in self._questions.items():
@@ -220,7 +226,7 @@ class Crew:
                 then(None, error)
 
     def _send(self, name: str, message: Mapping[str, Any]) -> None:
-        process = self.hands[name].process
+        process = self.workers[name].process
         if process is not None:
             try:
                 process.channel.send(message)

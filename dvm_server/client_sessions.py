@@ -1,4 +1,4 @@
-"""The front desk: answers clients on the main socket and hands them their mattes."""
+"""The server's side of client sessions: answers on the main socket, mattes on their way."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from typing import Any
 from dvm_server.background import Background
 from dvm_server.config import ServerConfig
 from dvm_server.delivery import Attachment
+from dvm_server.dispatch import DISK, Dispatch
 from dvm_server.jobs import Offer, needed_plates, remaining
 from dvm_server.ledger import Ledger
-from dvm_server.live import LiveJob, Submission
+from dvm_server.live_job import LiveJob, Submission
 from dvm_server.spool import Spool
 from dvm_server.submission import read_offer, trimap_parts
 from dvm_server.translate import wire_error
-from dvm_server.yard import DISK, Yard
 from host_plugins.client.errors import (
     Cancelled,
     CapacityError,
@@ -31,24 +31,26 @@ from host_plugins.client.wire import PROTOCOL, Message, Part
 from model import registry
 from model.plates.ranges import FrameRange
 
-_LOG = logging.getLogger("dvm.desk")
+_LOG = logging.getLogger("dvm.sessions")
 
 # Sends a message to a peer; False if the peer is gone.
 Send = Callable[[bytes, Message], bool]
 
 
-class Desk:
+class ClientSessions:
     """Clients of the main socket. All of it runs in the main loop."""
 
-    def __init__(self, config: ServerConfig, yard: Yard, spool: Spool, ledger: Ledger, send: Send):
+    def __init__(
+        self, config: ServerConfig, dispatch: Dispatch, spool: Spool, ledger: Ledger, send: Send
+    ):
         self._config = config
-        self._yard = yard
+        self._dispatch = dispatch
         self._spool = spool
         self._ledger = ledger
         self._send = send
-        self._background: Background = yard.background
+        self._background: Background = dispatch.background
         self._greeted: set[bytes] = set()
-        yard.listen(self._surveyed, self._progressed)
+        dispatch.listen(self._surveyed, self._progressed)
 
     def receive(self, peer: bytes, message: Message) -> None:
         """Take a message from a client.
@@ -76,7 +78,7 @@ class Desk:
     def forget(self, peer: bytes) -> None:
         """A client left, or is gone. Its jobs go on."""
         self._greeted.discard(peer)
-        for job in self._yard.jobs.values():
+        for job in self._dispatch.jobs.values():
             job.attachments.pop(peer, None)
             job.arriving.pop(peer, None)
             job.waiting = [one for one in job.waiting if one.peer != peer]
@@ -96,7 +98,7 @@ class Desk:
         body = {
             "protocol": PROTOCOL,
             "server": {"version": package_version(), "pid": os.getpid()},
-            "device": self._yard.crew.device(),
+            "device": self._dispatch.pool.device(),
             "limits": self._config.limits.to_wire(),
             "networks": networks(),
             "ocio": os.environ.get("OCIO", ""),
@@ -111,7 +113,7 @@ class Desk:
         def store() -> None:
             for part in parts.values():
                 name = self._spool.file_name(part.sha256, part.suffix)
-                self._spool.store(name, part.data, self._yard.needed_names)
+                self._spool.store(name, part.data, self._dispatch.needed_names)
 
         def failed(error: Exception) -> None:
             self._refuse(submission, wire_error(error, shot=offer.shot.name))
@@ -125,9 +127,9 @@ class Desk:
         """The trimaps of a submission are on disk: begin the job, or join it."""
         if submission.peer not in self._greeted:
             return
-        job = self._yard.jobs.get(submission.offer.id)
+        job = self._dispatch.jobs.get(submission.offer.id)
         if job is None or job.ended:
-            self._yard.begin(submission)
+            self._dispatch.begin(submission)
         elif job.plan is None:
             job.waiting.append(submission)
         else:
@@ -209,7 +211,7 @@ class Desk:
         return has
 
     def _plate(self, peer: bytes, message: Message) -> None:
-        job, frame = self._yard.jobs.get(message.job), message.frame
+        job, frame = self._dispatch.jobs.get(message.job), message.frame
         if job is None or job.ended or peer not in job.attachments:
             return  # sent before the client heard that the job had ended
         part = message.parts[0] if len(message.parts) == 1 else None
@@ -224,20 +226,20 @@ class Desk:
         job.arriving[peer] = job.arriving.get(peer, 0) + 1
 
         def store() -> None:
-            self._spool.store(sent.name, part.data, self._yard.needed_names)
+            self._spool.store(sent.name, part.data, self._dispatch.needed_names)
 
         def stored(_: None) -> None:
             job.arriving[peer] = max(job.arriving.get(peer, 0) - 1, 0)
             self._tell(peer, message.answer("got", frame=frame))
-            self._yard.plate_arrived(job, sent)
+            self._dispatch.plate_arrived(job, sent)
 
         def failed(error: Exception) -> None:
-            self._yard.fail(job, wire_error(error, shot=job.name, frame=frame))
+            self._dispatch.fail(job, wire_error(error, shot=job.name, frame=frame))
 
         self._background.run(DISK, store, stored, failed)
 
     def _got(self, peer: bytes, message: Message) -> None:
-        job = self._yard.jobs.get(message.job)
+        job = self._dispatch.jobs.get(message.job)
         attachment = job.attachments.get(peer) if job else None
         if job is None or attachment is None:
             return  # of a job that has been forgotten since
@@ -275,7 +277,7 @@ class Desk:
         def failed(error: Exception) -> None:
             attachment.loading -= 1
             said = wire_error(error, shot=job.name, frame=frame)
-            self._yard.fail(job, said)
+            self._dispatch.fail(job, said)
             if not attachment.told:
                 attachment.told = True
                 message = Message("failed", job=job.id, body={"error": said.to_wire()})

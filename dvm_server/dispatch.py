@@ -1,4 +1,4 @@
-"""The yard behind the desk: jobs from survey to end. Carries out what the scheduler says."""
+"""Jobs from survey to end: feeds events to the scheduler and carries out what it says."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from typing import Any
 from dvm_server import scheduler
 from dvm_server.background import Background
 from dvm_server.config import ServerConfig
-from dvm_server.crew import Crew
 from dvm_server.jobs import Plan, SentFile, block_order, remaining, span_order
 from dvm_server.ledger import Ledger, frame_event
 from dvm_server.leftovers import remove_leftovers, remove_leftovers_of_journal
-from dvm_server.live import CANCELLED, DONE, FAILED, MATTING, PROPAGATING, LiveJob, Submission
+from dvm_server.live_job import CANCELLED, DONE, FAILED, MATTING, PROPAGATING, LiveJob, Submission
 from dvm_server.outputs import Outputs
 from dvm_server.scheduler import SPAN, JobDone, JobFailed, Replace, Start, Stop, UnitId
 from dvm_server.spool import Spool
 from dvm_server.survey import Surroundings, survey
 from dvm_server.translate import engine_options, wire_error
+from dvm_server.worker_pool import WorkerPool
 from host_plugins.client import shot as shots
 from host_plugins.client.errors import DvmError, from_wire
 
@@ -34,7 +34,7 @@ _REMEMBERED = 200
 Notify = Callable[[LiveJob], None]
 
 
-class Yard:
+class Dispatch:
     """All jobs. All of it runs in the main loop; what blocks goes to a lane of the background."""
 
     def __init__(
@@ -47,14 +47,14 @@ class Yard:
     ):
         self.background = background
         self.jobs: dict[str, LiveJob] = {}
-        self.crew = Crew(config, self._heard)
+        self.pool = WorkerPool(config, self._heard)
         self._config = config
         self._spool = spool
         self._ledger = ledger
         self._around = Surroundings(
             spool, config.roots, config.threads or os.cpu_count() or 1, Outputs(ledger, key_in)
         )
-        workers = {name: scheduler.Worker() for name in self.crew.hands}
+        workers = {name: scheduler.Worker() for name in self.pool.workers}
         self._state = scheduler.State(workers=workers)
         self._units: dict[str, tuple[UnitId, LiveJob]] = {}
         self._held: list[tuple[LiveJob, Callable[[], None]]] = []
@@ -99,7 +99,7 @@ class Yard:
                 self._held.append((job, lambda: self._survey(job, submission, found)))
                 self._survey_held()
 
-        self.crew.describe(options, described)
+        self.pool.describe(options, described)
 
     def _survey_held(self) -> None:
         """Survey jobs of which no worker is busy any more with what was cancelled before.
@@ -234,7 +234,7 @@ class Yard:
     def _died(self, name: str, message: Mapping[str, Any]) -> None:
         at_work = self._units.pop(name, None)
         error = message["error"]
-        if error is not None and all(one.process is None for one in self.crew.hands.values()):
+        if error is not None and all(one.process is None for one in self.pool.workers.values()):
             for job in tuple(self.jobs.values()):
                 self.fail(job, wire_error(error, shot=job.name))
         if at_work is not None and (plan := at_work[1].plan) is not None:
@@ -253,11 +253,11 @@ class Yard:
                     self._start(worker, unit, frames)
                 case Stop(worker):
                     self._to_stop.add(worker)
-                    self.crew.stop(worker)
+                    self.pool.stop(worker)
                 case Replace(worker):
                     # One that could not start waits for the next job: it would fail for ever.
-                    if self.crew.hands[worker].error is None:
-                        self.crew.start(worker)
+                    if self.pool.workers[worker].error is None:
+                        self.pool.start(worker)
                 case JobDone(id):
                     self._end(self.jobs[id], DONE)
                 case JobFailed(id, error):
@@ -270,7 +270,7 @@ class Yard:
         assert plan is not None
         job.state = PROPAGATING if unit.kind == SPAN else MATTING
         self._to_stop.discard(worker)
-        process = self.crew.hands[worker].process
+        process = self.pool.workers[worker].process
         event = {
             "event": "unit",
             "kind": unit.kind,
@@ -296,13 +296,13 @@ class Yard:
             return order
 
         def go(order: dict[str, Any]) -> None:
-            if self.crew.hands[worker].process is not process:
+            if self.pool.workers[worker].process is not process:
                 return  # it died; the scheduler will hear of it next
             if worker in self._to_stop:
                 self._step(scheduler.UnitEnded(worker))
                 return
             self._units[worker] = (unit, job)
-            self.crew.order(worker, order)
+            self.pool.order(worker, order)
 
         def failed(error: Exception) -> None:
             self._step(scheduler.UnitEnded(worker, wire_error(error, shot=job.name)))
