@@ -6,7 +6,7 @@ foreground over a checker, composited in linear light.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,7 +53,13 @@ class ReviewFrame:
 
 
 def read_review_frame(
-    frame: int, plate: Path, mattes: str | Path, layers: Sequence[str], *, split: bool = False
+    frame: int,
+    plate: Path,
+    mattes: str | Path,
+    layers: Sequence[str],
+    *,
+    split: bool = False,
+    note: str = "",
 ) -> ReviewFrame:
     """Read back what was written for one frame.
 
@@ -63,6 +69,7 @@ def read_review_frame(
         mattes: output pattern, as it was submitted.
         layers: those that were written; a foreground is taken to be premultiplied.
         split: whether each layer has a file of its own.
+        note: for the sheet.
 
     Raises:
         InputError: as `image_files.read_plate`.
@@ -70,19 +77,24 @@ def read_review_frame(
     image = read_plate(plate, frame=frame)
     space = colour.plate_colourspace(image.header)
     paths = matte_paths(mattes, frame, layers, split)
+
+    def read(layer: str) -> Pixels:
+        path = paths[layer if split else "alpha"]
+        return read_layer(path, layer, split=split, frame=frame)
+
     trimap = foreground = None
     if "trimap" in layers:
-        values = _layer(paths, "trimap", ("A",), split, frame)[..., 0]
+        values = read("trimap")[..., 0]
         trimap = np.where(values >= 0.75, 255, np.where(values >= 0.25, 128, 0)).astype(np.uint8)
     if "foreground" in layers:
-        found = _layer(paths, "foreground", ("R", "G", "B"), split, frame)
-        foreground = colour.to_linear_rec709(found, space)
+        foreground = colour.to_linear_rec709(read("foreground"), space)
     return ReviewFrame(
         frame,
         colour.to_linear_rec709(rgb(image), space),
-        _layer(paths, "alpha", ("A",), split, frame)[..., 0],
+        read("alpha")[..., 0],
         trimap,
         foreground,
+        note=note,
         pixel_aspect=image.header.pixel_aspect,
     )
 
@@ -167,16 +179,27 @@ def _write_texts(sheet: Pixels, texts: Sequence[tuple[str, int, int, int, float]
     sheet[:] = canvas.get_pixels(oiio.FLOAT)
 
 
-def _layer(
-    paths: Mapping[str, Path], layer: str, channels: Sequence[str], split: bool, frame: int
-) -> Pixels:
-    """H×W×C of one layer of a matte that is on disk."""
+def read_layer(path: Path, layer: str, *, split: bool = False, frame: int | None = None) -> Pixels:
+    """One layer of a matte's file.
+
+    Args:
+        path: of the file that holds it.
+        layer: ``alpha``, ``trimap``, ``confidence`` or ``foreground``.
+        split: the file holds this layer alone.
+        frame: for messages.
+
+    Returns:
+        float32 H×W×1, of a foreground H×W×3.
+
+    Raises:
+        InputError: as `image_files.read_plate`; ``input.no_picture`` if the layer is not in it.
+    """
+    channels = ("R", "G", "B") if layer == "foreground" else ("A",)
     names = channels if split or layer == "alpha" else [f"{layer}.{one}" for one in channels]
 
     def choose(found: Sequence[str], _is_id: Sequence[bool]) -> Picture | None:
         if not set(names) <= set(found):
             return None
-        return Picture("", tuple(channels), tuple(found.index(name) for name in names))
+        return Picture("", channels, tuple(found.index(name) for name in names))
 
-    path = paths[layer] if split else paths["alpha"]
     return read_plate(path, frame=frame, choose=choose).pixels.astype(np.float32)

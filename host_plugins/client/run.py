@@ -250,6 +250,8 @@ class _Run:
             self.tell(now)
 
     def _report_propagation(self, job: str) -> None:
+        if self.told is not None and self.told.stage == "matting":
+            return  # a heartbeat is older than the mattes that came since
         state = (self.session.jobs or {}).get(job)
         if state is not None and state.state == "propagating":
             self._report("propagating", state.propagated, state.to_propagate, state.frame)
