@@ -20,7 +20,7 @@ import numpy as np
 from dvm_server import child
 from dvm_server.child import Channel, Child
 from dvm_server.translate import model_error, wire_error
-from model.errors import InputError
+from model.errors import EngineError, InputError
 from model.plates.channels import Picture
 from model.plates.plate import Plate, PlateHeader, Trimap, Window
 
@@ -77,6 +77,14 @@ class Decoder:
                 _LOG.error("report %s\n%s", answer["error"]["report"], answer["traceback"])
             raise model_error(answer["error"])
         return _unpacked(answer, payload)
+
+    def drop(self) -> None:
+        """Be free for the next question, whatever became of the last one."""
+        if self._asked is not None:
+            try:
+                self.take()
+            except EngineError as error:
+                _LOG.debug("read ahead and not needed: %s", error.message)
 
     def plate(self, path: str, frame: int | None, sha256: str = "") -> Plate:
         """Read a plate at once. Raises what `take` does."""

@@ -73,11 +73,12 @@ class MatteKey:
 
 def trimap_keys(facts: ShotFacts) -> dict[int, str]:
     """Key A of each frame that needs a propagated trimap."""
-    return {
-        frame: digest(["A", frame, _span_content(facts, span)])
-        for span in facts.spans()
-        for frame in span.wanted
-    }
+    found: dict[int, str] = {}
+    for span in facts.spans():
+        plates, keyframes = _some(facts.plates, span.frames), _some(facts.keyframes, span.keyframes)
+        content = digest([plates, keyframes, _carrying(facts)])
+        found |= {frame: digest(["A", frame, content]) for frame in span.wanted}
+    return found
 
 
 def matte_keys(facts: ShotFacts) -> dict[int, MatteKey]:
@@ -90,6 +91,7 @@ def matte_keys(facts: ShotFacts) -> dict[int, MatteKey]:
     own = {**facts.given, **facts.keyframes}
     options = digest([_engine(facts), dict(facts.matting), _carrying(facts)])
     found = {}
+    black = digest([options, "black"])
     place = {frame: index for index, frame in enumerate(facts.frames)}
     for block in facts.blocks():
         lead_in = block.reads[: block.reads.index(block.frames[0])]
@@ -98,30 +100,19 @@ def matte_keys(facts: ShotFacts) -> dict[int, MatteKey]:
             near = facts.frames[max(place[frame] - 2, 0) : place[frame] + 3]
             around = window(near, frame, causal=facts.causal)
             reads = list(dict.fromkeys((*lead_in, *around)))
-            black = frame in facts.black
             plates = digest(
-                [
-                    black,
-                    [[f, facts.plates[f], carried[f][0] if f in carried else ""] for f in reads],
-                ]
+                [[f, facts.plates[f], carried[f][0] if f in carried else ""] for f in reads]
             )
             trimaps = digest([[f, carried[f][1] if f in carried else own.get(f)] for f in reads])
-            key = digest(["B", frame, reads, plates, trimaps, options])
-            found[frame] = MatteKey(key, plates, trimaps, options)
+            how = black if frame in facts.black else options
+            key = digest(["B", frame, reads, plates, trimaps, how])
+            found[frame] = MatteKey(key, plates, trimaps, how)
     return found
 
 
 def digest(content: Any) -> str:
     """Sha256, in hex, of canonical JSON."""
     return hashlib.sha256(canonical({"of": content})).hexdigest()
-
-
-def _span_content(facts: ShotFacts, span: Span) -> Any:
-    return [
-        _some(facts.plates, span.frames),
-        _some(facts.keyframes, span.keyframes),
-        _carrying(facts),
-    ]
 
 
 def _carrying(facts: ShotFacts) -> Any:

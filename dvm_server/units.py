@@ -73,7 +73,6 @@ def do_span(
         for frame, trimap in carried:
             write_trimap_spool(Path(into[frame]), trimap)
             tell({"type": "trimap_done", "frame": frame})
-    plates.settle()
 
 
 def do_block(
@@ -108,7 +107,6 @@ def do_block(
             write(matte)
             if cancelled():
                 raise Cancelled(frame=matte.frame)
-    plates.settle()
 
 
 def black_matte(frame: int, plate: Plate, layers: list[str]) -> FrameMatte:

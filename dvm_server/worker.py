@@ -128,8 +128,9 @@ class _Worker:
         except Cancelled:
             return {}
         except Exception as error:  # noqa: BLE001  every failure ends in a typed error
-            decoder.close()  # it may hold an answer that nobody is going to take
             return {"error": wire_error(error, frame=at_work.next_of(order)).to_wire()}
+        finally:
+            decoder.drop()
         return {}
 
     def _engine(self, plain: Mapping[str, Any]) -> Engine:

@@ -1,0 +1,86 @@
+"""The journal: its form on disk, and what is left of it after a power cut."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dvm_server import journal
+from dvm_server.identity import MatteKey
+from dvm_server.ledger import Ledger, frame_event
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "journal.jsonl"
+
+KEY = MatteKey(key="a" * 64, plates="b" * 64, trimaps="c" * 64, options="d" * 64)
+EVENTS = (
+    {"event": "submitted", "name": "Bürgersteig 1", "make": 2},
+    {"event": "unit", "kind": "span", "index": 0, "frames": [1001, 1002], "pid": 4711},
+    {"event": "trimap", "frame": 1002, "key": "e" * 64},
+    frame_event(
+        1001,
+        KEY,
+        "f" * 64,
+        {
+            "alpha": {
+                "path": "/shows/ä/alpha.1001.exr",
+                "sha256": "0" * 64,
+                "bytes": 1234,
+                "mtime_ns": 1760000000123456789,
+            }
+        },
+    ),
+    {"event": "done", "code": ""},
+)
+
+
+def test_golden_file():
+    """A change here is a new version of the journal: old ones must go on being read."""
+    assert b"".join(journal.line(one) for one in EVENTS) == GOLDEN.read_bytes()
+    assert journal.parse(GOLDEN.read_bytes()).events == EVENTS
+
+
+def test_append_and_read(tmp_path):
+    path = tmp_path / "journal.jsonl"
+    for one in EVENTS:
+        journal.append(path, one)
+    found = journal.read(path)
+    assert found.events == EVENTS and found.dropped == ""
+    assert journal.read(tmp_path / "none.jsonl").events == ()
+
+
+@pytest.mark.parametrize("cut", [1, 20, 60])
+def test_a_tail_that_was_cut_short_is_dropped_and_said_so(tmp_path, cut):
+    path = tmp_path / "journal.jsonl"
+    path.write_bytes(GOLDEN.read_bytes()[:-cut])
+    found = journal.read(path)
+    assert found.events == EVENTS[: len(found.events)]
+    assert len(found.events) >= 3 and "dropped" in found.dropped
+    journal.mend(path, found)
+    journal.append(path, EVENTS[-1])
+    again = journal.read(path)
+    assert again.dropped == "" and again.events == (*found.events, EVENTS[-1])
+
+
+@pytest.mark.parametrize("place", [0, 12, 40, 100])
+def test_a_flipped_bit_ends_the_readable_part(place):
+    data = bytearray(GOLDEN.read_bytes())
+    start = data.index(b"\n") + 1  # within the second line
+    data[start + place] ^= 4
+    found = journal.parse(bytes(data))
+    assert found.events == EVENTS[:1]
+    assert "line 2 is damaged" in found.dropped
+
+
+def test_ledger_recognises_files_after_a_restart_and_logs_what_was_dropped(tmp_path, caplog):
+    ledger = Ledger(tmp_path)
+    for one in EVENTS:
+        ledger.write("job", one)
+    with ledger.path("job").open("ab") as file:
+        file.write(b'{"crc32":"00000000","event":{"ev')
+    with caplog.at_level("WARNING", logger="dvm"):
+        again = Ledger(tmp_path)
+    record = again.find("0" * 64)
+    assert record is not None and (record.frame, record.layer, record.key) == (1001, "alpha", KEY)
+    assert again.find("1" * 64) is None
+    assert "cut short" in caplog.text
