@@ -1,4 +1,4 @@
-"""What is known of the background, also behind the foreground, carried along with the background's motion.
+"""What is known of the background, also behind the foreground, carried along with its own motion.
 
 A pixel that shows the background known to be there is background; one that does not is covered.
 """
@@ -7,17 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
-import numpy.typing as npt
 
+from model.classical.filters import Image, Mask, blur, box
 from model.classical.flow import stays_inside, warp
 
-Image = npt.NDArray[np.float32]
-Mask = npt.NDArray[np.bool_]
-
-_FADE = 0.98  # of what is known, each frame that it is covered
-_LEAST_NOISE = 0.01  # standard deviation of a channel; grain, compression and resampling
+_FADE = np.float32(0.98)  # of what is known, each frame that it is covered
+_NOISE = 0.01  # least standard deviation of a channel: grain, compression, resampling
+_FEW = np.float32(1e-4)  # share of pixels below which the noise around a place is not measured
 
 
 @dataclass(frozen=True)
@@ -26,15 +23,15 @@ class BackgroundLayer:
 
     Attributes:
         colours: H×W×3, scaled Lab.
-        known: H×W, 0 = never seen … 1 = seen now.
+        known: H×W, 0 = never seen … 1 = seen in this frame.
     """
 
     colours: Image
     known: Image
 
     def moved(self, back: Image) -> BackgroundLayer:
-        """The layer seen from the next frame; ``back`` is the background's motion, see `flow.Motion`."""
-        known = warp(self.known, back) * stays_inside(back) * np.float32(_FADE)
+        """The layer seen from the next frame; ``back`` is the background's motion."""
+        known = warp(self.known, back) * stays_inside(back) * _FADE
         return BackgroundLayer(warp(self.colours, back), known)
 
     def with_seen(self, colours: Image, seen: Mask) -> BackgroundLayer:
@@ -44,23 +41,16 @@ class BackgroundLayer:
             np.where(seen, np.float32(1), self.known),
         )
 
-    def noise(self, colours: Image, sure: Image, radius: int) -> Image:
-        """Variance of a channel around the layer, H×W, measured around each pixel where ``sure`` > 0."""
-        weight = sure * self.known
-        side = (2 * radius + 1, 2 * radius + 1)
+    def density(self, colours: Image, shown: Image, radius: int) -> Image:
+        """Probability density of each pixel's colour as the background here, H×W.
+
+        Normal around the layer; the noise is measured within ``radius`` where ``shown`` (0…1) says
+        that the frame surely shows the layer. Per unit of scaled Lab volume.
+        """
         error = ((colours - self.colours) ** 2).sum(2)
-        least = np.float32(_LEAST_NOISE**2)
-        total = cv2.boxFilter(error * weight, -1, side) + 0.05 * least
-        variance: Image = total / (cv2.boxFilter(weight, -1, side) + np.float32(0.05))
-        return np.maximum(variance, least)
-
-    def distance(self, colours: Image, variance: Image) -> Image:
-        """Squared distance from the layer in standard deviations, H×W."""
-        error: Image = ((colours - self.colours) ** 2).sum(2) / variance
-        return cv2.GaussianBlur(error, (0, 0), 1.0)  # type: ignore[no-any-return]
-
-
-def density(distance: Image, variance: Image) -> Image:
-    """Normal density at a squared distance in standard deviations, per unit of scaled Lab volume."""
-    normal: Image = np.exp(-0.5 * np.minimum(distance, 60)) * (2 * np.pi * variance) ** -1.5
-    return normal.astype(np.float32)
+        weight = shown * self.known
+        least = np.float32(_NOISE**2)
+        noise = (box(error * weight, radius) + _FEW * least) / (box(weight, radius) + _FEW)
+        variance = np.maximum(noise, least)
+        distance = np.minimum(blur(error / variance), 60)  # beyond, exp would underflow
+        return np.asarray(np.exp(-distance / 2) / (2 * np.pi * variance) ** 1.5, np.float32)

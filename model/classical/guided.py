@@ -1,60 +1,60 @@
 """Evidence smoothed along the picture's edges: a guided filter, repeated, pinned to the evidence.
 
-Source: K. He, J. Sun, X. Tang, "Guided Image Filtering", ECCV 2010. One sweep is one Jacobi step on the matting
-Laplacian plus a data term; a few sweeps are enough where evidence is dense, and cost the same everywhere.
+Source: K. He, J. Sun, X. Tang, "Guided Image Filtering", ECCV 2010. One sweep is one Jacobi step on
+the matting Laplacian plus a data term. Where evidence is dense a few sweeps are enough, and unlike a
+solver they add nothing up over the picture: every bit is the same on any number of threads.
 """
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
-import numpy.typing as npt
 
-Image = npt.NDArray[np.float32]
+from model.classical.filters import Image, box
 
 
 class GuidedFilter:
-    """A guided filter with a colour guide; its statistics are computed once."""
+    """A guided filter with a colour guide; the guide's statistics are computed once.
+
+    Args:
+        guide: H×W×3.
+        radius: of its square windows.
+        epsilon: regularisation, in squared guide values.
+    """
 
     def __init__(self, guide: Image, radius: int, epsilon: float):
-        self._side = (2 * radius + 1, 2 * radius + 1)
         self._guide = guide
-        self._mean = self._box(guide)
-        red, green, blue = np.moveaxis(guide, 2, 0)
-        (rr, rg, rb), (gg, gb), (bb,) = (
-            [self._covariance(one, i, other, j) for j, other in rest]
-            for i, one, rest in (
-                (0, red, ((0, red), (1, green), (2, blue))),
-                (1, green, ((1, green), (2, blue))),
-                (2, blue, ((2, blue),)),
-            )
-        )
-        rr, gg, bb = rr + epsilon, gg + epsilon, bb + epsilon
+        self._radius = radius
+        self._mean = box(guide, radius)
+        xx, xy, xz = self._covariances(0, (0, 1, 2), epsilon)
+        yy, yz = self._covariances(1, (1, 2), epsilon)
+        (zz,) = self._covariances(2, (2,), epsilon)
         adjugate = (
-            (gg * bb - gb * gb, gb * rb - rg * bb, rg * gb - gg * rb),
-            (gb * rb - rg * bb, rr * bb - rb * rb, rb * rg - rr * gb),
-            (rg * gb - gg * rb, rb * rg - rr * gb, rr * gg - rg * rg),
+            (yy * zz - yz * yz, xz * yz - xy * zz, xy * yz - xz * yy),
+            (xz * yz - xy * zz, xx * zz - xz * xz, xy * xz - xx * yz),
+            (xy * yz - xz * yy, xy * xz - xx * yz, xx * yy - xy * xy),
         )
-        determinant = rr * adjugate[0][0] + rg * adjugate[0][1] + rb * adjugate[0][2]
-        self._inverse = [np.stack([entry / determinant for entry in row], 2) for row in adjugate]
+        determinant = xx * adjugate[0][0] + xy * adjugate[0][1] + xz * adjugate[0][2]
+        self._inverse = [np.stack(row, 2) / determinant[..., None] for row in adjugate]
 
     def __call__(self, values: Image) -> Image:
         """Filter H×W values."""
-        mean = self._box(values)
-        cross = self._box(self._guide * values[..., None]) - self._mean * mean[..., None]
+        mean = box(values, self._radius)
+        cross = box(self._guide * values[..., None], self._radius) - self._mean * mean[..., None]
         slope = np.stack([(row * cross).sum(2) for row in self._inverse], 2)
         offset = mean - (slope * self._mean).sum(2)
-        result: Image = (self._box(slope) * self._guide).sum(2) + self._box(offset)
-        return result
+        linear = (box(slope, self._radius) * self._guide).sum(2)
+        return np.asarray(linear + box(offset, self._radius), np.float32)
 
-    def _box(self, image: Image) -> Image:
-        return cv2.boxFilter(image, -1, self._side, borderType=cv2.BORDER_REPLICATE)  # type: ignore[no-any-return]
+    def _covariances(self, one: int, others: tuple[int, ...], epsilon: float) -> list[Image]:
+        found = []
+        for other in others:
+            product = box(self._guide[..., one] * self._guide[..., other], self._radius)
+            product = product - self._mean[..., one] * self._mean[..., other]
+            found.append(product + np.float32(epsilon) if one == other else product)
+        return found
 
-    def _covariance(self, one: Image, i: int, other: Image, j: int) -> Image:
-        return self._box(one * other) - self._mean[..., i] * self._mean[..., j]
 
-
-def smooth_evidence(
+def follow_edges(
     picture: Image,
     evidence: Image,
     weight: Image,
@@ -63,14 +63,14 @@ def smooth_evidence(
     epsilon: float = 1e-5,
     sweeps: int = 15,
 ) -> Image:
-    """Let the evidence flow along the picture until it follows its edges.
+    """Let evidence spread along the picture until it follows its edges.
 
     Args:
         picture: H×W×3, the guide.
         evidence: H×W in 0…1, what each pixel says for itself.
-        weight: H×W ≥ 0, how firmly: 0 = only neighbours count, 1 = as much as all neighbours, ∞ = fixed.
+        weight: H×W ≥ 0, how firmly: 0 = its neighbours decide, 1 = half and half, ∞ = fixed.
         radius: of the guided filter.
-        epsilon: its regularisation, in squared picture values.
+        epsilon: its regularisation.
         sweeps: how often it is applied.
 
     Returns:
@@ -79,5 +79,5 @@ def smooth_evidence(
     neighbours = GuidedFilter(picture, radius, epsilon)
     values = evidence
     for _ in range(sweeps):
-        values = (neighbours(values) + weight * evidence) / (1 + weight)
+        values = np.asarray((neighbours(values) + weight * evidence) / (1 + weight), np.float32)
     return np.clip(values, 0, 1)

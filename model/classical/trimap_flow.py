@@ -3,14 +3,15 @@
 One direction from one keyframe, frame by frame. Each step
 
 1. matches the frame with the one before, both ways (`flow`), and warps the alpha along;
-2. asks for every pixel how likely its colour is as foreground and as background (`colour_classifier`,
-   `background_layer`), with colours pinned to the keyframes and colours seen a moment ago nearby;
-3. adds up what both say (inconsistent flow counts little) and lets it follow the picture's edges (`guided`);
-4. makes the unknown band anew around that alpha, so that it neither grows nor shrinks along the way.
+2. asks how likely each pixel's colour is as foreground and as background (`evidence`), from colours
+   pinned to the keyframes, colours seen nearby a moment ago, and the background known to be behind;
+3. adds up what both say (inconsistent flow counts little) and lets it follow edges (`guided`);
+4. makes the unknown band anew around that alpha, so that it neither grows nor shrinks on the way.
+   Where nothing has moved since the keyframe, the artist's own trimap stands (`anchor`).
 
-It follows X. Bai, J. Wang, D. Simons, G. Sapiro, "Video SnapCut", SIGGRAPH 2009, in its use of local colour and
-shape, and Y.-Y. Chuang et al., "Video Matting of Complex Scenes", SIGGRAPH 2002, in carrying trimaps by flow from
-keyframes and in looking for the background behind.
+Sources: carrying trimaps by flow and looking for the background behind: Y.-Y. Chuang et al., "Video
+Matting of Complex Scenes", SIGGRAPH 2002; local colour and shape, weighed against each other: X. Bai,
+J. Wang, D. Simons, G. Sapiro, "Video SnapCut", SIGGRAPH 2009.
 """
 
 from __future__ import annotations
@@ -18,35 +19,36 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import cv2
 import numpy as np
-import numpy.typing as npt
 import torch
 
-from model.classical.background_layer import BackgroundLayer, density
-from model.classical.colour_classifier import Places, bins, lab, whole_model
-from model.classical.flow import Grey, Motion, extend, grey, motion, warp
-from model.classical.guided import smooth_evidence
+from model.classical.anchor import Anchor
+from model.classical.background_layer import BackgroundLayer
+from model.classical.colour_classifier import bins, lab, whole_model
+from model.classical.evidence import (
+    SOFT,
+    certain,
+    colour_odds,
+    combined,
+    probability,
+    shows_background,
+)
+from model.classical.filters import Image, Mask, grown, shrunk
+from model.classical.flow import Grey, extend, luminance, motion, warp
+from model.classical.guided import follow_edges
 from model.classical.keyframe import resolve
 from model.classical.working_size import WorkingSize
 from model.errors import SetupError
 from model.registry import Classes, Frame
 
-Image = npt.NDArray[np.float32]
-Mask = npt.NDArray[np.bool_]
+# In pixels of a 640×360 picture.
+_BAND = 7.0  # how far the unknown band reaches beyond what looks mixed
+_WEAK_BAND = 5.0  # and beyond what colours do not support
+_WEAK_NEAR = 15.0  # which is looked for this near what looks mixed
 
-# Radii and distances are in pixels of a 640×360 picture; see `working_size`.
-BAND = 7  # how far the unknown band reaches beyond what looks mixed
-CELL = 48  # side of the cells that have colour classifiers of their own
-REACH = 80  # farthest the foreground may move between two frames, against the background
-NOISE = 20  # neighbourhood in which the background's noise is measured
-SOFT = 0.05  # alphas from here to 1 − here are mixed
-
-UNSEEN = 6.0  # density of colours that were never seen; 1 = uniform over scaled Lab
-AMISS = 0.1  # share of background pixels that do not look like the layer though it is known there
-LIMIT = 4.0  # most that colours can say, in log odds
-TRUST = 3.0  # most that the warped alpha can say, in log odds
-FIRM = 0.02  # weight of firm evidence against the picture's edges
+_WEAK = 1.0  # log odds that colours must have in favour of a certain class near the band
+_FIRM = 0.02  # weight of firm evidence against the picture's edges
+_FIXED = 100.0  # and of what is certain beforehand
 
 
 @dataclass(frozen=True)
@@ -54,33 +56,33 @@ class Memory:
     """All that is carried from frame to frame; its size depends on the working size alone.
 
     Attributes:
-        size: of the frames and of the images below.
-        foreground: picture-wide colour model of the keyframes' foreground.
-        backdrop: and of their background.
-        picture: Lab colours of the last frame.
+        size: of the frames, and of the images below.
+        wholes: picture-wide colour models of foreground and background, pinned to the keyframes.
+        colours: scaled Lab of the last frame.
         levels: its luminance.
         alpha: its alpha, 0…1.
-        open: where it cannot be narrowed: unknown without foreground (or background) to compare with.
+        open: where it is unknown without anything to compare it with; see `keyframe`.
         confidence: 0…1.
         background: its background layer.
+        anchor: the keyframe's trimap and where it lies now.
     """
 
     size: WorkingSize
-    foreground: Image
-    backdrop: Image
-    picture: Image
+    wholes: tuple[Image, Image]
+    colours: Image
     levels: Grey
     alpha: Image
     open: Mask
     confidence: Image
     background: BackgroundLayer
+    anchor: Anchor
 
 
 class TrimapFlow:
     """The face of `model.registry.PropagationNetwork`."""
 
     def start(self, keyframes: Sequence[Frame], origin: int) -> Memory:
-        """Pin the colours of the keyframes and begin at the one that is nearest to frame ``origin``.
+        """Pin the colours of all keyframes and begin at the one nearest to frame ``origin``.
 
         Raises:
             ValueError: there is no keyframe, one has no trimap, or their sizes differ.
@@ -89,61 +91,65 @@ class TrimapFlow:
             raise ValueError("trimap_flow needs at least one keyframe")
         height, width = keyframes[0].picture.shape[2:]
         size = WorkingSize.of(height, width)
-        resolved = [resolve(frame, size) for frame in keyframes]
+        for frame in keyframes:
+            _check_size(frame, size)
+        solved = [resolve(frame, size) for frame in keyframes]
         seen = [bins(lab(size.reduce(frame.picture))) for frame in keyframes]
-        nearest = min(range(len(keyframes)), key=lambda i: abs(keyframes[i].number - origin))
-        picture = size.reduce(keyframes[nearest].picture)
+        wholes = (
+            whole_model((b, k.foreground) for b, k in zip(seen, solved, strict=True)),
+            whole_model((b, k.background) for b, k in zip(seen, solved, strict=True)),
+        )
+        nearest = min(range(len(solved)), key=lambda i: abs(keyframes[i].number - origin))
+        picture, first = size.reduce(keyframes[nearest].picture), solved[nearest]
         colours = lab(picture)
-        first = resolved[nearest]
         return Memory(
             size=size,
-            foreground=whole_model(
-                (b, one.foreground) for b, one in zip(seen, resolved, strict=True)
-            ),
-            backdrop=whole_model((b, one.backdrop) for b, one in zip(seen, resolved, strict=True)),
-            picture=colours,
-            levels=grey(picture),
+            wholes=wholes,
+            colours=colours,
+            levels=luminance(picture),
             alpha=first.alpha,
             open=first.open,
             confidence=np.ones_like(first.alpha),
-            background=BackgroundLayer(colours, (first.backdrop == 1).astype(np.float32)),
+            background=BackgroundLayer(colours, (first.trimap == 0).astype(np.float32)),
+            anchor=Anchor.at(first.trimap),
         )
 
     def step(self, memory: Memory, frame: Frame) -> tuple[Memory, Classes]:
-        """Carry on to the next frame in this direction. Raises ValueError if its size is another."""
+        """Carry on to the next frame in this direction. Raises ValueError if its size differs."""
         size = memory.size
-        if tuple(frame.picture.shape[2:]) != (size.height, size.width):
-            raise ValueError(
-                f"frame {frame.number} is {frame.picture.shape[3]}×{frame.picture.shape[2]}, "
-                f"its keyframe {size.width}×{size.height}"
-            )
+        _check_size(frame, size)
         picture = size.reduce(frame.picture)
-        colours, levels = lab(picture), grey(picture)
+        colours, levels = lab(picture), luminance(picture)
         move = motion(memory.levels, levels)
-        alpha = warp(memory.alpha, move.back)
-        still = extend(move.back, _shows_background(memory, move).astype(np.float32))
+        shown = shows_background(memory.alpha, memory.open, move, size)
+        still = extend(move.back, shown.astype(np.float32))
         layer = memory.background.moved(still)
-        odds = _colour_odds(memory, colours, layer, _shows_background(memory, move))
-        evidence = _sigmoid(odds + TRUST * (2 * alpha - 1) * (0.3 + 0.7 * np.exp(-move.error / 2)))
-        never, sure = _seeds(memory, alpha, odds, move, still)
-        evidence = np.where(never, np.float32(0), np.where(sure, np.float32(1), evidence))
-        weight = np.where(never | sure, np.float32(100), FIRM * (2 * evidence - 1) ** 2)
-        alpha = smooth_evidence(picture, evidence, weight)
-        open_ = _carried_open(memory, move)
-        classes = _band(alpha, open_, size)
-        doubt = np.abs(alpha - _sigmoid(odds))
-        confidence = warp(memory.confidence, move.back) * (0.99 - 0.1 * doubt)
-        planes = np.stack([classes == 0, classes == 128, classes == 255], 2).astype(np.float32)
-        device = frame.picture.device
+        anchor = memory.anchor.carried(move, still, size)
+        open_ = warp(memory.open.astype(np.float32), move.back) > 0.5
+
+        before = (memory.colours, memory.alpha)
+        odds = colour_odds(colours, before, layer, shown, memory.wholes, size)
+        never, sure = certain(odds, memory.alpha, move, still, size)
+        alpha = _settled(picture, combined(odds, warp(memory.alpha, move.back), move), never, sure)
+
+        band = _band(alpha, odds, open_, size)
+        trimap = np.where(anchor.held(size), anchor.classes(), band)
+        doubt = np.where(anchor.held(size), 0, np.abs(alpha - probability(odds)))
+        confidence = np.asarray(
+            warp(memory.confidence, move.back) * (0.99 - 0.1 * doubt), np.float32
+        )
         after = replace(
             memory,
-            picture=colours,
+            colours=colours,
             levels=levels,
             alpha=alpha,
             open=open_,
             confidence=confidence,
-            background=layer.with_seen(colours, classes == 0),
+            background=layer.with_seen(colours, (band == 0) & (trimap == 0)),
+            anchor=anchor,
         )
+        planes = np.stack([trimap == 0, trimap == 0.5, trimap == 1], 2).astype(np.float32)
+        device = frame.picture.device
         return after, Classes(size.enlarge(planes, device), size.enlarge(confidence, device))
 
 
@@ -158,64 +164,31 @@ def open_network(checkpoint: str | None, device: torch.device) -> TrimapFlow:
     return TrimapFlow()
 
 
-def _shows_background(memory: Memory, move: Motion) -> Mask:
-    """Where the frame surely shows background whose motion is known."""
-    near = _grown((memory.alpha > SOFT) | memory.open, memory.size.radius(3)).astype(np.float32)
-    return (warp(near, move.back) < 0.01) & (move.error < 1.5)
+def _settled(picture: Image, evidence: Image, never: Mask, sure: Mask) -> Image:
+    """Alpha after neighbours were asked; certain places fixed, weak evidence left to them."""
+    evidence = np.where(never, np.float32(0), np.where(sure, np.float32(1), evidence))
+    weight = np.where(never | sure, _FIXED, _FIRM * (2 * evidence - 1) ** 2).astype(np.float32)
+    return follow_edges(picture, evidence, weight)
 
 
-def _colour_odds(memory: Memory, colours: Image, layer: BackgroundLayer, shown: Mask) -> Image:
-    """Log odds, from −LIMIT to LIMIT, that a pixel is foreground, by its colour alone."""
-    size = memory.size
-    places = Places(size.rows, size.columns, size.radius(CELL, 8))
-    here = bins(colours)
-    ahead = places.density(
-        bins(memory.picture), (memory.alpha > 1 - SOFT).astype(np.float32), memory.foreground, here
-    )
-    behind = places.density(bins(layer.colours), layer.known, memory.backdrop, here)
-    ahead, behind = ahead + UNSEEN, behind + UNSEEN
-    variance = layer.noise(colours, shown.astype(np.float32), size.radius(NOISE))
-    layered = density(layer.distance(colours, variance), variance)
-    behind = layer.known * ((1 - AMISS) * layered + AMISS * behind) + (1 - layer.known) * behind
-    odds: Image = np.clip(np.log(ahead / behind), -LIMIT, LIMIT)
-    return cv2.GaussianBlur(odds, (0, 0), 1.0)  # type: ignore[no-any-return]
+def _band(alpha: Image, odds: Image, open_: Mask, size: WorkingSize) -> Image:
+    """The trimap around an alpha: 0, 0.5 or 1.
 
-
-def _seeds(
-    memory: Memory, alpha: Image, odds: Image, move: Motion, still: Image
-) -> tuple[Mask, Mask]:
-    """Where the frame is surely background, and surely foreground, before neighbours are asked."""
-    size = memory.size
-    body = _grown(memory.alpha > 0.02, 1)
-    speed = np.linalg.norm(move.forth + still, axis=2)[body]
-    fast = float(np.percentile(speed, 95)) if speed.size else 0.0
-    reach = min(size.radius(BAND) + 1.5 * fast, size.radius(REACH))
-    far = ~_grown(alpha > SOFT, round(reach))
-    quiet = (alpha < 0.02) & (move.error < 1) & (odds < -1)
-    solid = (alpha > 0.98) & (odds > -0.5)
-    never = far | ~_grown(~(quiet | far), size.radius(3))
-    sure = ~_grown(~solid, size.radius(4))
-    return never, sure & ~never
-
-
-def _carried_open(memory: Memory, move: Motion) -> Mask:
-    return warp(memory.open.astype(np.float32), move.back) > 0.5
-
-
-def _band(alpha: Image, open_: Mask, size: WorkingSize) -> npt.NDArray[np.uint8]:
-    """The trimap around an alpha: what looks mixed, and the edge of what does not, grown by BAND."""
+    Unknown is what looks mixed, the edge of what does not, what is open, and what colours do not
+    support near those; each with a margin.
+    """
     inside = alpha > 0.5
-    edge = _grown(inside, 1) & _grown(~inside, 1)
-    mixed = (alpha > SOFT) & (alpha < 1 - SOFT)
-    unknown = _grown(mixed | edge | open_, size.radius(BAND))
-    return np.where(unknown, 128, np.where(inside, 255, 0)).astype(np.uint8)
+    edge = grown(inside, 1) & grown(~inside, 1)
+    mixed = edge | ((alpha > SOFT) & (alpha < 1 - SOFT)) | open_
+    weak = (np.where(inside, odds, -odds) < _WEAK) & grown(mixed, size.radius(_WEAK_NEAR))
+    weak = grown(shrunk(weak, 1), size.radius(_WEAK_BAND))
+    unknown = grown(mixed, size.radius(_BAND)) | weak
+    return np.where(unknown, np.float32(0.5), inside.astype(np.float32))
 
 
-def _grown(mask: Mask, radius: int) -> Mask:
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
-    grown: Mask = cv2.dilate(mask.astype(np.uint8), disc) > 0
-    return grown
-
-
-def _sigmoid(odds: Image) -> Image:
-    return (1 / (1 + np.exp(-odds))).astype(np.float32)
+def _check_size(frame: Frame, size: WorkingSize) -> None:
+    height, width = frame.picture.shape[2:]
+    if (height, width) != (size.height, size.width):
+        raise ValueError(
+            f"frame {frame.number} is {width}×{height}, its keyframe {size.width}×{size.height}"
+        )

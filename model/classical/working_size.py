@@ -1,7 +1,9 @@
-"""Pictures at working size: trimaps are carried at a bounded number of pixels, whatever the plate has.
+"""Pictures at working size: trimaps are carried at a bounded number of pixels, whatever the plate
+has.
 
-Every radius in `trimap_flow` is in pixels of a 640×360 picture. A larger picture is reduced to that many
-pixels, so radii grow with it and 1080p behaves as 360p does; a smaller one keeps its size and its radii shrink.
+Every radius in `trimap_flow` is in pixels of a 640×360 picture. A larger picture is reduced to that
+many pixels, so radii grow with it and 1080p behaves as 360p does; a smaller one keeps its size, and
+its radii shrink.
 """
 
 from __future__ import annotations
@@ -9,19 +11,17 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
-import numpy.typing as npt
 import torch
 
-Image = npt.NDArray[np.float32]
+from model.classical.filters import Image, resized
 
 PIXELS = 640 * 360
 
 
 @dataclass(frozen=True)
 class WorkingSize:
-    """Sizes in pixels: of the frames, and of the work done on them."""
+    """Sizes in pixels: ``height`` × ``width`` of the frames, ``rows`` × ``columns`` of the work."""
 
     height: int
     width: int
@@ -30,25 +30,29 @@ class WorkingSize:
 
     @classmethod
     def of(cls, height: int, width: int) -> WorkingSize:
-        """The largest size of the same shape with at most `PIXELS` pixels; never larger than it is."""
+        """At most `PIXELS` pixels of the frame's shape, and never more than the frame has."""
         shrink = min(1.0, math.sqrt(PIXELS / (height * width)))
         return cls(height, width, max(1, round(height * shrink)), max(1, round(width * shrink)))
 
-    def radius(self, pixels: float, least: int = 1) -> int:
-        """A radius given in pixels of a 640×360 picture, in working pixels."""
-        return max(least, round(pixels * math.sqrt(self.rows * self.columns / PIXELS)))
+    def pixels(self, distance: float) -> float:
+        """A distance given in pixels of a 640×360 picture, in working pixels."""
+        return distance * math.sqrt(self.rows * self.columns / PIXELS)
+
+    def radius(self, distance: float, least: int = 1) -> int:
+        """The same as a whole number of pixels."""
+        return max(least, round(self.pixels(distance)))
 
     def reduce(self, planes: torch.Tensor) -> Image:
-        """1×C×H×W on any device → rows×columns×C (rows×columns if C is 1), by area, on the CPU."""
-        image = planes[0].permute(1, 2, 0).to("cpu", torch.float32).numpy()
-        if (self.rows, self.columns) != (self.height, self.width):
-            image = cv2.resize(image, (self.columns, self.rows), interpolation=cv2.INTER_AREA)
-        image = image.reshape(self.rows, self.columns, -1)
-        return np.ascontiguousarray(image[..., 0] if image.shape[2] == 1 else image)
+        """1×C×H×W on any device → rows×columns×C on the CPU; rows×columns if C is 1."""
+        image = planes[0].detach().permute(1, 2, 0).to("cpu", torch.float32).numpy()
+        image = np.ascontiguousarray(image[..., 0] if image.shape[2] == 1 else image)
+        if (self.rows, self.columns) == (self.height, self.width):
+            return image
+        return resized(image, self.rows, self.columns, by_area=True)
 
     def enlarge(self, image: Image, device: torch.device) -> torch.Tensor:
         """rows×columns(×C) → 1×C×H×W, bilinear, so that planes that sum to 1 still do."""
         if (self.rows, self.columns) != (self.height, self.width):
-            image = cv2.resize(image, (self.width, self.height), interpolation=cv2.INTER_LINEAR)
-        image = image.reshape(self.height, self.width, -1)
-        return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))[None].to(device)
+            image = resized(image, self.height, self.width, by_area=False)
+        planes = np.atleast_3d(image).transpose(2, 0, 1)
+        return torch.from_numpy(np.ascontiguousarray(planes, np.float32))[None].to(device)

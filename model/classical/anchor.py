@@ -1,0 +1,60 @@
+"""The keyframe's own trimap, for as long as nothing near it has moved.
+
+What the artist painted is better than anything derived, so in a still picture the trimap stays as it
+was painted, to the pixel. Positions are carried, not the trimap: it is read once, from the keyframe,
+and does not blur on the way.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from model.classical.filters import Image, Mask, highest, pixel_places, sampled
+from model.classical.flow import Motion, length, warp
+from model.classical.working_size import WorkingSize
+
+# In pixels of a 640×360 picture.
+_AROUND = 7.0  # motion this near counts
+_STILL = 0.25  # less than this a frame is no motion
+_LEAVE = 3.0  # a place that has moved this far from the keyframe is on its own
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """Where each pixel was in the keyframe.
+
+    Attributes:
+        trimap: H×W, the keyframe's: 0 background, 1 foreground, else unknown.
+        place: H×W×2, x and y in the keyframe.
+        moved: H×W, how far the surroundings have moved against the background since, in pixels.
+    """
+
+    trimap: Image
+    place: Image
+    moved: Image
+
+    @classmethod
+    def at(cls, trimap: Image) -> Anchor:
+        return cls(trimap, pixel_places(*trimap.shape), np.zeros_like(trimap))
+
+    def carried(self, move: Motion, still: Image, size: WorkingSize) -> Anchor:
+        """The anchor of the next frame; ``still`` is how the background alone moves."""
+        step = length(move.back - still) + move.error
+        step = np.maximum(step - np.float32(size.pixels(_STILL)), 0)
+        moved = warp(self.moved, move.back) + highest(step, size.radius(_AROUND))
+        return Anchor(self.trimap, warp(self.place, move.back), moved)
+
+    def held(self, size: WorkingSize) -> Mask:
+        """Where the keyframe's trimap still stands."""
+        return self.moved < size.pixels(_LEAVE)
+
+    def classes(self) -> Image:
+        """The keyframe's trimap as it lies in this frame: exactly 0, 0.5 or 1."""
+        return three_classes(sampled(self.trimap, self.place))
+
+
+def three_classes(trimap: Image) -> Image:
+    """Exactly 0, 0.5 or 1; what resampling has mixed is unknown."""
+    return np.where(trimap < 0.01, 0, np.where(trimap > 0.99, 1, 0.5)).astype(np.float32)
