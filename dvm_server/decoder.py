@@ -211,7 +211,7 @@ def _packed(found: Plate | Trimap | PlateHeader) -> tuple[dict[str, Any], memory
         said["header"] = found.header.to_json()
     else:
         said["window"] = None if found.window is None else list(astuple(found.window))
-        said["source"] = found.source
+        said["source"], said["path"] = found.source, found.path
     return said, pixels.data.cast("B")
 
 
@@ -222,4 +222,4 @@ def _unpacked(said: Mapping[str, Any], payload: bytes) -> Plate | Trimap | Plate
     if "header" in said:
         return Plate(pixels, PlateHeader.from_json(said["header"]))
     window = None if said["window"] is None else Window(*said["window"])
-    return Trimap(pixels, window, said["source"])
+    return Trimap(pixels, window, said["source"], path=said["path"])

@@ -13,7 +13,7 @@ from dvm_server import scheduler
 from dvm_server.background import Background
 from dvm_server.config import ServerConfig
 from dvm_server.jobs import Plan, SentFile, block_order, remaining, span_order
-from dvm_server.ledger import Ledger, frame_event
+from dvm_server.ledger import Ledger, frame_event, submitted_event
 from dvm_server.leftovers import remove_leftovers, remove_leftovers_of_journal
 from dvm_server.live_job import CANCELLED, DONE, FAILED, MATTING, PROPAGATING, LiveJob, Submission
 from dvm_server.outputs import Outputs
@@ -118,13 +118,14 @@ class Dispatch:
         offer = submission.offer
 
         def look() -> tuple[Plan, set[int]]:
-            plan = survey(offer, description, self._around)
+            plan, adopted = survey(offer, description, self._around)
             folder = self._ledger.path(offer.id).parent
             shots.save(offer.shot, folder / "shot.json")
             remove_leftovers_of_journal(plan, self._ledger.path(offer.id))
             arrived = {f for f, one in (offer.plates or {}).items() if self._spool.has(one.name)}
-            event = {"event": "submitted", "name": offer.shot.name, "make": len(plan.make)}
-            self._ledger.write(offer.id, event)
+            self._ledger.write(offer.id, submitted_event(offer.shot.name, plan.sources()))
+            for event in adopted:
+                self._ledger.write(offer.id, event)
             return plan, arrived
 
         def planned(found: tuple[Plan, set[int]]) -> None:
@@ -228,7 +229,7 @@ class Dispatch:
             self._step(scheduler.FrameMade(unit, frame))
 
         # Also when the job has been cancelled since: the file is there, and is ours.
-        event = frame_event(frame, plan.keys[frame], plan.plates[frame].digest, files)
+        event = frame_event(frame, plan.keys[frame], files)
         self._journal(job, {**event, "seconds": message["seconds"]}, made)
 
     def _died(self, name: str, message: Mapping[str, Any]) -> None:
@@ -287,7 +288,7 @@ class Dispatch:
             else:
                 if plan.offer.by_value:
                     self._spool.expect(
-                        Spool.matte_name(plan.keys[f].key, layer)
+                        Spool.matte_name(plan.keys[f], layer)
                         for f in frames
                         for layer in plan.outputs[f]
                     )

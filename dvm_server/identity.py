@@ -54,23 +54,6 @@ class ShotFacts:
         return blocks(self.frames, causal=self.causal)
 
 
-@dataclass(frozen=True)
-class MatteKey:
-    """Key B, and digests of its ingredients, which tell what changed when a key is another one.
-
-    Attributes:
-        key: sha256 over the three others.
-        plates: over every plate the matte depends on, through its trimaps too.
-        trimaps: over every painted or given trimap it depends on.
-        options: over options and engine.
-    """
-
-    key: str
-    plates: str
-    trimaps: str
-    options: str
-
-
 def trimap_keys(facts: ShotFacts) -> dict[int, str]:
     """Key A of each frame that needs a propagated trimap."""
     found: dict[int, str] = {}
@@ -81,32 +64,22 @@ def trimap_keys(facts: ShotFacts) -> dict[int, str]:
     return found
 
 
-def matte_keys(facts: ShotFacts) -> dict[int, MatteKey]:
+def matte_keys(facts: ShotFacts) -> dict[int, str]:
     """Key B of each frame."""
-    carried: dict[int, tuple[Any, Any]] = {}
-    for span in facts.spans():
-        plates = digest(_some(facts.plates, span.frames))
-        trimaps = digest(_some(facts.keyframes, span.keyframes))
-        carried |= dict.fromkeys(span.wanted, (plates, trimaps))
-    own = {**facts.given, **facts.keyframes}
-    options = digest([_engine(facts), dict(facts.matting), _carrying(facts)])
-    found = {}
-    black = digest([options, "black"])
+    trimaps = {**facts.given, **facts.keyframes, **trimap_keys(facts)}
+    options = digest([_engine(facts), dict(facts.matting), dict(facts.carrying)])
     place = {frame: index for index, frame in enumerate(facts.frames)}
+    found: dict[int, str] = {}
     for block in facts.blocks():
         lead_in = block.reads[: block.reads.index(block.frames[0])]
         for frame in block.frames:
             # Two places either side are enough to see a shot's end, and shots may be long.
             near = facts.frames[max(place[frame] - 2, 0) : place[frame] + 3]
             around = window(near, frame, causal=facts.causal)
-            reads = list(dict.fromkeys((*lead_in, *around)))
-            plates = digest(
-                [[f, facts.plates[f], carried[f][0] if f in carried else ""] for f in reads]
-            )
-            trimaps = digest([[f, carried[f][1] if f in carried else own.get(f)] for f in reads])
-            how = black if frame in facts.black else options
-            key = digest(["B", frame, reads, plates, trimaps, how])
-            found[frame] = MatteKey(key, plates, trimaps, how)
+            reads = [
+                [f, facts.plates[f], trimaps.get(f, "")] for f in dict.fromkeys((*lead_in, *around))
+            ]
+            found[frame] = digest(["B", frame, frame in facts.black, reads, options])
     return found
 
 

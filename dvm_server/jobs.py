@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dvm_server.identity import MatteKey
+from dvm_server.ledger import Sources
 from dvm_server.scheduler import BLOCK, SPAN, Job, Unit, UnitId
 from dvm_server.spool import Spool
 from host_plugins.client.shot import Shot
@@ -107,7 +107,7 @@ class Plan:
     plates: Mapping[int, PlateSource]
     trimaps: Mapping[int, TrimapSource]
     trimap_keys: Mapping[int, str]
-    keys: Mapping[int, MatteKey]
+    keys: Mapping[int, str]
     outputs: Mapping[int, Mapping[str, Path]]
     done: frozenset[int]
     ready: frozenset[int]
@@ -118,6 +118,14 @@ class Plan:
         """Frames whose matte is to be computed."""
         return frozenset(self.frames) - self.done - self.ready
 
+    def sources(self) -> Sources:
+        """What it is made from, to be compared with later."""
+        own = {f: one for f, one in self.trimaps.items() if f not in self.trimap_keys}
+        return Sources(
+            plates={f: one.digest for f, one in self.plates.items()},
+            trimaps={f: one.sha256 for f, one in own.items()},
+        )
+
     def spool_names(self) -> set[str]:
         """Everything in the spool that this plan may still read or send."""
         names = {Spool.trimap_name(key) for key in self.trimap_keys.values()}
@@ -125,7 +133,7 @@ class Plan:
         names |= {one.name for one in (self.offer.plates or {}).values()}
         if self.offer.by_value:
             for key in self.keys.values():
-                names |= {Spool.matte_name(key.key, layer) for layer in files_of(self.offer.shot)}
+                names |= {Spool.matte_name(key, layer) for layer in files_of(self.offer.shot)}
         return names
 
 
@@ -207,7 +215,7 @@ def provenance(plan: Plan, frame: int) -> dict[str, str]:
     own = {
         "dvm:engine": f"{said.get('engine', '')} {said.get('network', '')}".strip(),
         "dvm:checkpoint": str(said.get("checkpoint", "")),
-        "dvm:key": plan.keys[frame].key,
+        "dvm:key": plan.keys[frame],
         "dvm:missing": plan.plates[frame].missing,
         "dvm:composited_in": plan.offer.shot.plates.composited_in,
         "dvm:colourspace": plan.offer.shot.plates.colourspace,

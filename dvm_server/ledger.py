@@ -7,43 +7,65 @@ restart, from another job, and on a client's disk.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from dvm_server import journal
-from dvm_server.identity import MatteKey
 from dvm_server.journal import Event
 
 _LOG = logging.getLogger("dvm.ledger")
+# Of a digest, to tell whether something changed: keys have all 64.
+_ENOUGH = 16
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What a job was made from: digests of plates, and of painted and given trimaps, by frame."""
+
+    plates: Mapping[int, str]
+    trimaps: Mapping[int, str]
+
+    def changed_plates(self, now: Sources) -> list[int]:
+        """Frames whose plate is another one now."""
+        return _differing(self.plates, now.plates, self.plates.keys() & now.plates.keys())
+
+    def changed_trimaps(self, now: Sources) -> list[int]:
+        """Frames whose painted or given trimap is another one now, is new, or is gone."""
+        return _differing(self.trimaps, now.trimaps, self.trimaps.keys() | now.trimaps.keys())
 
 
 @dataclass(frozen=True)
 class Record:
-    """A matte file that was made here: frame and layer, the key and the plate it was made of."""
+    """A matte file that was made here: frame and layer, the key and what it was made from."""
 
     frame: int
     layer: str
-    key: MatteKey
-    plate: str
+    key: str
+    sha256: str
+    sources: Sources
 
 
 class Ledger:
-    """The journals of all jobs, and the index over them."""
+    """The journals of all jobs, and the index over them. Safe to use from several threads."""
 
     def __init__(self, state: Path):
         """Read every journal; damaged tails are cut off, and the log says so."""
         self._folder = state / "jobs"
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._guard = threading.Lock()
         self._records: dict[str, Record] = {}
+        self._places: dict[str, Record] = {}
+        self._sources: dict[str, Sources] = {}
         for path in sorted(self._folder.glob("*/journal.jsonl")):
             found = journal.read(path)
             if found.dropped:
                 _LOG.warning("%s: %s", path, found.dropped)
                 journal.mend(path, found)
             for event in found.events:
-                self._records.update(records_of(event))
+                self._take(path.parent.name, event)
 
     def path(self, job: str) -> Path:
         """Of a job's journal; its folder is made if need be."""
@@ -57,38 +79,54 @@ class Ledger:
         Raises:
             OSError: the disk is full or closed to us.
         """
-        journal.append(self.path(job), event)
-        self._records.update(records_of(event))
+        with self._guard:
+            journal.append(self.path(job), event)
+            self._take(job, event)
 
     def find(self, sha256: str) -> Record | None:
         """The record of a file with these bytes, or None if it was not made here."""
         return self._records.get(sha256)
 
+    def at(self, path: Path) -> Record | None:
+        """The record of what was last written there, whatever is there now."""
+        return self._places.get(str(path))
 
-def frame_event(frame: int, key: MatteKey, plate: str, files: Mapping[str, Any]) -> dict[str, Any]:
+    def _take(self, job: str, event: Event) -> None:
+        """Index what an event says about files."""
+        if event.get("event") == "submitted":
+            self._sources[job] = Sources(_by_frame(event["plates"]), _by_frame(event["trimaps"]))
+        elif event.get("event") == "frame":
+            sources = self._sources.get(job, Sources({}, {}))
+            for layer, file in event["files"].items():
+                sha256 = file["sha256"]
+                record = Record(event["frame"], layer, event["key"], sha256, sources)
+                self._records[sha256] = self._places[file["path"]] = record
+
+
+def submitted_event(name: str, sources: Sources) -> dict[str, Any]:
+    """The event that a shot was surveyed and found well; later frames are made from these."""
+    return {
+        "event": "submitted",
+        "name": name,
+        "plates": {str(f): one[:_ENOUGH] for f, one in sources.plates.items()},
+        "trimaps": {str(f): one[:_ENOUGH] for f, one in sources.trimaps.items()},
+    }
+
+
+def frame_event(frame: int, key: str, files: Mapping[str, Any]) -> dict[str, Any]:
     """The event that a frame's files are on disk.
 
     Args:
         frame: its number.
         key: key B.
-        plate: digest of the frame's own plate.
         files: by layer ``{path, sha256, bytes, mtime_ns}``.
     """
-    return {
-        "event": "frame",
-        "frame": frame,
-        "key": key.key,
-        "plates": key.plates,
-        "trimaps": key.trimaps,
-        "options": key.options,
-        "plate": plate,
-        "files": dict(files),
-    }
+    return {"event": "frame", "frame": frame, "key": key, "files": dict(files)}
 
 
-def records_of(event: Event) -> Iterator[tuple[str, Record]]:
-    """What an event says about files, by sha256."""
-    if event.get("event") == "frame":
-        key = MatteKey(event["key"], event["plates"], event["trimaps"], event["options"])
-        for layer, file in event["files"].items():
-            yield file["sha256"], Record(event["frame"], layer, key, event["plate"])
+def _by_frame(plain: Mapping[str, str]) -> dict[int, str]:
+    return {int(frame): one for frame, one in plain.items()}
+
+
+def _differing(before: Mapping[int, str], now: Mapping[int, str], frames: set[int]) -> list[int]:
+    return sorted(f for f in frames if before.get(f, "")[:_ENOUGH] != now.get(f, "")[:_ENOUGH])

@@ -41,8 +41,8 @@ class Outputs:
 
 def sort_outputs(
     plan: Plan, outputs: Outputs, spool: Spool
-) -> tuple[frozenset[int], frozenset[int]]:
-    """Frames whose files the client has, and those that only need to be sent.
+) -> tuple[frozenset[int], frozenset[int], list[dict[str, Any]]]:
+    """Frames whose files the client has, those that only need to be sent, and events to journal.
 
     Raises:
         InputError: a file is there that is not this shot's, and ``overwrite`` is off:
@@ -51,7 +51,8 @@ def sort_outputs(
     """
     layers = files_of(plan.offer.shot)
     done, ready = set(), set()
-    conflicts: list[tuple[int, str, Record | None]] = []
+    adopted: list[dict[str, Any]] = []
+    conflicts: list[_Found] = []
     for frame in plan.frames:
         found = {
             layer: one
@@ -60,22 +61,32 @@ def sort_outputs(
         }
         if len(found) == len(layers) and all(one.current for one in found.values()):
             done.add(frame)
-            _adopt(plan, frame, found, outputs.ledger)
+            if any(one.record is None for one in found.values()):
+                adopted.append(_adoption(plan, frame, found))
             continue
-        conflicts += [(frame, one.name, one.record) for one in found.values() if not one.current]
+        conflicts += [one for one in found.values() if not one.current]
         if plan.offer.by_value and all(
-            spool.has(Spool.matte_name(plan.keys[frame].key, layer)) for layer in layers
+            spool.has(Spool.matte_name(plan.keys[frame], layer)) for layer in layers
         ):
             ready.add(frame)
     if conflicts and not plan.offer.shot.options.overwrite:
         raise _conflict(plan, conflicts)
-    return frozenset(done), frozenset(ready)
+    return frozenset(done), frozenset(ready), adopted
 
 
 @dataclass(frozen=True)
 class _Found:
-    """A file in an output's place: its name, and what is known of it."""
+    """A file in an output's place.
 
+    Attributes:
+        frame: whose it is.
+        name: for messages; the path, if it is on this machine.
+        sha256: of its bytes.
+        current: it is just what this shot would make.
+        record: what is known of it.
+    """
+
+    frame: int
     name: str
     sha256: str
     current: bool
@@ -83,14 +94,14 @@ class _Found:
 
 
 def _found(plan: Plan, frame: int, layer: str, outputs: Outputs, spool: Spool) -> _Found | None:
-    expected = plan.keys[frame].key
+    expected = plan.keys[frame]
     if plan.offer.by_value:
         sha256 = plan.offer.have.get((frame, layer), "")
         if not sha256:
             return None
         record = outputs.ledger.find(sha256)
         current = _is(record, expected, layer)
-        return _Found(f"the client's {layer} of frame {frame}", sha256, current, record)
+        return _Found(frame, f"the client's {layer} of frame {frame}", sha256, current, record)
     path = plan.outputs[frame][layer]
     if not path.exists():
         return None
@@ -105,24 +116,23 @@ def _found(plan: Plan, frame: int, layer: str, outputs: Outputs, spool: Spool) -
         ) from error
     record = outputs.ledger.find(sha256)
     current = _is(record, expected, layer)
-    if record is None:
+    if record is None and not _is(outputs.ledger.at(path), expected, layer):
         # A server killed between writing the file and its journal, or the journal of another
         # machine: the file itself says what it was made of, and it is whole, for it has its name.
+        # If the journal knows the very same matte with other bytes, somebody has changed it.
         try:
             current = outputs.key_in(path) == expected
         except EngineError:
             current = False
-    return _Found(str(path), sha256, current, record)
+    return _Found(frame, str(path), sha256, current, record)
 
 
 def _is(record: Record | None, key: str, layer: str) -> bool:
-    return record is not None and record.key.key == key and record.layer == layer
+    return record is not None and record.key == key and record.layer == layer
 
 
-def _adopt(plan: Plan, frame: int, found: Mapping[str, _Found], ledger: Ledger) -> None:
-    """Take files into the ledger that are known by their own word only."""
-    if all(one.record is not None for one in found.values()):
-        return
+def _adoption(plan: Plan, frame: int, found: Mapping[str, _Found]) -> dict[str, Any]:
+    """The event that takes files into the ledger that are known by their own word only."""
     files: dict[str, Any] = {}
     for layer, one in found.items():
         stat = Path(one.name).stat()
@@ -132,35 +142,37 @@ def _adopt(plan: Plan, frame: int, found: Mapping[str, _Found], ledger: Ledger) 
             "bytes": stat.st_size,
             "mtime_ns": stat.st_mtime_ns,
         }
-    event = frame_event(frame, plan.keys[frame], plan.plates[frame].digest, files)
-    ledger.write(plan.offer.id, {**event, "adopted": True})
+    return {**frame_event(frame, plan.keys[frame], files), "adopted": True}
 
 
-def _conflict(plan: Plan, conflicts: list[tuple[int, str, Record | None]]) -> InputError:
-    """The error for the conflict that says most: a plate's own, then ours, then the first."""
+def _conflict(plan: Plan, conflicts: list[_Found]) -> InputError:
+    """The error that says most: which of our files is stale, and for what; else whose it is not."""
+    now = plan.sources()
+    ours = [(one, one.record.sources) for one in conflicts if one.record is not None]
+    # The file whose own plate has changed, if there is one: the others follow from it.
+    ours.sort(key=lambda pair: pair[0].frame not in pair[1].changed_plates(now))
+    if not ours:
+        first = conflicts[0]
+        message = f"{first.name} is there and was not made for this shot"
+        return _refused(plan, "input.output_exists", message, first.frame, conflicts)
+    stale, before = ours[0]
+    if plates := before.changed_plates(now):
+        frame = stale.frame if stale.frame in plates else plates[0]
+        plate = f"of frame {frame}" if plan.offer.by_value else plan.plates[frame].path
+        message = f"the plate {plate} has changed since {stale.name} was made"
+        return _refused(plan, "input.plate_changed", message, frame, conflicts)
+    if trimaps := before.changed_trimaps(now):
+        frame = trimaps[0]
+        message = f"the trimap of frame {frame} has changed since {stale.name} was made"
+        return _refused(plan, "input.trimap_changed", message, frame, conflicts)
+    message = f"{stale.name} was made with other options, or by another version of the engine"
+    return _refused(plan, "input.options_changed", message, stale.frame, conflicts)
 
-    def weight(one: tuple[int, str, Record | None]) -> int:
-        frame, _, record = one
-        if record is None:
-            return 2
-        return 0 if record.plate != plan.plates[frame].digest else 1
 
-    frame, name, record = min(conflicts, key=weight)
-    expected = plan.keys[frame]
+def _refused(
+    plan: Plan, code: str, message: str, frame: int, conflicts: list[_Found]
+) -> InputError:
     more = f" ({len(conflicts)} files)" if len(conflicts) > 1 else ""
-    if record is None:
-        code, message = "input.output_exists", f"{name} is there and was not made for this shot"
-    elif record.plate != plan.plates[frame].digest:
-        plate = plan.plates[frame].path if not plan.offer.by_value else f"of frame {frame}"
-        code = "input.plate_changed"
-        message = f"the plate {plate} has changed since {name} was made from it"
-    elif record.key.plates != expected.plates:
-        code = "input.plate_changed"
-        message = f"plates that {name} was made from have changed near frame {frame}"
-    elif record.key.trimaps != expected.trimaps:
-        code, message = "input.trimap_changed", f"{name} was made from another trimap"
-    else:
-        code, message = "input.options_changed", f"{name} was made with other options"
     return InputError(
         code,
         message + more,

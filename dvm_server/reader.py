@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from dvm_server.decoder import Decoder
+from model.canvas import canvas_of
 from model.errors import InputError
-from model.plates.plate import Plate, Trimap
+from model.plates.plate import Plate, PlateHeader, Trimap
 from model.plates.spool import read_trimap_spool
+from model.plates.trimap import place_trimap
 
 # A window of five, one that leaves it, one read ahead: more would only cost memory.
 KEPT = 7
@@ -35,6 +37,7 @@ class PlateReader:
         self._kept: OrderedDict[str, Plate] = OrderedDict()
         self._asked: int | None = None
         self._last = -1
+        self._first: tuple[int, PlateHeader] | None = None
 
     def __call__(self, frame: int) -> Plate:
         """The plate of a frame, or what stands in for it.
@@ -76,6 +79,9 @@ class PlateReader:
         assert frame is not None
         found = self._decoder.take()
         assert isinstance(found, Plate)
+        # All plates of a shot have one display window, also those no engine looks at together.
+        self._first = self._first or (frame, found.header)
+        canvas_of((self._first, (frame, found.header)))
         self._kept[self._key(frame)] = found
         while len(self._kept) > KEPT:
             self._kept.popitem(last=False)
@@ -134,5 +140,9 @@ class TrimapReader:
                     frame=frame,
                     hint="submit the shot again; it will be carried again",
                 ) from error
+        header = self._plates(frame).header
         self._plates.settle()
-        return self._decoder.trimap(source["path"], frame, source["source"], source["sha256"])
+        found = self._decoder.trimap(source["path"], frame, source["source"], source["sha256"])
+        # The engine would refuse it too, at the frame where it first looks at it.
+        place_trimap(found, header, frame=frame)
+        return found

@@ -40,13 +40,18 @@ class Surroundings:
     outputs: Outputs
 
 
-def survey(offer: Offer, description: Mapping[str, Any], around: Surroundings) -> Plan:
+def survey(
+    offer: Offer, description: Mapping[str, Any], around: Surroundings
+) -> tuple[Plan, list[dict[str, Any]]]:
     """Make the plan for a shot.
 
     Args:
         offer: what the client submitted.
         description: the engine's, for these options.
         around: the server's side.
+
+    Returns:
+        The plan, and journal events for finished files that no journal knows of.
 
     Raises:
         InputError: a file is missing, unreadable or outside of the roots; an output is there and
@@ -86,7 +91,7 @@ def survey(offer: Offer, description: Mapping[str, Any], around: Surroundings) -
         trimaps=trimaps,
         trimap_keys=keys_a,
         keys=keys_b,
-        outputs=_outputs(offer, frames, {f: one.key for f, one in keys_b.items()}, around),
+        outputs=_outputs(offer, frames, keys_b, around),
         done=frozenset(),
         ready=frozenset(),
         carried=frozenset(
@@ -94,8 +99,8 @@ def survey(offer: Offer, description: Mapping[str, Any], around: Surroundings) -
         ),
     )
     _check_apart(plan)
-    done, ready = sort_outputs(plan, around.outputs, around.spool)
-    return replace(plan, done=done, ready=ready)
+    done, ready, adopted = sort_outputs(plan, around.outputs, around.spool)
+    return replace(plan, done=done, ready=ready), adopted
 
 
 def _plates(offer: Offer, frames: Sequence[int], around: Surroundings) -> dict[int, PlateSource]:

@@ -7,20 +7,19 @@ from pathlib import Path
 import pytest
 
 from dvm_server import journal
-from dvm_server.identity import MatteKey
-from dvm_server.ledger import Ledger, frame_event
+from dvm_server.ledger import Ledger, Sources, frame_event, submitted_event
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "journal.jsonl"
 
-KEY = MatteKey(key="a" * 64, plates="b" * 64, trimaps="c" * 64, options="d" * 64)
+KEY = "a" * 64
+SOURCES = Sources(plates={1001: "b" * 64, 1002: "c" * 64}, trimaps={1001: "d" * 64})
 EVENTS = (
-    {"event": "submitted", "name": "Bürgersteig 1", "make": 2},
+    submitted_event("Bürgersteig 1", SOURCES),
     {"event": "unit", "kind": "span", "index": 0, "frames": [1001, 1002], "pid": 4711},
     {"event": "trimap", "frame": 1002, "key": "e" * 64},
     frame_event(
         1001,
         KEY,
-        "f" * 64,
         {
             "alpha": {
                 "path": "/shows/ä/alpha.1001.exr",
@@ -84,3 +83,8 @@ def test_ledger_recognises_files_after_a_restart_and_logs_what_was_dropped(tmp_p
     assert record is not None and (record.frame, record.layer, record.key) == (1001, "alpha", KEY)
     assert again.find("1" * 64) is None
     assert "cut short" in caplog.text
+    assert record.sources.changed_plates(SOURCES) == []
+    now = Sources({**SOURCES.plates, 1002: "e" * 64}, {1002: "d" * 64})
+    assert record.sources.changed_plates(now) == [1002]
+    assert record.sources.changed_trimaps(now) == [1001, 1002]
+    assert again.at(Path("/shows/ä/alpha.1001.exr")) is record
