@@ -69,7 +69,7 @@ def do_span(
     into = _by_frame(order["into"])
     with tempfile.TemporaryDirectory(dir=scratch) as folder:
         keyframes = {frame: keys(frame) for frame in span.keyframes}
-        carried = engine.propagate(span, plates, keyframes, Path(folder), cancelled)
+        carried = engine.propagate(span, plates, plates.header, keyframes, Path(folder), cancelled)
         for frame, trimap in carried:
             write_trimap_spool(Path(into[frame]), trimap)
             tell({"type": "trimap_done", "frame": frame})

@@ -95,6 +95,7 @@ class Engine(Protocol):
         self,
         span: Span,
         plate: Callable[[int], Plate],
+        header: Callable[[int], PlateHeader],
         keyframes: Mapping[int, Trimap],
         scratch: Path,
         cancelled: Callable[[], bool],

@@ -26,7 +26,7 @@ from model.face import Classes, Estimate, Frame, MattingNetwork, PropagationNetw
 from model.passes import Block, Span, window
 from model.plates import colour
 from model.plates.image_files import rgb
-from model.plates.plate import Plate, Trimap, Window
+from model.plates.plate import Plate, PlateHeader, Trimap, Window
 from model.plates.trimap import place_trimap
 from model.registry import checkpoint_path, find, open_network
 from model.tiles import Seen, estimate_in_tiles
@@ -125,12 +125,13 @@ class ShotMatte:
         self,
         span: Span,
         plate: Callable[[int], Plate],
+        header: Callable[[int], PlateHeader],
         keyframes: Mapping[int, Trimap],
         scratch: Path,
         cancelled: Callable[[], bool],
     ) -> Iterator[tuple[int, Trimap]]:
         """Pass A: forward and backward from the span's keyframes, then blended."""
-        canvas = canvas_of((f, plate(f).header) for f in span.frames)
+        canvas = canvas_of((f, header(f)) for f in span.frames)
         forward = span.frames[0] in span.keyframes
         backward = span.frames[-1] in span.keyframes and len(span.frames) > 1
         if forward and backward:

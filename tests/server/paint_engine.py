@@ -22,7 +22,7 @@ import numpy as np
 from model.engine import EngineOptions, FrameMatte
 from model.errors import Cancelled, SetupError
 from model.passes import Block, Span, window
-from model.plates.plate import Plate, Trimap
+from model.plates.plate import Plate, PlateHeader, Trimap
 from model.plates.trimap import place_trimap
 
 SCRIPT = ("slow", "span_slow", "once", "always", "broken")
@@ -69,6 +69,7 @@ class PaintEngine:
         self,
         span: Span,
         plate: Callable[[int], Plate],
+        header: Callable[[int], PlateHeader],
         keyframes: Mapping[int, Trimap],
         scratch: Path,
         cancelled: Callable[[], bool],
