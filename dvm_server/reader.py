@@ -56,6 +56,18 @@ class PlateReader:
         self._ask_ahead(frame)
         return plate
 
+    def header(self, frame: int) -> PlateHeader:
+        """The header of a frame's plate, without its pixels where the format allows it.
+
+        Raises:
+            InputError: as for the plate.
+        """
+        key, source = self._key(frame), self._sources[frame]
+        if key in self._kept or not source["sha256"]:  # a movie's frames are found by decoding
+            return self(frame).header
+        self.settle()
+        return self._decoder.header(source["path"], source["frame"])
+
     def settle(self) -> None:
         """Take what was asked ahead, so that the decoder is free.
 

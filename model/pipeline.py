@@ -145,7 +145,8 @@ class ShotMatte:
         for number, classes in self._carry(span, order, canvas, plate, keyframes, cancelled):
             other = _unspool(scratch / f"{number}.npz", classes) if forward and backward else None
             position = span.frames.index(number) / steps
-            found = blend(*((other, classes) if backward else (classes, None)), position)
+            ahead, behind = (other, classes) if backward else (classes, None)
+            found = blend(ahead, behind, position)
             pixels, confidence = (x.cpu().numpy() for x in found)
             sure = np.rint(confidence * 255).astype(np.uint8)
             yield number, Trimap(pixels, canvas, "propagated", sure)

@@ -14,6 +14,9 @@ class Clip:
     trimaps: dict[int, Trimap]
     alphas: dict[int, np.ndarray]
 
+    def header(self, frame: int) -> PlateHeader:
+        return self.plates[frame].header
+
     @property
     def frames(self) -> tuple[int, ...]:
         return tuple(self.plates)

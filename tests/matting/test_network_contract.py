@@ -224,15 +224,8 @@ def test_spans_are_carried_from_whichever_end_has_a_keyframe(entry, keys, clip_o
     for i, span in enumerate(spans(clip.frames, keys)):
         scratch = tmp_path / str(i)
         scratch.mkdir()
-        found.update(
-            engine.propagate(
-                span,
-                clip.plates.__getitem__,
-                {k: trimaps[k] for k in span.keyframes},
-                scratch,
-                lambda: False,
-            )  # fmt: skip
-        )
+        sources = clip.plates.__getitem__, clip.header, trimaps
+        found.update(engine.propagate(span, *sources, scratch, lambda: False))
         assert not list(scratch.iterdir()), "the waiting half was not cleaned up"
     assert sorted(found) == [f for f in clip.frames if f not in keys]
     for number, trimap in found.items():

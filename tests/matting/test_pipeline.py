@@ -216,7 +216,8 @@ def test_cancel_is_seen_between_frames(clip_of, tmp_path):
     assert done == [1001, 1002]
     (span,) = spans(clip.frames, [1001])
     with pytest.raises(Cancelled):
-        list(engine.propagate(span, sources[0], {1001: clip.trimaps[1001]}, tmp_path, lambda: True))
+        keyframes = {1001: clip.trimaps[1001]}
+        list(engine.propagate(span, sources[0], clip.header, keyframes, tmp_path, lambda: True))
 
 
 def test_the_exposure_map_bends_and_never_clips():
