@@ -128,7 +128,12 @@ class ClientSessions:
         if submission.peer not in self._greeted:
             return
         job = self._dispatch.jobs.get(submission.offer.id)
-        if job is None or job.ended:
+        if job is not None and job.superseded_by(submission.offer):
+            # By value the shot's id does not know the plates: these are others, and newer.
+            if not job.ended:
+                self._dispatch.cancel(job)
+            job = None
+        if job is None or not job.can_be_joined:
             self._dispatch.begin(submission)
         elif job.plan is None:
             job.waiting.append(submission)
@@ -157,7 +162,7 @@ class ClientSessions:
         owed = set(plan.frames) - has
         need = needed_plates(remaining(plan, job.arrived)) if offer.by_value else []
         left = {f for f in need if f not in job.arrived} if job.state != "done" else set()
-        attachment = Attachment(submission.peer, self._config.credit, owed)
+        attachment = Attachment(submission.peer, self._config.credit, owed, job.computed)
         job.attachments[submission.peer] = attachment
         body = {
             "credit": self._config.credit,
@@ -254,7 +259,7 @@ class ClientSessions:
                 self._deliver(job, attachment, frame)
             if job.ended and not attachment.told and (attachment.drained or job.state != "done"):
                 attachment.told = True
-                self._tell(attachment.peer, job.final())
+                self._tell(attachment.peer, job.final(attachment))
 
     def _deliver(self, job: LiveJob, attachment: Attachment, frame: int) -> None:
         body: dict[str, Any] = dict(job.made[frame])

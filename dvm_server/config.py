@@ -37,7 +37,7 @@ class ServerConfig:
         threads: CPU threads of a worker; 0 = one a core. Part of a matte's identity.
         roots: by path, only files under these folders are read and written. Empty means all that
             the server's user may, which is refused when others than this machine can connect.
-        quota_bytes: of the spool.
+        quota_bytes: of the spool; what one unit makes may exceed it until the next begins.
         decoder_memory_bytes: address space of a decoder, which opens hostile files.
         decode_seconds: a file that takes longer is damaged.
         credit: mattes, or plates, that may be on their way unacknowledged.

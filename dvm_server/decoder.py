@@ -12,8 +12,9 @@ import resource
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,6 +24,9 @@ from dvm_server.translate import model_error, wire_error
 from model.errors import EngineError, InputError
 from model.plates.channels import Picture
 from model.plates.plate import Plate, PlateHeader, Trimap, Window
+
+if TYPE_CHECKING:
+    from model.plates.movies import MovieReader
 
 _LOG = logging.getLogger("dvm.decoder")
 # One thread each: the cores belong to the engine, and every thread takes address space.
@@ -168,7 +172,7 @@ def _read(
 ) -> Plate | Trimap | PlateHeader:
     # Imported after the memory cap is set, and only in the child.
     from model.plates.image_files import read_header, read_plate, set_threads
-    from model.plates.movies import is_movie, read_movie_frame
+    from model.plates.movies import is_movie
     from model.plates.trimap import read_trimap
 
     set_threads(1)
@@ -182,13 +186,21 @@ def _read(
         )
     match question["kind"]:
         case "plate" if frame is not None and is_movie(path):
-            return read_movie_frame(path, frame)
+            return _open_movie(path).read(frame)
         case "plate":
             return read_plate(path, frame=frame)
         case "trimap":
             return read_trimap(path, frame=frame, source=question["source"])
         case _:
             return read_header(path, frame=frame, choose=_first_channel)
+
+
+@lru_cache(maxsize=1)
+def _open_movie(path: Path) -> MovieReader:
+    """The movie read last stays open: its next frame needs no seeking then."""
+    from model.plates.movies import MovieReader
+
+    return MovieReader(path)
 
 
 def _first_channel(names: Sequence[str], is_id: Sequence[bool]) -> Picture:

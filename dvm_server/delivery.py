@@ -15,6 +15,7 @@ class Attachment:
         peer: its routing id on the main socket.
         credit: mattes it may have unacknowledged.
         owed: frames it lacks and has not been sent, made or not.
+        made_before: frames that were computed before it came.
         queue: those of them that are made, in the order they were.
         unacknowledged: frame of each matte under way, by message id.
         loading: mattes being read from the spool.
@@ -24,6 +25,7 @@ class Attachment:
     peer: bytes
     credit: int
     owed: set[int]
+    made_before: int = 0
     queue: deque[int] = field(default_factory=deque)
     unacknowledged: dict[str, int] = field(default_factory=dict)
     loading: int = 0

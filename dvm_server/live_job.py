@@ -70,6 +70,18 @@ class LiveJob:
         return self.state in FINAL
 
     @property
+    def can_be_joined(self) -> bool:
+        """Its mattes are being made, or still being sent; else a new survey finds out more."""
+        return not self.ended or (self.state == DONE and self.busy)
+
+    def superseded_by(self, offer: Offer) -> bool:
+        """The offer has the same shot, but other files."""
+        ours = self.plan.offer if self.plan else self.waiting[0].offer if self.waiting else None
+        if ours is None:
+            return False
+        return (ours.plates, ours.trimaps) != (offer.plates, offer.trimaps)
+
+    @property
     def busy(self) -> bool:
         """It may still read or send what lies in the spool."""
         return not self.ended or any(not one.drained for one in self.attachments.values())
@@ -95,14 +107,15 @@ class LiveJob:
             "frame": self.frame,
         }
 
-    def final(self) -> Message:
-        """The message that tells its end."""
+    def final(self, attachment: Attachment) -> Message:
+        """The message that tells a client its end; what was made before it came was kept."""
         if self.state == CANCELLED:
             return Message("cancelled", job=self.id)
         if self.error is not None:
             return Message("failed", job=self.id, body={"error": self.error.to_wire()})
         total = len(self.plan.frames) if self.plan else 0
-        body = {"total": total, "computed": self.computed, "kept": total - self.computed}
+        computed = self.computed - attachment.made_before
+        body = {"total": total, "computed": computed, "kept": total - computed}
         return Message("done", job=self.id, body={**body, "seconds": self.seconds})
 
     def paths(self, frame: int) -> Mapping[str, Path]:

@@ -116,7 +116,8 @@ class TrimapReader:
     """The trimaps of one unit by frame; small enough to be kept while the unit lasts.
 
     Args:
-        plates: whose decoder is used, so that the two do not talk at once.
+        decoder: the one that ``plates`` uses.
+        plates: settled before the decoder is asked, for it takes one question at a time.
         sources: ``{path, source, sha256}`` by frame.
     """
 
@@ -152,7 +153,7 @@ class TrimapReader:
                     frame=frame,
                     hint="submit the shot again; it will be carried again",
                 ) from error
-        header = self._plates(frame).header
+        header = self._plates.header(frame)
         self._plates.settle()
         found = self._decoder.trimap(source["path"], frame, source["source"], source["sha256"])
         # The engine would refuse it too, at the frame where it first looks at it.

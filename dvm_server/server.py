@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -139,6 +140,9 @@ class _Server:
         Connection(ends[0], ends[1], self._secret, PROTOCOL, os.getpid(), key).write(path)
         stack.callback(lambda: path.unlink(missing_ok=True))
         _LOG.info("listening at %s, control at %s", *ends)
+        if not config.private:
+            sys.stdout.write(f"connection file: {path}\n")
+            sys.stdout.flush()
         return main, control_socket
 
     def run(self, stop: _Stop) -> int:
