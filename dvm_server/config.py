@@ -44,7 +44,7 @@ class ServerConfig:
         heartbeat_seconds: a worker silent for this long is dead.
         grace_seconds: what a frame may take to be given up on SIGTERM.
         log_level: of ``server.log``.
-        curve: encrypt and authenticate with the keys in ``<state>/keys`` (see `security`).
+        curve: encrypt with the keys in ``<state>/keys``, see `security.start_curve`.
         limits: on messages from clients.
     """
 

@@ -46,7 +46,7 @@ def check_bind(config: ServerConfig) -> None:
         raise SetupError(
             "setup.public_bind",
             f"{config.bind} can be reached from other machines and is not encrypted",
-            hint="bind to 127.0.0.1, or make keys with `dvm keys` and set curve = true",
+            hint="bind to 127.0.0.1, or set curve = true in the server's settings",
         )
     if not config.roots:
         raise SetupError(
@@ -98,41 +98,55 @@ def check_roots(path: str | Path, roots: Sequence[Path]) -> None:
     )
 
 
-def make_keys(folder: Path, name: str) -> tuple[Path, Path]:
-    """Make a pair of CURVE certificates; returns the public file and the secret one (0600)."""
+def make_keys(folder: Path, name: str) -> Path:
+    """Make a pair of CURVE certificates, ``name.key`` and ``name.key_secret``, both 0600.
+
+    Returns:
+        The secret one; the public one may be given away.
+    """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    public, secret = zmq.auth.create_certificates(str(folder), name)
-    Path(secret).chmod(0o600)
-    return Path(public), Path(secret)
+    for made in zmq.auth.create_certificates(str(folder), name):
+        Path(made).chmod(0o600)
+    return folder / f"{name}.key_secret"
 
 
 def start_curve(
-    context: zmq.Context[zmq.Socket[bytes]], config: ServerConfig
+    context: zmq.Context[zmq.Socket[bytes]], state: Path
 ) -> tuple[ThreadAuthenticator, bytes, bytes]:
-    """Let in only clients whose public key lies in ``<state>/keys/clients``.
+    """Encrypt, and let in only clients whose public key lies in ``<state>/keys/clients``.
+
+    Without that folder every client key is let in, and it is the secret of the connection file
+    alone, which signs each message, that keeps strangers out. The server's own keys are made at
+    the first start.
 
     Returns:
         The authenticator, to be stopped at the end, and the server's public and secret key.
 
     Raises:
-        SetupError: ``setup.no_keys``.
+        SetupError: ``setup.keys`` if a certificate cannot be read or is no secret one.
     """
-    keys = config.state / "keys"
+    keys = state / "keys"
     secret_file = keys / "server.key_secret"
-    clients = keys / "clients"
-    if not secret_file.is_file() or not clients.is_dir():
-        raise SetupError(
-            "setup.no_keys",
-            f"there is no server.key_secret or no clients folder in {keys}",
-            hint="make them with `dvm keys`",
-        )
-    public, secret = zmq.auth.load_certificate(str(secret_file))
+    try:
+        if not secret_file.exists():
+            make_keys(keys, "server")
+        public, secret = zmq.auth.load_certificate(str(secret_file))
+    except (OSError, ValueError) as error:
+        raise _bad_keys(secret_file, str(error)) from error
     if secret is None:
-        raise SetupError(
-            "setup.no_keys", f"{secret_file} holds no secret key", hint="make it again"
-        )
-    # Without an authenticator CURVE would encrypt for anybody.
+        raise _bad_keys(secret_file, "it holds no secret key")
+    clients = keys / "clients"
+    # Without an authenticator there would be nobody to ask the folder.
     authenticator = ThreadAuthenticator(context)
     authenticator.start()
-    authenticator.configure_curve(domain="*", location=str(clients))
+    location = str(clients) if clients.is_dir() else zmq.auth.CURVE_ALLOW_ANY
+    authenticator.configure_curve(domain="*", location=location)
     return authenticator, public, secret
+
+
+def _bad_keys(path: Path, why: str) -> SetupError:
+    return SetupError(
+        "setup.keys",
+        f"the server's key {path} cannot be used: {why}",
+        hint="remove it, and a new pair is made; clients then need the new server key",
+    )

@@ -105,7 +105,7 @@ class _Server:
         server_key = b""
         secret_key = b""
         if config.curve:
-            authenticator, server_key, secret_key = start_curve(context, config)
+            authenticator, server_key, secret_key = start_curve(context, config.state)
             stack.callback(authenticator.stop)
         sockets = []
         for address in (config.bind, _control_address(config.bind)):

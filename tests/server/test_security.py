@@ -1,0 +1,153 @@
+"""Who gets in, and which files a shot may name."""
+
+from __future__ import annotations
+
+import stat
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import zmq
+import zmq.auth
+
+from dvm_server.security import check_roots, is_loopback, make_keys
+from host_plugins.client import wire
+from host_plugins.client.errors import InputError, SetupError
+from host_plugins.client.session import Session, Times
+from host_plugins.client.shot import Outputs, Plates
+from tests.server.serving import wait_for
+
+QUICK = Times(hello=1.0)
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("127.0.0.1", True),
+        ("127.8.9.1", True),
+        ("localhost", True),
+        ("[::1]", True),
+        ("0.0.0.0", False),
+        ("*", False),
+        ("10.0.0.1", False),
+        ("localhost.example.org", False),
+    ],
+)
+def test_loopback(host, expected):
+    assert is_loopback(host) is expected
+
+
+def test_roots(tmp_path):
+    show, other = tmp_path / "show", tmp_path / "show2"
+    show.mkdir()
+    other.mkdir()
+    check_roots(show / "a.exr", [show])
+    check_roots(show / "new" / "a.exr", [other, show])
+    check_roots("/anywhere", [])
+    (show / "way-out").symlink_to(other)
+    (show / "stays").symlink_to(show)
+    check_roots(show / "stays" / "a.exr", [show])
+    for path in (other / "a.exr", show / ".." / "show2" / "a.exr", show / "way-out" / "a.exr"):
+        with pytest.raises(InputError) as caught:
+            check_roots(path, [show])
+        assert caught.value.code == "input.outside_roots" and str(path) in caught.value.message
+    with pytest.raises(InputError) as caught:
+        check_roots("a.exr", [])
+    assert caught.value.code == "input.relative_path"
+
+
+def test_a_root_that_is_a_link_means_where_it_leads(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    check_roots(tmp_path / "real" / "a.exr", [tmp_path / "link"])
+
+
+def test_shots_may_only_name_files_under_the_roots(start_server, make_clip, tmp_path):
+    clip = make_clip(3)
+    server = start_server(roots=[str(clip.folder)])
+    shot = clip.shot()
+    assert server.run(shot).computed == 3
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (clip.folder / "link").symlink_to(outside)
+    (outside / "key.png").write_bytes(clip.trimap(1001).read_bytes())
+    (clip.folder / "key.9999.png").symlink_to(outside / "key.png")
+    for path in clip.folder.glob("plate.*"):
+        (outside / path.name).write_bytes(path.read_bytes())
+    key = replace(shot.keyframes[0], trimap=str(clip.folder / "key.9999.png"))
+    for bad in (
+        replace(shot, plates=Plates(pattern=str(outside / "plate.####.exr"))),
+        replace(shot, plates=Plates(pattern=str(clip.folder / "link" / "plate.####.exr"))),
+        replace(shot, outputs=Outputs(pattern=str(clip.folder / "link" / "a.####.exr"))),
+        replace(shot, keyframes=(key,)),
+    ):
+        with pytest.raises(InputError) as caught:
+            server.run(bad)
+        assert caught.value.code == "input.outside_roots", bad
+    assert not list(outside.glob("a.*"))
+
+
+def test_strangers_are_dropped_and_logged(start_server):
+    server = start_server()
+    guessed = replace(server.connection, secret="guessed", source="")
+    with pytest.raises(SetupError) as caught, Session(guessed, times=QUICK) as session:
+        session.hello()
+    assert caught.value.code == "setup.no_server"
+    assert "not signed" in server.log() and "guessed" not in server.log()
+    assert server.status()["workers"]  # and the server goes on
+
+
+def test_noise_on_the_port_does_no_harm(start_server):
+    server = start_server()
+    connection = server.connection
+    context = zmq.Context()
+    socket = context.socket(zmq.DEALER)
+    socket.linger = 0
+    try:
+        socket.connect(connection.endpoint)
+        socket.send(b"")
+        socket.send(b"\x93not a header")
+        socket.send_multipart([b"x"] * 5000)
+        good = wire.encode(wire.Message("hello", body={"protocols": [1]}), connection.key)
+        socket.send_multipart([bytes(good[0])[:-1] + b"?"])
+        socket.send_multipart([*good, b"a part nobody announced"])
+        assert socket.poll(5000)
+        answer = wire.decode(socket.recv_multipart(), connection.key)
+        assert answer.body["error"]["code"] == "setup.protocol"
+    finally:
+        socket.close()
+        context.term()
+    wait_for(lambda: "beyond the limits" in server.log())
+    with server.session() as session:
+        assert session.hello().protocol == 1
+
+
+def test_curve(start_server, make_clip):
+    """Encrypted; with a folder of client keys, only these get in."""
+    server, clip = start_server(curve=True), make_clip(3)
+    secret = server.state / "keys" / "server.key_secret"
+    assert stat.S_IMODE(secret.stat().st_mode) == 0o600
+    assert len(server.connection.server_key) == 40
+    assert server.run(clip.shot()).computed == 3
+    plain = replace(server.connection, server_key="", source="")
+    with pytest.raises(SetupError), Session(plain, times=QUICK) as session:
+        session.hello()
+
+
+def test_curve_with_a_folder_of_client_keys(start_server, tmp_path):
+    state = tmp_path / "state"
+    ours = make_keys(state / "keys" / "clients", "ours")
+    kept = ours.rename(tmp_path / "ours.key_secret")  # the server sees the public half only
+    server = start_server(curve=True)
+    connection = server.connection
+    with pytest.raises(SetupError), Session(connection, times=QUICK) as session:
+        session.hello()
+    known = replace(connection, client_key=key_of(kept), source="")
+    with Session(known, times=QUICK) as session:
+        assert session.hello().protocol == 1
+
+
+def key_of(path: Path) -> str:
+    _, secret = zmq.auth.load_certificate(str(path))
+    assert secret is not None
+    return secret.decode("ascii")
