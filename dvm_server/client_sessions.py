@@ -201,7 +201,7 @@ class ClientSessions:
             frame
             for frame in plan.frames
             if all(
-                (record := self._ledger.find(offer.have.get((frame, layer), ""))) is not None
+                (record := self._ledger.find(offer.have.get((frame, layer), ""), layer)) is not None
                 and record.key == plan.keys[frame]
                 for layer in plan.outputs[frame]
             )

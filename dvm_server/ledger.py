@@ -56,7 +56,7 @@ class Ledger:
         self._folder = state / "jobs"
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._guard = threading.Lock()
-        self._records: dict[str, Record] = {}
+        self._records: dict[str, dict[str, Record]] = {}
         self._places: dict[str, Record] = {}
         self._sources: dict[str, Sources] = {}
         for path in sorted(self._folder.glob("*/journal.jsonl")):
@@ -83,9 +83,14 @@ class Ledger:
             journal.append(self.path(job), event)
             self._take(job, event)
 
-    def find(self, sha256: str) -> Record | None:
-        """The record of a file with these bytes, or None if it was not made here."""
-        return self._records.get(sha256)
+    def find(self, sha256: str, layer: str) -> Record | None:
+        """The record of a file with these bytes, or None if it was not made here.
+
+        Two layers may have the same bytes: where all is certain, alpha and trimap are equal. The
+        record is then that of ``layer``.
+        """
+        found = self._records.get(sha256, {})
+        return found.get(layer) or next(iter(found.values()), None)
 
     def at(self, path: Path) -> Record | None:
         """The record of what was last written there, whatever is there now."""
@@ -100,7 +105,8 @@ class Ledger:
             for layer, file in event["files"].items():
                 sha256 = file["sha256"]
                 record = Record(event["frame"], layer, event["key"], sha256, sources)
-                self._records[sha256] = self._places[file["path"]] = record
+                self._records.setdefault(sha256, {})[layer] = record
+                self._places[file["path"]] = record
 
 
 def submitted_event(name: str, sources: Sources) -> dict[str, Any]:

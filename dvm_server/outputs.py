@@ -99,7 +99,7 @@ def _found(plan: Plan, frame: int, layer: str, outputs: Outputs, spool: Spool) -
         sha256 = plan.offer.have.get((frame, layer), "")
         if not sha256:
             return None
-        record = outputs.ledger.find(sha256)
+        record = outputs.ledger.find(sha256, layer)
         current = _is(record, expected, layer)
         return _Found(frame, f"the client's {layer} of frame {frame}", sha256, current, record)
     path = plan.outputs[frame][layer]
@@ -114,7 +114,7 @@ def _found(plan: Plan, frame: int, layer: str, outputs: Outputs, spool: Spool) -
             frame=frame,
             hint="check the file's permissions",
         ) from error
-    record = outputs.ledger.find(sha256)
+    record = outputs.ledger.find(sha256, layer)
     current = _is(record, expected, layer)
     if record is None and not _is(outputs.ledger.at(path), expected, layer):
         # A server killed between writing the file and its journal, or the journal of another
