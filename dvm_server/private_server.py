@@ -13,6 +13,7 @@ from host_plugins.client import connection as connection_file
 from host_plugins.client import control
 from host_plugins.client.connection import Connection
 from host_plugins.client.errors import DvmError, SetupError
+from host_plugins.client.session import SERVER_LOST
 
 LOG = "private.log"
 _START_SECONDS = 60.0
@@ -62,8 +63,11 @@ def private_server(
     try:
         found = _wait_for(process, state / connection_file.CONNECTION_FILE, log, check)
         yield found
-    except SetupError as error:
-        if process.poll() is not None and error.code != "setup.server_start":
+    except DvmError as error:
+        if error.report:
+            log = state / "server.log"
+            error.hint = f"send us {log}, where report {error.report} has the traceback"
+        elif process.poll() is not None and error.code in (SERVER_LOST, "setup.no_server"):
             raise _ended(process, log) from error
         raise
     finally:

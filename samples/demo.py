@@ -1,6 +1,6 @@
 """What `make demo` runs: start a server, matte the sample through it by value, judge the result.
 
-    python samples/demo.py [--out FOLDER] [--frames N]
+    python samples/demo.py [--out FOLDER]
 
 The plates travel over ZeroMQ as they would from a host on another machine, and mattes come back.
 """
@@ -37,19 +37,16 @@ class Scores:
     dtssd: tuple[float, float]
 
 
-def matte_sample(out: Path, state: Path, frames: int = 0) -> tuple[Shot, Summary]:
-    """Start a server, matte the first ``frames`` frames (0 = all) into ``out``, stop it."""
-    shot = load(STRANDS / "shot.json")
-    numbers = shot.numbers()[: frames or None]
+def matte_sample(sample: Path, out: Path, state: Path) -> tuple[Shot, Summary]:
+    """Start a server, matte the shot in the folder ``sample`` into ``out``, stop the server."""
+    shot = load(sample / "shot.json")
     shot = replace(
         shot,
-        frames=((numbers[0], numbers[-1], 1),),
-        keyframes=tuple(one for one in shot.keyframes if one.frame in numbers),
         outputs=replace(shot.outputs, pattern=str(out / "alpha.####.exr")),
         options=replace(shot.options, overwrite=True),
     )
     pattern = FramePattern.parse(shot.plates.pattern)
-    plates = {frame: pattern.path(frame) for frame in numbers}
+    plates = {frame: pattern.path(frame) for frame in shot.numbers()}
     trimaps = {one.frame: Path(one.trimap) for one in shot.keyframes}
     with (
         private_server(state) as connection,
@@ -77,10 +74,10 @@ def review(shot: Shot, sheet: Path) -> list[ReviewFrame]:
     return frames
 
 
-def score(frames: Sequence[ReviewFrame]) -> Scores:
+def score(frames: Sequence[ReviewFrame], sample: Path) -> Scores:
     """Judge the mattes against the alpha the sample was composited with."""
     alphas = [one.alpha for one in frames]
-    truths = [read_layer(STRANDS / f"truth.{one.frame}.exr", "alpha")[..., 0] for one in frames]
+    truths = [read_layer(sample / f"truth.{one.frame}.exr", "alpha")[..., 0] for one in frames]
     regions = [metrics.unknown_region(one.trimap) for one in frames if one.trimap is not None]
     triples = list(zip(alphas, truths, regions, strict=True))
     return Scores(
@@ -99,15 +96,14 @@ def score(frames: Sequence[ReviewFrame]) -> Scores:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Matte the sample clip through a server.")
     parser.add_argument("--out", type=Path, default=Path("demo-output"))
-    parser.add_argument("--frames", type=int, default=0, help="only the first N; 0 = all")
     given = parser.parse_args()
     out = Path(os.path.abspath(given.out))  # noqa: PTH100  resolve() would follow links
     out.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="dvm-demo-") as state:
-        shot, summary = matte_sample(out, Path(state), given.frames)
+        shot, summary = matte_sample(STRANDS, out, Path(state))
     sheet = out / "contact-sheet.png"
-    scores = score(review(shot, sheet))
+    scores = score(review(shot, sheet), STRANDS)
     print(f"alpha plates   {shot.outputs.pattern}")
     print(f"contact sheet  {sheet}")
     print(

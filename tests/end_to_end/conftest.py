@@ -31,21 +31,22 @@ class Ran:
         return lines[0].removeprefix("dvm: ")
 
 
-@pytest.fixture
+def run_dvm(*arguments: object) -> Ran:
+    """Run `dvm` in this process."""
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+        pytest.raises(SystemExit) as left,
+    ):
+        main([str(one) for one in arguments])
+    return Ran(int(left.value.code or 0), out.getvalue(), err.getvalue())
+
+
+@pytest.fixture(scope="session")
 def dvm() -> Callable[..., Ran]:
-    """Runs `dvm` in this process."""
-
-    def run(*arguments: object) -> Ran:
-        out, err = io.StringIO(), io.StringIO()
-        with (
-            contextlib.redirect_stdout(out),
-            contextlib.redirect_stderr(err),
-            pytest.raises(SystemExit) as left,
-        ):
-            main([str(one) for one in arguments])
-        return Ran(int(left.value.code or 0), out.getvalue(), err.getvalue())
-
-    return run
+    """`run_dvm`, for tests that are not in reach of this file by name."""
+    return run_dvm
 
 
 @pytest.fixture(scope="session")

@@ -241,7 +241,8 @@ def test_interrupted(tmp_path, number, code):
     wait_for(lambda: (state / CONNECTION).exists(), 60)
     connection = connection_file.read(state / CONNECTION)
     assert process.stdout is not None
-    assert process.stdout.readline()  # it has begun
+    begun = process.stdout.readline()
+    assert begun, process.communicate()[1]
     process.send_signal(number)
     _, err = process.communicate(timeout=30)
     assert process.returncode == code, err
