@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import time
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -29,6 +30,7 @@ from host_plugins.client.errors import (
 )
 from host_plugins.client.wire import PROTOCOL, Message, Part
 from model import registry
+from model.plates import colour
 from model.plates.ranges import FrameRange
 
 _LOG = logging.getLogger("dvm.sessions")
@@ -50,6 +52,7 @@ class ClientSessions:
         self._send = send
         self._background: Background = dispatch.background
         self._greeted: set[bytes] = set()
+        self._ocio = colour.config_digest()
         dispatch.listen(self._surveyed, self._progressed)
 
     def receive(self, peer: bytes, message: Message) -> None:
@@ -83,6 +86,15 @@ class ClientSessions:
             job.arriving.pop(peer, None)
             job.waiting = [one for one in job.waiting if one.peer != peer]
 
+    def tick(self) -> None:
+        """Forget clients that leave mattes unacknowledged for too long: they pin the spool."""
+        oldest = time.monotonic() - self._config.client_seconds
+        for job in self._dispatch.jobs.values():
+            for attachment in tuple(job.attachments.values()):
+                if attachment.unacknowledged and attachment.heard < oldest:
+                    _LOG.info("%s: a client is silent and is sent no more", job.name)
+                    del job.attachments[attachment.peer]
+
     def _tell(self, peer: bytes, message: Message) -> None:
         if not self._send(peer, message):
             self.forget(peer)
@@ -101,7 +113,7 @@ class ClientSessions:
             "device": self._dispatch.pool.device(),
             "limits": self._config.limits.to_wire(),
             "networks": networks(),
-            "ocio": os.environ.get("OCIO", ""),
+            "ocio": self._ocio,
         }
         self._tell(peer, message.answer("welcome", body))
 

@@ -42,6 +42,8 @@ class ServerConfig:
         decode_seconds: a file that takes longer is damaged.
         credit: mattes, or plates, that may be on their way unacknowledged.
         heartbeat_seconds: a worker silent for this long is dead.
+        client_seconds: a client that leaves mattes unacknowledged for so long is sent no more until
+            it submits again.
         grace_seconds: what a frame may take to be given up on SIGTERM.
         log_level: of ``server.log``.
         curve: encrypt with the keys in ``<state>/keys``, see `security.start_curve`.
@@ -60,6 +62,7 @@ class ServerConfig:
     decode_seconds: float = 60.0
     credit: int = 8
     heartbeat_seconds: float = 30.0
+    client_seconds: float = 600.0
     grace_seconds: float = 5.0
     log_level: str = "INFO"
     curve: bool = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ class Attachment:
         unacknowledged: frame of each matte under way, by message id.
         loading: mattes being read from the spool.
         told: it has been sent the end of the job.
+        heard: when it last acknowledged anything, or came (monotonic seconds).
     """
 
     peer: bytes
@@ -30,6 +32,7 @@ class Attachment:
     unacknowledged: dict[str, int] = field(default_factory=dict)
     loading: int = 0
     told: bool = False
+    heard: float = field(default_factory=time.monotonic)
 
     def made(self, frames: Iterable[int]) -> None:
         """Frames are ready to be sent."""
@@ -52,6 +55,7 @@ class Attachment:
 
     def got(self, message_id: str) -> bool:
         """The client has it; False if it was not under way."""
+        self.heard = time.monotonic()
         return self.unacknowledged.pop(message_id, None) is not None
 
     @property

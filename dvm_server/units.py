@@ -18,6 +18,7 @@ from model.engine import Engine, FrameMatte
 from model.errors import Cancelled
 from model.passes import Block, Span
 from model.plates import colour
+from model.plates.file_errors import writing
 from model.plates.mattes import write_matte
 from model.plates.plate import Plate
 from model.plates.spool import write_trimap_spool
@@ -148,23 +149,25 @@ def _write(order: Mapping[str, Any], matte: FrameMatte, tell: Tell) -> None:
     }
     if matte.fallback:
         attributes["dvm:fallback"] = matte.fallback
-    digests = write_matte(
-        into,
-        matte,
-        layers=order["layers"],
-        split=order["split"],
-        compression=order["compression"],
-        attributes=attributes,
-    )
     files = {}
-    for layer, path in into.items():
-        stat = path.stat()
-        files[layer] = {
-            "path": str(path),
-            "sha256": digests[path],
-            "bytes": stat.st_size,
-            "mtime_ns": stat.st_mtime_ns,
-        }
+    # The folder may go away at any moment, between writing and looking too.
+    with writing(next(iter(into.values())).parent):
+        digests = write_matte(
+            into,
+            matte,
+            layers=order["layers"],
+            split=order["split"],
+            compression=order["compression"],
+            attributes=attributes,
+        )
+        for layer, path in into.items():
+            stat = path.stat()
+            files[layer] = {
+                "path": str(path),
+                "sha256": digests[path],
+                "bytes": stat.st_size,
+                "mtime_ns": stat.st_mtime_ns,
+            }
     tell(
         {
             "type": "frame_done",

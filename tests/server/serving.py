@@ -20,6 +20,7 @@ from dvm_server import journal
 from host_plugins.client import connection as connection_file
 from host_plugins.client import control, files
 from host_plugins.client.connection import Connection
+from host_plugins.client.events import Accepted
 from host_plugins.client.run import Summary, run_shot
 from host_plugins.client.session import Session, Times
 from host_plugins.client.shot import Keyframe, Options, Outputs, Plates, Shot
@@ -219,3 +220,15 @@ def in_thread(work: Callable[[], Any]) -> tuple[threading.Thread, list[Any]]:
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
     return thread, found
+
+
+def begin(server: RunningServer, shot: Shot) -> Accepted:
+    """Submit by path and leave: the server goes on by itself."""
+    with server.session() as session:
+        session.hello()
+        return session.submit(shot)
+
+
+def made(clip: Clip, out: str = "out") -> int:
+    """How many mattes there are."""
+    return len(list((clip.folder / out).glob("*.exr")))

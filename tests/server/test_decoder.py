@@ -88,9 +88,9 @@ def test_a_stall_is_the_files_fault_too(plate):
 def test_memory_is_capped(tmp_path):
     """A small file that claims to be large may not take the machine down."""
     path = tmp_path / "large.exr"
-    write_image(path, np.zeros((8000, 8000, 3), np.float16), ("R", "G", "B"))
+    write_image(path, np.zeros((4000, 4000, 3), np.float16), ("R", "G", "B"))
     assert path.stat().st_size < 2 * MIB
-    decoder = Decoder(memory_bytes=700 * MIB, seconds=60)
+    decoder = Decoder(memory_bytes=400 * MIB, seconds=60)
     try:
         with pytest.raises(InputError) as caught:
             decoder.plate(str(path), 3)
@@ -100,7 +100,7 @@ def test_memory_is_capped(tmp_path):
         decoder.close()
 
 
-def test_it_imports_no_torch_and_dies_with_its_parent(decoder, plate):
+def test_it_imports_no_torch(decoder, plate):
     decoder.plate(str(plate), 1)
     process = psutil.Process(decoder.pid)
     maps = {one.path for one in process.memory_maps()}

@@ -16,7 +16,7 @@ from dvm_server.config import ServerConfig
 from dvm_server.server import serve
 from host_plugins.client import control
 from host_plugins.client.errors import CapacityError, SetupError
-from tests.server.serving import REPOSITORY, RunningServer, in_thread, wait_for
+from tests.server.serving import REPOSITORY, RunningServer, begin, in_thread, made, wait_for
 
 
 def family(pid: int) -> list[psutil.Process]:
@@ -73,7 +73,7 @@ def test_signals_end_it_with_its_children_and_tell_the_client(
     server, clip = start_server(), make_clip(20)
     shot = clip.shot(network="slow=0.2")
     thread, found = in_thread(lambda: server.run(shot))
-    wait_for(lambda: len(list((clip.folder / "out").glob("*.exr"))) >= 1, why=server.why)
+    wait_for(lambda: made(clip) >= 1, why=server.why)
     children = family(server.process.pid)
     assert len(children) >= 2  # a worker and its decoder
     began = time.monotonic()
@@ -88,10 +88,8 @@ def test_signals_end_it_with_its_children_and_tell_the_client(
 
 def test_sigkill_leaves_no_orphans(start_server, make_clip):
     server, clip = start_server(), make_clip(20)
-    with server.session() as session:
-        session.hello()
-        session.submit(clip.shot(network="slow=0.2"))
-    wait_for(lambda: len(list((clip.folder / "out").glob("*.exr"))) >= 1, why=server.why)
+    begin(server, clip.shot(network="slow=0.2"))
+    wait_for(lambda: made(clip) >= 1, why=server.why)
     children = family(server.process.pid)
     server.kill()
     wait_for(lambda: gone(children), 5)
@@ -145,7 +143,7 @@ def test_a_stopped_worker_is_found_by_its_silence(start_server, make_clip):
     """Alive for the system, dead for us: SIGSTOP."""
     server, clip = start_server(heartbeat_seconds=4.0), make_clip(20)
     thread, found = in_thread(lambda: server.run(clip.shot(network="slow=0.05")))
-    wait_for(lambda: len(list((clip.folder / "out").glob("*.exr"))) >= 2, why=server.why)
+    wait_for(lambda: made(clip) >= 2, why=server.why)
     os.kill(server.worker_pid(), signal.SIGSTOP)
     thread.join(60)
     assert getattr(found[0], "computed", None) == 20, found

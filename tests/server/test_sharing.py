@@ -107,6 +107,23 @@ def test_a_client_that_acknowledges_nothing_holds_up_only_itself(start_server, c
         assert isinstance(slow.next_event(10), events.Matte)
 
 
+def test_a_client_that_stays_silent_is_forgotten_and_may_come_again(start_server, clip):
+    """Else the mattes it never took would stay in the spool for ever."""
+    server = start_server(credit=2, client_seconds=0.5)
+    shot, files = clip.by_value(clip.shot(KEYS))
+    server.run(shot, sink=lambda frame, parts: None, **files)
+    with server.session() as silent:
+        submit(silent, shot, files)
+        first = silent.next_event(10)
+        wait_for(lambda: "silent" in server.log(), why=server.why)
+        silent.acknowledge(first)
+        assert isinstance(silent.next_event(1), events.Matte)  # was on its way already
+        assert silent.next_event(1) is None
+    taken = {}
+    server.run(shot, sink=lambda frame, parts: taken.setdefault(frame, parts), **files)
+    assert sorted(taken) == clip.frames
+
+
 def test_a_plate_that_is_not_the_one_announced(start_server, clip):
     server = start_server()
     shot, files = clip.by_value(clip.shot(KEYS))
@@ -118,10 +135,11 @@ def test_a_plate_that_is_not_the_one_announced(start_server, clip):
 
 
 def test_one_worker_or_two_make_the_same_pixels(start_server, make_clip):
-    clip = make_clip(40, keys=(1001, 1020, 1040))
-    start_server("one").run(clip.shot((1001, 1020, 1040), out="one"))
+    clip, keys = make_clip(24, keys=(1001, 1012, 1024)), (1001, 1012, 1024)
+    start_server("one").run(clip.shot(keys, out="one"))
     two = start_server("two", devices=["cpu", "cpu"])
-    two.run(clip.shot((1001, 1020, 1040), out="two"))
+    wait_for(lambda: {one["state"] for one in two.status()["workers"]} == {"idle"})
+    two.run(clip.shot(keys, out="two", network="span_slow=0.02"))
     pids = {one["pid"] for one in two.events("unit")}
     assert len(pids) == 2  # both had work
     for frame in clip.frames:
