@@ -11,8 +11,6 @@ import pytest
 from dvm_server.cli import main
 from tests.server.serving import Clip, RunningServer
 
-SHARED = Path(__file__).parents[2] / ".." / "shared"
-
 
 @dataclass(frozen=True)
 class Ran:
