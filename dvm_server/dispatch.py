@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from dvm_server.survey import Surroundings, survey
 from dvm_server.translate import engine_options, wire_error
 from dvm_server.worker_pool import WorkerPool
 from host_plugins.client import shot as shots
-from host_plugins.client.errors import DvmError, from_wire
+from host_plugins.client.errors import Cancelled, DvmError, from_wire
 
 _LOG = logging.getLogger("dvm.jobs")
 
@@ -59,6 +59,7 @@ class Dispatch:
         self._units: dict[str, tuple[UnitId, LiveJob]] = {}
         self._held: list[tuple[LiveJob, Callable[[], None]]] = []
         self._to_stop: set[str] = set()
+        self._ending = False
         self._surveyed: Notify = lambda job: None
         self._progressed: Notify = lambda job: None
 
@@ -77,6 +78,15 @@ class Dispatch:
                 needed |= {one.name for one in (submission.offer.plates or {}).values()}
         return needed
 
+    def end(self, grace: float) -> None:
+        """Stop surveys and workers. What is on disk stays: jobs resume when submitted again."""
+        self._ending = True
+        pids = {name: one.process.pid for name, one in self.pool.workers.items() if one.process}
+        self.pool.end(grace)
+        for name, (_, job) in self._units.items():
+            if job.plan is not None and name in pids:
+                remove_leftovers(job.plan, pids[name])
+
     # From a submission to a plan
 
     def begin(self, submission: Submission) -> None:
@@ -87,7 +97,7 @@ class Dispatch:
             del self.jobs[id]
         job = LiveJob(offer.id, offer.shot.name, waiting=[submission])
         self.jobs[offer.id] = job
-        options = asdict(engine_options(offer.shot, threads=self._config.threads))
+        options = asdict(engine_options(offer.shot, threads=self._around.threads))
 
         def described(found: Mapping[str, Any] | None, error: DvmError | None) -> None:
             if job.ended:
@@ -117,8 +127,13 @@ class Dispatch:
     def _survey(self, job: LiveJob, submission: Submission, description: Mapping[str, Any]) -> None:
         offer = submission.offer
 
+        def check() -> None:
+            if job.ended or self._ending:
+                raise Cancelled(message="the survey was given up", shot=job.name)
+
         def look() -> tuple[Plan, set[int]]:
-            plan, adopted = survey(offer, description, self._around)
+            around = replace(self._around, check=check)
+            plan, adopted = survey(offer, description, around)
             folder = self._ledger.path(offer.id).parent
             shots.save(offer.shot, folder / "shot.json")
             remove_leftovers_of_journal(plan, self._ledger.path(offer.id))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -28,6 +29,7 @@ from dvm_server.ledger import Ledger
 from dvm_server.security import check_bind, new_secret, start_curve
 from dvm_server.spool import Spool, lock_state
 from dvm_server.translate import wire_error
+from dvm_server.units import SCRATCH_PREFIX
 from host_plugins.client import wire
 from host_plugins.client.connection import CONNECTION_FILE, Connection
 from host_plugins.client.errors import (
@@ -66,7 +68,7 @@ def serve(config: ServerConfig) -> int:
     with ExitStack() as stack:
         stack.enter_context(lock_state(config.state))
         stack.enter_context(_logging(config))
-        (config.state / "scratch").mkdir(exist_ok=True)
+        _clean_scratch(config.state / "scratch")
         stop = stack.enter_context(_signals())
         context = zmq.Context()
         stack.callback(context.term)
@@ -95,9 +97,9 @@ class _Server:
         self._spool = spool
         self._background = background
         self._dispatch = Dispatch(config, spool, ledger, background, key_in)
-        self._main, self._control = self._open(context, stack)
         self._sessions = ClientSessions(config, self._dispatch, spool, ledger, self._send)
-        stack.callback(lambda: self._dispatch.pool.end(config.grace_seconds))
+        self._main, self._control = self._open(context, stack)
+        stack.callback(lambda: self._dispatch.end(config.grace_seconds))
 
     def _open(self, context: zmq.Context[Socket], stack: ExitStack) -> tuple[Socket, Socket]:
         """Bind both sockets and write the connection file."""
@@ -244,6 +246,13 @@ class _Server:
                 self._send(one.peer, one.message.answer("failed", said, job=job.id))
         self._main.linger = self._control.linger = _FAREWELL_MS
         _LOG.info("ending")
+
+
+def _clean_scratch(folder: Path) -> None:
+    """Make the workers' scratch folder, and remove what killed workers left in it."""
+    folder.mkdir(exist_ok=True)
+    for left in folder.glob(f"{SCRATCH_PREFIX}*"):
+        shutil.rmtree(left)
 
 
 class _Stop:

@@ -65,8 +65,6 @@ class Spool:
         self.quota_bytes = quota_bytes
         for folder in (FILES, TRIMAPS, MATTES):
             (state / folder).mkdir(mode=0o700, parents=True, exist_ok=True)
-            for left in (state / folder).glob(".*.tmp-*"):
-                left.unlink()
         self._guard = threading.Lock()
         self._db = sqlite3.connect(state / "manifest.sqlite", check_same_thread=False)
         # The journals are the truth; this is an index, and may lose its last second.
@@ -81,7 +79,12 @@ class Spool:
                 "CREATE TABLE IF NOT EXISTS digests (path TEXT PRIMARY KEY,"
                 " bytes INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, sha256 TEXT NOT NULL)"
             )
-        for name, listed in self._db.execute("SELECT name, bytes FROM spooled").fetchall():
+        spooled = dict(self._db.execute("SELECT name, bytes FROM spooled").fetchall())
+        for folder in (FILES, TRIMAPS, MATTES):
+            for left in (state / folder).glob(".*.tmp-*"):
+                if f"{folder}/{left.name[1:].rpartition('.tmp-')[0]}" in spooled:
+                    left.unlink()
+        for name, listed in spooled.items():
             path = state / name
             found = path.stat().st_size if path.exists() else 0
             if found != listed:

@@ -32,12 +32,14 @@ class Surroundings:
         roots: folders a client may name files in; empty = anywhere.
         threads: of a worker.
         outputs: recognises files that are there already.
+        check: called before each file is read; raises to give up.
     """
 
     spool: Spool
     roots: Sequence[Path]
     threads: int
     outputs: Outputs
+    check: Callable[[], None] = lambda: None
 
 
 def survey(
@@ -158,7 +160,7 @@ def _plates_by_path(
         if not path.exists():
             continue
         check_roots(path, around.roots)
-        sha256 = _digest_of(path, frame, around.spool)
+        sha256 = _digest_of(path, frame, around)
         if movie:
             found[frame] = PlateSource(frame, str(path), "", digest([sha256, frame]))
         else:
@@ -200,7 +202,7 @@ def _trimap(path: Path, source: str, frame: int, shot: Shot, around: Surrounding
     check_roots(path, around.roots)
     if not path.exists():
         raise _no_trimap(frame, f"is not there: {path}", shot)
-    return TrimapSource(str(path), source, _digest_of(path, frame, around.spool))
+    return TrimapSource(str(path), source, _digest_of(path, frame, around))
 
 
 def _no_trimap(frame: int, why: str, shot: Shot) -> InputError:
@@ -283,9 +285,10 @@ def _check_apart(plan: Plan) -> None:
                 )
 
 
-def _digest_of(path: Path, frame: int, spool: Spool) -> str:
+def _digest_of(path: Path, frame: int, around: Surroundings) -> str:
+    around.check()
     try:
-        return spool.digest_of(path)
+        return around.spool.digest_of(path)
     except OSError as error:
         raise InputError(
             "input.unreadable",

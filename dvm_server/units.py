@@ -26,6 +26,8 @@ from model.plates.spool import write_trimap_spool
 Tell = Callable[[Mapping[str, Any]], None]
 IsCancelled = Callable[[], bool]
 
+# Of a span's own folder: what a killed worker left is known by it.
+SCRATCH_PREFIX = "dvm-span-"
 # Mattes that may wait for the disk while the engine goes on.
 _WRITING = 2
 
@@ -68,7 +70,7 @@ def do_span(
         tuple(order["frames"]), tuple(_by_frame(order["keyframes"])), tuple(order["wanted"])
     )
     into = _by_frame(order["into"])
-    with tempfile.TemporaryDirectory(dir=scratch) as folder:
+    with tempfile.TemporaryDirectory(prefix=SCRATCH_PREFIX, dir=scratch) as folder:
         keyframes = {frame: keys(frame) for frame in span.keyframes}
         carried = engine.propagate(span, plates, plates.header, keyframes, Path(folder), cancelled)
         for frame, trimap in carried:

@@ -6,6 +6,11 @@ import time
 
 import pytest
 
+from dvm_server.jobs import Offer
+from dvm_server.ledger import Ledger
+from dvm_server.outputs import Outputs
+from dvm_server.spool import Spool
+from dvm_server.survey import Surroundings, survey
 from host_plugins.client import control
 from host_plugins.client.errors import Cancelled
 from host_plugins.client.session import Session
@@ -63,6 +68,23 @@ def test_a_job_that_waits_its_turn_can_be_cancelled(start_server, clip):
     assert isinstance(found[0], Cancelled), found
     assert made(clip, "second") == 0
     wait_for(lambda: made(clip) == COUNT, why=server.why)  # the first one is not disturbed
+
+
+def test_a_survey_can_be_given_up(clip, tmp_path):
+    """Hashing a shot's plates may take minutes."""
+    looked = []
+
+    def check() -> None:
+        looked.append(1)
+        if len(looked) == 5:
+            raise Cancelled()
+
+    spool = Spool(tmp_path, 1 << 20)
+    outputs = Outputs(Ledger(tmp_path), lambda path: "")
+    shot = clip.shot(KEYS)
+    with pytest.raises(Cancelled):
+        survey(Offer(shot_id(shot), shot), {}, Surroundings(spool, (), 1, outputs, check))
+    spool.close()
 
 
 def test_cancel_in_pass_a(start_server, clip):

@@ -50,11 +50,13 @@ def test_sigkill_in_pass_a_repeats_at_most_that_span(start_server, clip):
     wait_for(lambda: len(server.events("trimap")) >= 14, why=server.why)
     server.kill()
     time.sleep(0.3)
+    left = list((server.state / "scratch").iterdir())
     spooled = set((server.state / "trimaps").glob("*.npz"))
     times = {path: path.stat().st_mtime_ns for path in spooled}
     server.start()
     server.run(shot)
     assert {path: path.stat().st_mtime_ns for path in spooled} == times
+    assert len(left) == 1 and not list((server.state / "scratch").iterdir())
     first = [one["frame"] for one in server.events("trimap") if one["frame"] < 1012]
     assert len(first) == 10  # the finished span was not carried again
     units = [one for one in server.events("unit") if one["kind"] == "span"]

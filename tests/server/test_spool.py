@@ -53,10 +53,12 @@ def test_what_a_killed_process_left_is_removed_at_the_next_start(tmp_path, spool
     spool.expect(["mattes/m.exr"])
     half = tmp_path / "mattes" / ".m.exr.tmp-4711"
     half.write_bytes(b"half")
+    theirs = tmp_path / "mattes" / ".notes.txt.tmp-1"
+    theirs.write_bytes(b"not listed, not ours")
     whole = tmp_path / "mattes" / "m.exr"
     whole.write_bytes(b"whole")  # written, and the server died before it was counted
     again = Spool(tmp_path, 100)
-    assert not half.exists() and whole.exists()
+    assert not half.exists() and whole.exists() and theirs.exists()
     assert again.used_bytes() == 5
     again.close()
 
