@@ -10,14 +10,23 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn.functional import avg_pool2d, pad
 
+from model.classical.dissection import dissect
+from model.classical.elimination import factorise
 from model.classical.laplacian import assemble
 from model.classical.solver import conjugate_gradients
 from model.errors import SetupError
 from model.face import Estimate, Frame
 
-EPSILON = 1e-7
 TOLERANCE = 1e-7
+DISPLAY_EPSILON = 1e-7
+LINEAR_EPSILON = 1e-4  # of the squared exposure, see `_regularisation`
+_LIMIT = 50
+
+# The factor's precision, and the share added to A's diagonal so that rounding cannot make a pivot
+# negative. The second is for frames that the first cannot bring to the tolerance.
+_ATTEMPTS = ((torch.float32, 1e-7), (torch.float64, 1e-13))
 
 
 def solve_alpha(
@@ -26,8 +35,6 @@ def solve_alpha(
     *,
     composited_in: str,
     tolerance: float = TOLERANCE,
-    epsilon: float = EPSILON,
-    limit: int = 10000,
 ) -> Tensor:
     """Alpha of one frame; depends on nothing but its arguments.
 
@@ -36,19 +43,17 @@ def solve_alpha(
         trimap: float 1×1×H×W: 0 background, 1 foreground, anything between is unknown.
         composited_in: ``linear`` or ``display``: which light that is.
         tolerance: of the solver, relative to the right-hand side.
-        epsilon: regularisation of the colour covariance.
-        limit: most iterations.
 
     Returns:
         float32 1×1×H×W in 0…1, exactly 0 and 1 where the trimap is. 0.5 where nothing is known
         at all.
     """
-    estimate = _solve(light, trimap, composited_in, tolerance, epsilon, limit)
-    return estimate.alpha
+    alpha: Tensor = _solve(light, trimap, composited_in, tolerance).alpha
+    return alpha
 
 
 class ClosedForm:
-    """The face of `model.registry.MattingNetwork`: everything happens in `prior`."""
+    """The face of `model.face.MattingNetwork`: everything happens in `prior`."""
 
     reach = 0
     halo = 0
@@ -58,13 +63,14 @@ class ClosedForm:
         """Solve the whole frame in ``frame.light``."""
         if frame.trimap is None:
             raise ValueError(f"frame {frame.number} came to closed_form without a trimap")
-        return _solve(frame.light, frame.trimap, frame.composited_in, TOLERANCE, EPSILON, 10000)
+        return _solve(frame.light, frame.trimap, frame.composited_in, TOLERANCE)
 
     def encode(self, frame: Frame, prior: Estimate) -> Estimate:
+        """Nothing to add."""
         return prior
 
     def decode(self, window: Sequence[Estimate], centre: int) -> Estimate:
-        """The centre of t−2 … t+2, or the last of a causal t−2 … t."""
+        """The prior of the window's centre."""
         return window[centre]
 
 
@@ -79,33 +85,57 @@ def open_network(checkpoint: str | None, device: torch.device) -> ClosedForm:
     return ClosedForm()
 
 
-def _solve(
-    light: Tensor, trimap: Tensor, composited_in: str, tolerance: float, epsilon: float, limit: int
-) -> Estimate:
+def _solve(light: Tensor, trimap: Tensor, composited_in: str, tolerance: float) -> Estimate:
     known = trimap[0, 0].clamp(0, 1)
     unknown = (known > 0) & (known < 1)
-    alpha = known.to(torch.float64)
-    confidence = torch.ones_like(known)
     if unknown.all():
         return Estimate(torch.full_like(trimap, 0.5), torch.zeros_like(trimap))
-    if unknown.any():
-        height, width = known.shape
-        thin = (max(0, 3 - width), max(0, 3 - height))
-        pad = (thin[0] // 2, thin[0] - thin[0] // 2, thin[1] // 2, thin[1] - thin[1] // 2)
-        inside = (slice(pad[2], pad[2] + height), slice(pad[0], pad[0] + width))
-        picture = _repeat(torch.nan_to_num(light[0].double()), pad)
-        fixed, open_ = _repeat(alpha[None], pad)[0], _repeat(unknown[None].double(), pad)[0] > 0
-        system = assemble(picture, fixed, open_, epsilon)
-        inverse = 1 / system.diagonal()
-        x, _ = conjugate_gradients(
-            system.apply, system.right, lambda r: r * inverse, tolerance=tolerance, limit=limit
+    if not unknown.any():
+        return Estimate(known[None, None].clone(), torch.ones_like(trimap))
+    planes = torch.cat([light[0].double(), known[None].double()])
+    planes, inside = _thickened(planes.nan_to_num().clamp(-1e6, 1e6))
+    picture, alpha = planes[:3], planes[3]
+    open_ = (alpha > 0) & (alpha < 1)
+    dissection = dissect(open_)
+    epsilon = _regularisation(picture, composited_in)
+    system = assemble(picture, alpha, open_, dissection.pixels, epsilon)
+    for dtype, shift in _ATTEMPTS:
+        factor = factorise(system, dissection, dtype, shift)
+        solution = conjugate_gradients(
+            system.apply, system.right, factor.solve, tolerance=tolerance, limit=_LIMIT
         )
-        fixed = fixed.flatten().index_copy(0, system.pixels, x.clamp(0, 1)).view_as(fixed)
-        alpha = fixed[inside]
-        confidence = torch.where(unknown, (2 * alpha - 1).abs().float(), confidence)
-    return Estimate(alpha.float()[None, None], confidence[None, None].float())
+        if factor.sound and solution.residual <= tolerance:
+            break
+    alpha = alpha.flatten().index_copy(0, dissection.pixels, solution.x.clamp(0, 1))
+    alpha = alpha.view_as(open_)[inside].float()
+    confidence = torch.where(unknown, (2 * alpha - 1).abs(), 1.0)
+    return Estimate(alpha[None, None], confidence[None, None])
 
 
-def _repeat(planes: Tensor, pad: tuple[int, int, int, int]) -> Tensor:
-    """Repeat the border of C×H×W: a picture one or two pixels thin has no 3×3 window of its own."""
-    return torch.nn.functional.pad(planes[None], pad, mode="replicate")[0] if any(pad) else planes
+def _regularisation(picture: Tensor, composited_in: str) -> Tensor:
+    """ε of the window around each pixel, H×W.
+
+    Display light lies in 0…1 and has the literature's constant. Linear light has no scale of its
+    own: ε follows the square of the window's luminance over that of the frame.
+    """
+    if composited_in == "display":
+        return torch.full_like(picture[0], DISPLAY_EPSILON)
+    luminance = picture.abs().mean(0)
+    around = avg_pool2d(luminance[None], 3, stride=1, padding=1, count_include_pad=False)[0]
+    return LINEAR_EPSILON * (around + 0.1).square()
+
+
+def _thickened(planes: Tensor) -> tuple[Tensor, tuple[slice, slice]]:
+    """Repeat the border of a C×H×W picture that is too thin to hold a 3×3 window.
+
+    Returns:
+        The picture, at least 3×3, and where the original lies in it.
+    """
+    height, width = planes.shape[1:]
+    more_rows, more_columns = max(0, 3 - height), max(0, 3 - width)
+    top, left = more_rows // 2, more_columns // 2
+    inside = slice(top, top + height), slice(left, left + width)
+    if more_rows or more_columns:
+        around = (left, more_columns - left, top, more_rows - top)
+        planes = pad(planes[None], around, mode="replicate")[0]
+    return planes, inside

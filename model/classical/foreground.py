@@ -2,8 +2,8 @@
 
 Source: T. Germer, T. Uelwer, S. Conrad, S. Harmeling, "Fast Multi-Level Foreground Estimation",
 ICPR 2020. Differences: the sweeps are Jacobi's (every pixel at once, so the result does not depend
-on an order), colours are bounded by the compositing equation instead of by 1, and certain pixels keep
-the plate's colour to the bit.
+on an order), colours are bounded by the compositing equation instead of by 1, and certain pixels
+keep the plate's colour to the bit.
 """
 
 from __future__ import annotations

@@ -1,10 +1,12 @@
 """The matting Laplacian, restricted to the unknown pixels.
 
 Source: A. Levin, D. Lischinski, Y. Weiss, "A Closed-Form Solution to Natural Image Matting",
-IEEE TPAMI 30(2), 2008, with 3×3 windows.
+IEEE TPAMI 30(2), 2008, with 3×3 windows. For a window of nine colours with covariance Σ, the entry
+of pixels p and q is δ − (1 + (cₚ − c̄)ᵀ(Σ + ε/9)⁻¹(c_q − c̄))/9, and an entry of the Laplacian is
+the sum over the windows that hold both.
 
-Everything is written as gathers with fixed index tables, never as scatters: on CUDA a scatter with
-atomics would add in another order each time, and results must not depend on the run.
+Everything is written as gathers, never as scatters that add: on CUDA those add in another order
+each time, and results must not depend on the run.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import max_pool2d, pad
 
 _WINDOW = 9  # pixels of a 3×3 window
 _REACH = 25  # pixels of a 5×5 neighbourhood: all that share a window with its centre
@@ -20,96 +23,111 @@ _REACH = 25  # pixels of a 5×5 neighbourhood: all that share a window with its 
 
 @dataclass(frozen=True)
 class UnknownSystem:
-    """The linear system A·x = b over the N unknown pixels of one frame, rows in raster order.
+    """The linear system A·x = b over the N unknown pixels of one frame.
 
     Attributes:
-        pixels: int64 N, raster indices of the unknown pixels.
-        neighbours: int64 N×25, rows of the 5×5 neighbourhood; N where it is known or outside.
-        weights: float N×25, the entries of A at those neighbours; 0 where it is known or outside.
-        right: float N, what the known pixels of alpha 1 contribute.
-        constraint: float N, what all known pixels would contribute if all their alphas were 1.
+        neighbours: int64 25×N, the unknowns of the 5×5 neighbourhood in raster order; N where a
+            neighbour is known or outside.
+        weights: float 25×N, the entries of A at those neighbours; 0 where known or outside.
+        right: float N, b: what the known pixels of alpha 1 contribute.
     """
 
-    pixels: Tensor
     neighbours: Tensor
     weights: Tensor
     right: Tensor
-    constraint: Tensor
 
     def apply(self, x: Tensor) -> Tensor:
-        """A·x for x of shape N or N×K."""
-        padded = torch.cat([x, x.new_zeros(1, *x.shape[1:])])
-        if x.dim() == 1:
-            return (self.weights * padded[self.neighbours]).sum(1)
-        return torch.einsum("nj,njk->nk", self.weights, padded[self.neighbours])
-
-    def diagonal(self) -> Tensor:
-        return self.weights[:, _REACH // 2]
+        """A·x."""
+        padded = torch.cat([x, x.new_zeros(1)])
+        total = torch.zeros_like(x)
+        for weight, neighbour in zip(self.weights, self.neighbours, strict=True):
+            total.addcmul_(weight, padded.index_select(0, neighbour))
+        return total
 
 
-def window_elements(colours: Tensor, epsilon: float) -> Tensor:
-    """The 9×9 matrices whose sum over all windows is the matting Laplacian.
-
-    Args:
-        colours: M×9×3, the pixels of M windows in raster order.
-        epsilon: regularisation of the colour covariance (sum convention: covariance + epsilon/9).
-
-    Returns:
-        M×9×9, symmetric, positive semidefinite; affine functions of colour are nearly in its kernel.
-    """
-    centred = colours - colours.mean(1, keepdim=True)
-    covariance = centred.transpose(1, 2) @ centred / _WINDOW
-    covariance.diagonal(dim1=1, dim2=2).add_(epsilon / _WINDOW)
-    factor = torch.linalg.cholesky(covariance)
-    whitened = torch.linalg.solve_triangular(factor, centred.transpose(1, 2), upper=False)
-    elements: Tensor = -(1 + whitened.transpose(1, 2) @ whitened) / _WINDOW
-    elements.diagonal(dim1=1, dim2=2).add_(1)
-    return elements
-
-
-def assemble(light: Tensor, alpha: Tensor, unknown: Tensor, epsilon: float) -> UnknownSystem:
+def assemble(
+    light: Tensor, alpha: Tensor, unknown: Tensor, pixels: Tensor, epsilon: Tensor
+) -> UnknownSystem:
     """Build the system of the unknown pixels; only windows that hold one are looked at.
 
     Args:
         light: float 3×H×W, finite, H and W at least 3.
-        alpha: float H×W in the dtype of ``light``, 0 or 1 where known (ignored elsewhere).
+        alpha: H×W in the dtype of ``light``, 0 or 1 where known; ignored elsewhere.
         unknown: bool H×W.
-        epsilon: see `window_elements`.
+        pixels: int64 N, raster indices of the unknown pixels, in the order of the system's rows.
+        epsilon: H×W, regularisation of the colour covariance of the window around each pixel, in
+            squared units of ``light``; positive.
     """
     height, width = unknown.shape
-    device = light.device
-    pixels = unknown.flatten().nonzero().squeeze(1)
+    count, device = len(pixels), light.device
     y, x = pixels // width, pixels % width
 
-    holds = torch.nn.functional.max_pool2d(unknown[None].to(light.dtype), 3, stride=1)[0] > 0
+    holds = max_pool2d(unknown[None].float(), 3, stride=1)[0] > 0
     windows = holds.flatten().nonzero().squeeze(1)
     top, left = windows // (width - 2), windows % (width - 2)
-    across = torch.arange(_WINDOW, device=device)
-    members = (top * width + left)[:, None] + (across // 3) * width + across % 3
-    elements = window_elements(light.flatten(1).T[members], epsilon)
-    elements = torch.cat([elements, elements.new_zeros(1, _WINDOW, _WINDOW)])
-    window_row = torch.full((height + 2, width + 2), len(windows), dtype=torch.int64, device=device)
-    window_row[2 + top, 2 + left] = torch.arange(len(windows), device=device)
+    corner = top * width + left
+    steps = [(place // 3, place % 3) for place in range(_WINDOW)]
+    flat = light.flatten(1)
+    colours = torch.stack([flat[:, corner + dy * width + dx] for dy, dx in steps], 1)
+    u, v, w = _whitened(colours, epsilon.flatten()[corner + width + 1])
 
-    weights = light.new_zeros(len(pixels), 5, 5)
-    for place in range(_WINDOW):  # the pixel is the place-th of the window
-        down, right = place // 3, place % 3
-        row = elements[window_row[y - down + 2, x - right + 2], place].view(-1, 3, 3)
-        weights[:, 2 - down : 5 - down, 2 - right : 5 - right] += row
-    weights = weights.flatten(1)
+    # Which window has its corner at a pixel: len(windows) where none is looked at.
+    window_at = torch.full(((height + 2) * (width + 2),), len(windows), device=device)
+    window_at[(top + 2) * (width + 2) + left + 2] = torch.arange(len(windows), device=device)
+    home = (y + 2) * (width + 2) + x + 2
+    holder = [window_at[home - (dy * (width + 2) + dx)] for dy, dx in steps]
+    weights = light.new_zeros(_REACH, count)
+    padded = light.new_zeros(len(windows) + 1)
+    element = padded[:-1]
+    centre = _REACH // 2
+    for p, (py, px) in enumerate(steps):
+        for q, (qy, qx) in enumerate(steps[p:], p):
+            torch.mul(u[p], u[q], out=element)
+            element.addcmul_(v[p], v[q]).addcmul_(w[p], w[q]).add_(1).div_(-_WINDOW)
+            if p == q:
+                element.add_(1)
+            way = 5 * (qy - py) + qx - px
+            weights[centre + way] += padded.index_select(0, holder[p])
+            if p != q:
+                weights[centre - way] += padded.index_select(0, holder[q])
 
-    number = torch.full((height + 4, width + 4), len(pixels), dtype=torch.int64, device=device)
-    number[2 + y, 2 + x] = torch.arange(len(pixels), device=device)
-    known_one = torch.nn.functional.pad(alpha.masked_fill(unknown, 0), (2, 2, 2, 2)).flatten()
-    around = torch.arange(_REACH, device=device)
-    reach = (y * (width + 4) + x)[:, None] + (around // 5) * (width + 4) + around % 5
-    neighbours = number.flatten()[reach]
-    known = neighbours == len(pixels)
-    outer = weights.masked_fill(~known, 0)
-    return UnknownSystem(
-        pixels=pixels,
-        neighbours=neighbours,
-        weights=weights.masked_fill(known, 0),
-        right=-(outer * known_one[reach]).sum(1),
-        constraint=-outer.sum(1),
-    )
+    number = torch.full(((height + 4) * (width + 4),), count, device=device)
+    home = (y + 2) * (width + 4) + x + 2
+    number[home] = torch.arange(count, device=device)
+    ones = pad(alpha.masked_fill(unknown, 0), (2, 2, 2, 2)).flatten()
+    right = light.new_zeros(count)
+    neighbours = torch.empty(_REACH, count, dtype=torch.int64, device=device)
+    for way in range(_REACH):
+        there = home + (way // 5 - 2) * (width + 4) + way % 5 - 2
+        neighbours[way] = number[there]
+        right.addcmul_(weights[way], ones[there], value=-1)
+    weights.masked_fill_(neighbours == count, 0)
+    return UnknownSystem(neighbours, weights, right)
+
+
+def _whitened(colours: Tensor, epsilon: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Centred colours in coordinates in which the window's regularised covariance is 1.
+
+    Args:
+        colours: 3×9×M, the nine pixels of M windows.
+        epsilon: M, see `assemble`.
+
+    Returns:
+        The three coordinates, 9×M each: L⁻¹·(c − c̄), L the covariance's Cholesky factor, written
+        out because a batched routine for 3×3 matrices spends its time on overhead.
+    """
+    red, green, blue = colours - colours.mean(1, keepdim=True)
+    least = epsilon / _WINDOW
+
+    def mean(a: Tensor, b: Tensor) -> Tensor:
+        return (a * b).sum(0) / _WINDOW
+
+    l00 = (mean(red, red) + least).sqrt()
+    l10, l20 = mean(red, green) / l00, mean(red, blue) / l00
+    # Rounding may eat what is left of a pivot, but not more than the regularisation.
+    l11 = (mean(green, green) + least - l10 * l10).maximum(least).sqrt()
+    l21 = (mean(green, blue) - l10 * l20) / l11
+    l22 = (mean(blue, blue) + least - l20 * l20 - l21 * l21).maximum(least).sqrt()
+    u = red / l00
+    v = (green - l10 * u) / l11
+    return u, v, (blue - l20 * u - l21 * v) / l22

@@ -3,9 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Solution:
+    """What conjugate gradients came to.
+
+    Attributes:
+        x: shape N.
+        residual: ‖b − A·x‖ ÷ ‖b‖.
+        iterations: how many it took.
+    """
+
+    x: Tensor
+    residual: float
+    iterations: int
 
 
 def conjugate_gradients(
@@ -15,13 +31,12 @@ def conjugate_gradients(
     *,
     tolerance: float,
     limit: int,
-    check_every: int = 1,
-) -> tuple[Tensor, int]:
+) -> Solution:
     """Solve A·x = b for a symmetric positive definite A.
 
     Source: J. Shewchuk, "An Introduction to the Conjugate Gradient Method Without the Agonizing
-    Pain", 1994, in the flexible (Polak–Ribière) form, which forgives a preconditioner that is
-    symmetric only up to rounding.
+    Pain", 1994, with the Polak–Ribière β, which forgives a preconditioner that is not quite
+    symmetric: ours rounds to single precision.
 
     Args:
         apply: x ↦ A·x.
@@ -29,29 +44,23 @@ def conjugate_gradients(
         precondition: r ↦ approximately A⁻¹·r.
         tolerance: stop when ‖b − A·x‖ ≤ tolerance·‖b‖.
         limit: most iterations; what stands then is returned.
-        check_every: iterations between looks at the residual (each waits for the device).
-
-    Returns:
-        x and the number of iterations.
     """
     x = torch.zeros_like(right)
-    goal = tolerance * float(torch.linalg.vector_norm(right))
-    residual = right.clone()
-    if goal == 0:
-        return x, 0
-    direction = torch.zeros_like(right)
-    before, energy = residual, right.new_ones(())
-    for iteration in range(1, limit + 1):
+    norm = float(torch.linalg.vector_norm(right))
+    if norm == 0:
+        return Solution(x, 0.0, 0)
+    residual, left, iteration = right, 1.0, 0
+    direction = before = torch.zeros_like(right)
+    energy = right.new_ones(())
+    while left > tolerance and iteration < limit:
         z = precondition(residual)
-        fresh = torch.dot(residual, z)
-        beta = torch.dot(residual - before, z) / energy if iteration > 1 else fresh.new_zeros(())
-        energy = fresh
+        beta = torch.dot(residual - before, z) / energy if iteration else energy.new_zeros(())
+        energy = torch.dot(residual, z)
         direction = z + beta * direction
         image = apply(direction)
-        step = fresh / torch.dot(direction, image)
+        step = energy / torch.dot(direction, image)
         x = x + step * direction
         before, residual = residual, residual - step * image
-        due = iteration % check_every == 0
-        if due and float(torch.linalg.vector_norm(residual)) <= goal:
-            return x, iteration
-    return x, limit
+        left = float(torch.linalg.vector_norm(residual)) / norm
+        iteration += 1
+    return Solution(x, left, iteration)
