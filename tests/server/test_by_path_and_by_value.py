@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-import numpy as np
+from dataclasses import replace
 
+import av
+import numpy as np
+import pytest
+
+from host_plugins.client.shot import Keyframe, Outputs, Plates, Trimaps
+from model.plates.image_files import write_image
 from tests.server.serving import header, pixels
 
 
@@ -29,3 +35,71 @@ def test_by_value_gives_the_same_pixels(start_server, make_clip):
     assert (summary.frames, summary.computed) == (20, 20)
     for frame in clip.frames:
         assert np.array_equal(pixels(clip.out(frame)), pixels(clip.out(frame, "value")))
+
+
+@pytest.mark.parametrize("by_value", [False, True])
+def test_split_layers_and_given_trimaps(start_server, make_clip, by_value):
+    clip, server = make_clip(4), start_server()
+    for frame in clip.frames:
+        clip.paint_trimap(frame)
+    layers = ("alpha", "trimap", "confidence", "foreground")
+    shot = replace(
+        clip.shot(outputs=Outputs(layers=layers, split=True)),
+        keyframes=(),
+        trimaps=Trimaps(pattern=str(clip.folder / "key.####.png")),
+    )
+    files = {}
+    if by_value:
+        shot = replace(shot, plates=Plates(by_value=True), trimaps=Trimaps(by_value=True))
+        files = {
+            "plates": {f: clip.plate(f) for f in clip.frames},
+            "trimaps": {f: clip.trimap(f) for f in clip.frames},
+        }
+    assert server.run(shot, **files).computed == 4
+    names = {path.name for path in (clip.folder / "out").iterdir()}
+    assert len(names) == 16 and {"alpha.1001.exr", "alpha.foreground.1004.exr"} <= names
+    assert pixels(clip.folder / "out" / "alpha.foreground.1002.exr").shape == (9, 14, 3)
+    assert header(clip.out(1003)).metadata["dvm:trimap"] == "given"
+    assert not server.events("trimap")  # nothing was carried
+    assert server.run(shot, **files).computed == 0
+
+
+def test_trimaps_by_value_and_plates_by_path(start_server, make_clip):
+    clip, server = make_clip(4, keys=(1001, 1004)), start_server()
+    by_path = clip.shot((1001, 1004))
+    sent, files = clip.by_value(by_path)
+    shot = replace(by_path, keyframes=sent.keyframes)
+    assert server.run(shot, trimaps=files["trimaps"]).computed == 4
+
+
+def test_one_frame_and_frames_on_twos(start_server, make_clip):
+    clip, server = make_clip(9), start_server()
+    twos = replace(clip.shot(), frames=((1001, 1009, 2),))
+    assert server.run(twos).computed == 5
+    assert not clip.out(1002).exists()
+    one = replace(clip.shot(out="one"), frames=((1001, 1001, 1),))
+    assert server.run(one).computed == 1
+
+
+def test_a_movie_by_path(start_server, tmp_path, make_clip):
+    clip, server = make_clip(1), start_server()
+    movie = tmp_path / "clip.mov"
+    with av.open(str(movie), "w") as container:
+        stream = container.add_stream("mjpeg", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 16, 10, "yuvj420p"
+        for level in range(4):
+            picture = np.full((10, 16, 3), 60 * level, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode(None))
+    grey = np.full((10, 16), 128, np.uint8)
+    grey[:, 0] = 255
+    write_image(clip.trimap(1), grey, ("Y",), pixel_type="uint8")
+    shot = replace(
+        clip.shot((1,)),
+        frames=((1, 4, 1),),
+        plates=Plates(pattern=str(movie)),
+        keyframes=(Keyframe(1, trimap=str(clip.trimap(1))),),
+    )
+    assert server.run(shot).computed == 4
+    assert server.run(shot).kept == 4
+    assert pixels(clip.out(4))[5, 8, 0] != pixels(clip.out(1))[5, 8, 0]
