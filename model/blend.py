@@ -15,21 +15,23 @@ def blend(
 ) -> tuple[Tensor, Tensor]:
     """One trimap from what was carried forward and backward.
 
-    Each direction counts by how near its keyframe is and by its own confidence, pixel by pixel. Where one
-    direction is certain of the foreground and the other of the background, the pixel becomes unknown, whatever
-    the weights: a compositor can live with a wide band, not with a hole.
+    Each direction counts by how near its keyframe is and by its own confidence, pixel by pixel.
+    Where one direction is certain of the foreground and the other of the background, the pixel
+    becomes unknown whatever the weights: a wide band costs time, a hole costs the shot.
 
-    Source: the distance-weighted blend of forward and backward label maps is that of the trimap generation module of
-    Y. Zhang et al., "Attention-guided Temporally Coherent Video Object Matting" (ACM MM 2021), confidence added.
+    Source: the distance-weighted blend of forward and backward classes is that of the trimap
+    generation module of Y. Zhang et al., "Attention-guided Temporally Coherent Video Object
+    Matting", ACM Multimedia 2021; confidence and the rule for disagreement are ours.
 
     Args:
-        forward: classes carried from the span's first keyframe; None at a shot's start.
-        backward: classes carried from its last keyframe; None at a shot's end.
-        position: where the frame lies, 0 at the first keyframe … 1 at the last; ignored with one direction.
+        forward: classes carried from the span's first keyframe; None if it has none there.
+        backward: classes carried from its last keyframe; None if it has none there.
+        position: where the frame lies, 0 at the first keyframe … 1 at the last; ignored with one
+            direction.
 
     Returns:
-        The trimap, uint8 H×W, 0 background, 128 unknown, 255 foreground; and the confidence, float32 H×W in 0…1: the
-        weighted confidence of the directions, times the share that chose this class.
+        The trimap, uint8 H×W: 0 background, 128 unknown, 255 foreground. And the confidence,
+        float32 H×W in 0…1: that of the directions, times the share of them that chose this class.
 
     Raises:
         ValueError: neither direction is given, or position is not in 0…1.

@@ -37,7 +37,8 @@ MIXED_RECALL = (
     "chessboard distance) that the trimap calls unknown"
 )
 BAND_WIDTH = (
-    "band width = unknown pixels ÷ truly mixed pixels (0.02 < true alpha < 0.98, not grown)"
+    "band width = unknown pixels ÷ pixels of the truly mixed band (0.02 < true alpha < 0.98, grown "
+    "by 2 px in the chessboard distance)"
 )
 CERTAINLY_WRONG = (
     "certainly wrong = per cent of the frame's pixels where the trimap says 255 and true alpha < "
@@ -134,7 +135,7 @@ def trimap_quality(trimap: npt.NDArray[np.uint8], truth: FloatImage) -> TrimapQu
         raise ValueError(f"trimap {trimap.shape} and true alpha {truth.shape} differ in shape")
     unknown = unknown_region(trimap)
     band = mixed_band(truth)
-    mixed = int(np.count_nonzero(mixed_band(truth, grow=0)))
+    mixed = int(np.count_nonzero(band))
     wrong = ((trimap == 255) & (truth < 0.95)) | ((trimap == 0) & (truth > 0.05))
     if mixed:
         width = float(np.count_nonzero(unknown) / mixed)

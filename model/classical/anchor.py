@@ -1,8 +1,8 @@
 """The keyframe's own trimap, for as long as nothing near it has moved.
 
-What the artist painted is better than anything derived, so in a still picture the trimap stays as it
-was painted, to the pixel. Positions are carried, not the trimap: it is read once, from the keyframe,
-and does not blur on the way.
+What the artist painted is better than anything derived, so in a still picture the trimap stays as
+it was painted, to the pixel. Positions are carried, not the trimap: it is read once, from the
+keyframe, and does not blur on the way.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from model.classical.working_size import WorkingSize
 # In pixels of a 640×360 picture.
 _AROUND = 7.0  # motion this near counts
 _STILL = 0.25  # less than this a frame is no motion
-_LEAVE = 3.0  # a place that has moved this far from the keyframe is on its own
+_LEAVE = 2.0  # a place that has moved this far from the keyframe is on its own
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ _BLUR = (0.25, 0.5, 0.25)  # and of the next bin along each axis of colour
 def lab(picture: Image) -> Image:
     """sRGB-encoded H×W×3 in 0…1 → CIE Lab, scaled so that common colours lie in 0…1."""
     converted = cv2.cvtColor(picture, cv2.COLOR_RGB2Lab)
-    return np.asarray((converted + (0, 64, 64)) / (100, 128, 128), np.float32)
+    return np.asarray((converted + np.array([0, 64, 64])) / [100, 128, 128], np.float32)
 
 
 def bins(colours: Image) -> Bins:

@@ -54,6 +54,9 @@ def colour_odds(
         shown: where this frame surely shows background.
         wholes: picture-wide models of foreground and background, pinned to the keyframes.
     """
+    for whole, odds in zip(wholes, (-_LIMIT, _LIMIT), strict=True):
+        if not whole.any():
+            return np.full(colours.shape[:2], odds, np.float32)
     places = Places(size.rows, size.columns, size.radius(_CELL, 8))
     here = bins(colours)
     solid = (before[1] > 1 - SOFT).astype(np.float32)

@@ -41,7 +41,7 @@ def shrunk(mask: Mask, radius: int) -> Mask:
 
 
 def resized(image: Image, rows: int, columns: int, *, by_area: bool) -> Image:
-    """The image at another size: by area when reducing, else bilinear; never transposes or drops axes."""
+    """The image at another size: by area (to reduce) or bilinear; axes stay what they are."""
     mode = cv2.INTER_AREA if by_area else cv2.INTER_LINEAR
     found = _float(cv2.resize(image, (columns, rows), interpolation=mode))
     return found.reshape(rows, columns, *image.shape[2:])

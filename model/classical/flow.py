@@ -68,7 +68,8 @@ def stays_inside(back: Image) -> Mask:
 def extend(vectors: Image, known: Image) -> Image:
     """Fill vectors smoothly where ``known`` (H×W, 0…1) is 0, from the known ones around.
 
-    Source: push–pull of S. Gortler et al., "The Lumigraph", SIGGRAPH 1996. Zero if nothing is known.
+    Source: push–pull of S. Gortler et al., "The Lumigraph", SIGGRAPH 1996. Zero if nothing is
+    known.
     """
     return _extend(vectors * known[..., None], known)
 

@@ -1,8 +1,8 @@
 """Evidence smoothed along the picture's edges: a guided filter, repeated, pinned to the evidence.
 
 Source: K. He, J. Sun, X. Tang, "Guided Image Filtering", ECCV 2010. One sweep is one Jacobi step on
-the matting Laplacian plus a data term. Where evidence is dense a few sweeps are enough, and unlike a
-solver they add nothing up over the picture: every bit is the same on any number of threads.
+the matting Laplacian plus a data term. Where evidence is dense a few sweeps are enough, and unlike
+a solver they add nothing up over the picture: every bit is the same on any number of threads.
 """
 
 from __future__ import annotations

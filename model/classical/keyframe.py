@@ -10,13 +10,17 @@ import torch
 
 from model.classical.anchor import three_classes
 from model.classical.closed_form import solve_alpha
-from model.classical.filters import Image, Mask, grown
+from model.classical.filters import Image, Mask, grown, shrunk
 from model.classical.working_size import WorkingSize
-from model.registry import Frame
+from model.face import Frame
 
 _TOLERANCE = 1e-3  # of the solver: its alpha starts a soft classification, it is no matte
 _LEVELS = 255  # steps that alpha is rounded to, so that the solver's rounding cannot be seen
 _SOFT = 0.05
+
+# In pixels of a 640×360 picture.
+_STRANDS = 3.0  # half the widest gap between strands that still belong to one soft region
+_WIDE = 8.0  # half the least width of a soft region that no edge explains
 
 
 @dataclass(frozen=True)
@@ -28,8 +32,9 @@ class ResolvedKeyframe:
         alpha: 0…1; 0 and 1 where the trimap is certain.
         foreground: where its colours are samples of the foreground's, by the artist or the solver.
         background: and of the background's.
-        open: unknown regions that touch no foreground, or no background (a puff of smoke): there is
-            nothing to compare them with, so they are carried as they are.
+        open: unknown regions that are carried as they are, because colours cannot narrow them: they
+            touch no foreground or no background to compare with (a puff of smoke), or are too wide
+            for an edge (fur).
     """
 
     trimap: Image
@@ -59,6 +64,7 @@ def resolve(frame: Frame, size: WorkingSize) -> ResolvedKeyframe:
         )
         rounded = np.rint(solved[0, 0].cpu().numpy() * _LEVELS) / _LEVELS
         alpha = np.where(band, rounded, trimap).astype(np.float32)
+        open_ = open_ | (unknown & _wide(alpha, size))
     return ResolvedKeyframe(
         trimap=trimap,
         alpha=alpha,
@@ -66,6 +72,13 @@ def resolve(frame: Frame, size: WorkingSize) -> ResolvedKeyframe:
         background=alpha < _SOFT,
         open=open_,
     )
+
+
+def _wide(alpha: Image, size: WorkingSize) -> Mask:
+    """Where mixed pixels are dense in a region wider than edges and their blur are."""
+    strands, wide = size.radius(_STRANDS), size.radius(_WIDE)
+    dense = shrunk(grown((alpha > _SOFT) & (alpha < 1 - _SOFT), strands), strands)
+    return grown(shrunk(dense, wide), wide)
 
 
 def _apart_from(sure: Mask, unknown: Mask) -> Mask:

@@ -9,9 +9,9 @@ One direction from one keyframe, frame by frame. Each step
 4. makes the unknown band anew around that alpha, so that it neither grows nor shrinks on the way.
    Where nothing has moved since the keyframe, the artist's own trimap stands (`anchor`).
 
-Sources: carrying trimaps by flow and looking for the background behind: Y.-Y. Chuang et al., "Video
-Matting of Complex Scenes", SIGGRAPH 2002; local colour and shape, weighed against each other: X. Bai,
-J. Wang, D. Simons, G. Sapiro, "Video SnapCut", SIGGRAPH 2009.
+Sources: carrying trimaps by flow and looking for the background behind: Y.-Y. Chuang et al.,
+"Video Matting of Complex Scenes", SIGGRAPH 2002; local colour and shape, weighed against each
+other: X. Bai, J. Wang, D. Simons, G. Sapiro, "Video SnapCut", SIGGRAPH 2009.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 import torch
 
@@ -34,19 +35,19 @@ from model.classical.evidence import (
     shows_background,
 )
 from model.classical.filters import Image, Mask, grown, shrunk
-from model.classical.flow import Grey, extend, luminance, motion, warp
+from model.classical.flow import Grey, Motion, extend, luminance, motion, warp
 from model.classical.guided import follow_edges
 from model.classical.keyframe import resolve
 from model.classical.working_size import WorkingSize
 from model.errors import SetupError
-from model.registry import Classes, Frame
+from model.face import Classes, Frame
 
 # In pixels of a 640×360 picture.
 _BAND = 7.0  # how far the unknown band reaches beyond what looks mixed
 _WEAK_BAND = 5.0  # and beyond what colours do not support
 _WEAK_NEAR = 15.0  # which is looked for this near what looks mixed
 
-_WEAK = 1.0  # log odds that colours must have in favour of a certain class near the band
+_WEAK = 0.7  # log odds that colours must have in favour of a certain class near the band
 _FIRM = 0.02  # weight of firm evidence against the picture's edges
 _FIXED = 100.0  # and of what is certain beforehand
 
@@ -61,7 +62,7 @@ class Memory:
         colours: scaled Lab of the last frame.
         levels: its luminance.
         alpha: its alpha, 0…1.
-        open: where it is unknown without anything to compare it with; see `keyframe`.
+        open: what colours cannot narrow; see `keyframe`.
         confidence: 0…1.
         background: its background layer.
         anchor: the keyframe's trimap and where it lies now.
@@ -79,7 +80,7 @@ class Memory:
 
 
 class TrimapFlow:
-    """The face of `model.registry.PropagationNetwork`."""
+    """The face of `model.face.PropagationNetwork`."""
 
     def start(self, keyframes: Sequence[Frame], origin: int) -> Memory:
         """Pin the colours of all keyframes and begin at the one nearest to frame ``origin``.
@@ -125,13 +126,14 @@ class TrimapFlow:
         still = extend(move.back, shown.astype(np.float32))
         layer = memory.background.moved(still)
         anchor = memory.anchor.carried(move, still, size)
-        open_ = warp(memory.open.astype(np.float32), move.back) > 0.5
+        open_ = _carried_open(memory, move)
 
         before = (memory.colours, memory.alpha)
         odds = colour_odds(colours, before, layer, shown, memory.wholes, size)
         never, sure = certain(odds, memory.alpha, move, still, size)
         alpha = _settled(picture, combined(odds, warp(memory.alpha, move.back), move), never, sure)
 
+        alpha = _without_islands(alpha, open_)
         band = _band(alpha, odds, open_, size)
         trimap = np.where(anchor.held(size), anchor.classes(), band)
         doubt = np.where(anchor.held(size), 0, np.abs(alpha - probability(odds)))
@@ -164,6 +166,16 @@ def open_network(checkpoint: str | None, device: torch.device) -> TrimapFlow:
     return TrimapFlow()
 
 
+def _carried_open(memory: Memory, move: Motion) -> Mask:
+    """The open regions in this frame. They go with the foreground they hang on, if there is any:
+    flow inside of them may be that of what is seen through them."""
+    way = move.back
+    if memory.wholes[0].any():
+        solid = (warp(memory.alpha, move.back) > 1 - SOFT) & (move.error < 1.5)
+        way = extend(move.back, solid.astype(np.float32))
+    return np.asarray(warp(memory.open.astype(np.float32), way) > 0.5, np.bool_)
+
+
 def _settled(picture: Image, evidence: Image, never: Mask, sure: Mask) -> Image:
     """Alpha after neighbours were asked; certain places fixed, weak evidence left to them."""
     evidence = np.where(never, np.float32(0), np.where(sure, np.float32(1), evidence))
@@ -184,6 +196,14 @@ def _band(alpha: Image, odds: Image, open_: Mask, size: WorkingSize) -> Image:
     weak = grown(shrunk(weak, 1), size.radius(_WEAK_BAND))
     unknown = grown(mixed, size.radius(_BAND)) | weak
     return np.where(unknown, np.float32(0.5), inside.astype(np.float32))
+
+
+def _without_islands(alpha: Image, open_: Mask) -> Image:
+    """Alpha without the regions that hold nothing solid: what a cluttered background looks like."""
+    present = (alpha > SOFT) | open_
+    count, labels = cv2.connectedComponents(present.astype(np.uint8), connectivity=8)
+    held = np.bincount(labels[(alpha > 1 - SOFT) | open_], minlength=count) > 0
+    return np.where(held[labels] & present, alpha, 0).astype(np.float32)
 
 
 def _check_size(frame: Frame, size: WorkingSize) -> None:

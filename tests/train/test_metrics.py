@@ -87,7 +87,7 @@ def test_trimap_quality_counts_what_its_conventions_say() -> None:
     quality = metrics.trimap_quality(trimap, truth)
     # The band is 8…13, unknown 9 and 10; one truly mixed pixel (11) is called foreground.
     assert quality.mixed_recall == pytest.approx(2 / 6)
-    assert quality.band_width == pytest.approx(1.0)
+    assert quality.band_width == pytest.approx(2 / 6)
     assert quality.certainly_wrong == pytest.approx(5.0)
 
 
