@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -75,6 +76,15 @@ class ServerConfig:
             raise _wrong("devices", "the server's settings", "needs at least one device")
         if self.log_level not in _LOG_LEVELS:
             raise _wrong("log_level", "the server's settings", f"is none of {_LOG_LEVELS}")
+
+    @property
+    def worker_threads(self) -> int:
+        """CPU threads of a worker, counted out: what keys are made of is what workers are told."""
+        if self.threads:
+            return self.threads
+        if hasattr(os, "sched_getaffinity"):
+            return len(os.sched_getaffinity(0))
+        return os.cpu_count() or 1
 
 
 def load_config(path: Path, **instead: Any) -> ServerConfig:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -52,7 +51,7 @@ class Dispatch:
         self._spool = spool
         self._ledger = ledger
         self._around = Surroundings(
-            spool, config.roots, config.threads or os.cpu_count() or 1, Outputs(ledger, key_in)
+            spool, config.roots, config.worker_threads, Outputs(ledger, key_in)
         )
         workers = {name: scheduler.Worker() for name in self.pool.workers}
         self._state = scheduler.State(workers=workers)

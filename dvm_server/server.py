@@ -62,7 +62,7 @@ def serve(config: ServerConfig) -> int:
 
     Raises:
         SetupError: it cannot start: ``setup.public_bind``, ``setup.state_in_use``, ``setup.bind``,
-            ``setup.no_keys`` …
+            ``setup.keys`` …
     """
     check_bind(config)
     with ExitStack() as stack:

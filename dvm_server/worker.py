@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import queue
 import threading
 from collections.abc import Callable, Mapping
@@ -199,8 +198,5 @@ def _unusable(name: str, error: Exception) -> dict[str, Any]:
 
 def environment(threads: int) -> dict[str, str]:
     """Set in a worker before anything is imported: OpenMP reads it once."""
-    if not threads:
-        return {}
-    return {name: str(threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")} | {
-        "MKL_NUM_THREADS": str(min(threads, os.cpu_count() or threads))
-    }
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    return dict.fromkeys(names, str(threads))

@@ -79,7 +79,9 @@ class WorkerPool:
             "decode_seconds": self._config.decode_seconds,
             "scratch": str(self._config.state / "scratch"),
         }
-        process = child.start("dvm_server.worker", settings, environment(self._config.threads))
+        process = child.start(
+            "dvm_server.worker", settings, environment(self._config.worker_threads)
+        )
         self.workers[name] = PooledWorker(worker.device, process, heard=time.monotonic())
         _LOG.info("%s started: pid %d, device %s", name, process.pid, worker.device)
 

@@ -79,9 +79,9 @@ def test_ledger_recognises_files_after_a_restart_and_logs_what_was_dropped(tmp_p
         file.write(b'{"crc32":"00000000","event":{"ev')
     with caplog.at_level("WARNING", logger="dvm"):
         again = Ledger(tmp_path)
-    record = again.find("0" * 64)
+    record = again.find("0" * 64, "alpha")
     assert record is not None and (record.frame, record.layer, record.key) == (1001, "alpha", KEY)
-    assert again.find("1" * 64) is None
+    assert again.find("1" * 64, "alpha") is None
     assert "cut short" in caplog.text
     assert record.sources.changed_plates(SOURCES) == []
     now = Sources({**SOURCES.plates, 1002: "e" * 64}, {1002: "d" * 64})
