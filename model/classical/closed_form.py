@@ -21,7 +21,10 @@ from model.face import Estimate, Frame
 
 TOLERANCE = 1e-7
 DISPLAY_EPSILON = 1e-7
-LINEAR_EPSILON = 1e-4  # of the squared exposure, see `_regularisation`
+LINEAR_EPSILON = 3e-4  # of the squared exposure, see `_regularisation`
+_BLACK = 1e-6  # least exposure: a black window must not divide by nothing
+_LOOSE = 3000.0  # looseness at which a pixel is trusted by half
+_AMBIGUOUS = 0.3  # what an alpha of 0.5 takes off
 _LIMIT = 50
 
 # The factor's precision, and the share added to A's diagonal so that rounding cannot make a pivot
@@ -45,8 +48,8 @@ def solve_alpha(
         tolerance: of the solver, relative to the right-hand side.
 
     Returns:
-        float32 1×1×H×W in 0…1, exactly 0 and 1 where the trimap is. 0.5 where nothing is known
-        at all.
+        float32 1×1×H×W in 0…1, exactly 0 and 1 where the trimap is. If only one of the two is
+        known it is that everywhere; 0.5 if nothing is known at all.
     """
     alpha: Tensor = _solve(light, trimap, composited_in, tolerance).alpha
     return alpha
@@ -60,7 +63,11 @@ class ClosedForm:
     multiple = 1
 
     def prior(self, frame: Frame) -> Estimate:
-        """Solve the whole frame in ``frame.light``."""
+        """Solve the whole frame in ``frame.light``.
+
+        Confidence is 1 where the trimap is certain, else see `_confidence`; 0 where the trimap
+        lacks foreground or background, for then there is nothing to tell them apart by.
+        """
         if frame.trimap is None:
             raise ValueError(f"frame {frame.number} came to closed_form without a trimap")
         return _solve(frame.light, frame.trimap, frame.composited_in, TOLERANCE)
@@ -97,7 +104,7 @@ def _solve(light: Tensor, trimap: Tensor, composited_in: str, tolerance: float) 
     picture, alpha = planes[:3], planes[3]
     open_ = (alpha > 0) & (alpha < 1)
     dissection = dissect(open_)
-    epsilon = _regularisation(picture, composited_in)
+    epsilon = _regularisation(picture, open_, composited_in)
     system = assemble(picture, alpha, open_, dissection.pixels, epsilon)
     for dtype, shift in _ATTEMPTS:
         factor = factorise(system, dissection, dtype, shift)
@@ -106,23 +113,42 @@ def _solve(light: Tensor, trimap: Tensor, composited_in: str, tolerance: float) 
         )
         if factor.sound and solution.residual <= tolerance:
             break
-    alpha = alpha.flatten().index_copy(0, dissection.pixels, solution.x.clamp(0, 1))
-    alpha = alpha.view_as(open_)[inside].float()
-    confidence = torch.where(unknown, (2 * alpha - 1).abs(), 1.0)
-    return Estimate(alpha[None, None], confidence[None, None])
+    x = solution.x.clamp(0, 1)
+    trust = _confidence(x, factor.solve(torch.ones_like(x)))
+    if not ((alpha == 0).any() and (alpha == 1).any()):
+        trust = torch.zeros_like(trust)
+    alpha = alpha.flatten().index_copy(0, dissection.pixels, x).view_as(open_)
+    confidence = torch.ones_like(alpha).flatten().index_copy(0, dissection.pixels, trust)
+    confidence = confidence.view_as(open_)
+    return Estimate(alpha[inside][None, None].float(), confidence[inside][None, None].float())
 
 
-def _regularisation(picture: Tensor, composited_in: str) -> Tensor:
+def _confidence(alpha: Tensor, looseness: Tensor) -> Tensor:
+    """How far to trust the alpha of each unknown pixel, 0…1.
+
+    A⁻¹·1, the looseness, is how far a pixel gives way if all are pushed: small near known pixels of
+    its own colour, large where nothing known reaches. Measured on nine frames of stills and clips,
+    1 − confidence is the mean absolute error to within a factor of two from 0.02 to 0.5, and ranks
+    pixels by their error (mean Spearman correlation 0.77; of the alpha's distance from 0 and 1
+    alone 0.79, but that is blind to large regions that are wrong and sure).
+    """
+    firm = 1 / (1 + looseness.clamp_min(0) / _LOOSE)
+    return firm * (1 - _AMBIGUOUS * (1 - (2 * alpha - 1).abs()))
+
+
+def _regularisation(picture: Tensor, unknown: Tensor, composited_in: str) -> Tensor:
     """ε of the window around each pixel, H×W.
 
     Display light lies in 0…1 and has the literature's constant. Linear light has no scale of its
-    own: ε follows the square of the window's luminance over that of the frame.
+    own, and its noise grows with it: there ε follows the square of the window's luminance plus the
+    median luminance of the unknown pixels, so a matte does not change with the exposure.
     """
     if composited_in == "display":
         return torch.full_like(picture[0], DISPLAY_EPSILON)
     luminance = picture.abs().mean(0)
     around = avg_pool2d(luminance[None], 3, stride=1, padding=1, count_include_pad=False)[0]
-    return LINEAR_EPSILON * (around + 0.1).square()
+    exposure = (around + luminance[unknown].median()).clamp_min(_BLACK)
+    return LINEAR_EPSILON * exposure.square()
 
 
 def _thickened(planes: Tensor) -> tuple[Tensor, tuple[slice, slice]]:

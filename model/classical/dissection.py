@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 _LEAF = 8  # side of the smallest tiles, in windows
-_WASTE = 1.5  # fronts of one batch are padded to its largest, which is at most this much larger
+_WASTE = 1.3  # fronts of one batch are padded to its largest, which is at most this much larger
 
 
 @dataclass(frozen=True)
