@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 _LEAF = 8  # side of the smallest tiles, in windows
+_CHEAP = 1 << 16  # numbers of padding that cost less than a batch of their own
 _WASTE = 1.3  # fronts of one batch are padded to its largest, which is at most this much larger
 
 
@@ -221,11 +222,16 @@ def _batch(out: Tensor, keep: Tensor) -> tuple[Tensor, list[Tensor]]:
     total = out + keep
     grade = torch.log(total.clamp_min(1).double()).div(math.log(_WASTE)).ceil().long()
     grade[total == 0] = -1
-    grades = sorted({one for one in grade.tolist() if one >= 0})
     batch_of = torch.full_like(grade, -1)
-    slots = []
-    for batch, one in enumerate(grades):
+    slots: list[Tensor] = []
+    side = 0
+    for one in sorted({one for one in grade.tolist() if one >= 0}, reverse=True):
         members = (grade == one).nonzero().squeeze(1)
-        batch_of[members] = batch
-        slots.append(members)
+        largest = int(total[members].max())
+        if slots and len(members) * (side**2 - largest**2) < _CHEAP:
+            slots[-1] = torch.cat([slots[-1], members])
+        else:
+            slots.append(members)
+            side = largest
+        batch_of[members] = len(slots) - 1
     return batch_of, slots

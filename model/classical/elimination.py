@@ -18,6 +18,8 @@ from torch import Tensor
 from model.classical.dissection import Batch, Dissection, Level, levels
 from model.classical.laplacian import UnknownSystem
 
+_AT_ONCE = 1 << 22  # numbers in a temporary: small enough for memory to be used again at once
+
 
 @dataclass(frozen=True)
 class _Block:
@@ -28,7 +30,7 @@ class _Block:
         kept: int64 M×B.
         copies: int64 M×B, where each kept pixel's share is put before shares are summed.
         diagonal: M×E×E, lower triangular.
-        below: M×E×B, transposed.
+        below: M×B×E.
     """
 
     eliminated: Tensor
@@ -60,14 +62,14 @@ class Factor:
                 half = torch.linalg.solve_triangular(
                     block.diagonal, rest[block.eliminated][:, :, None], upper=False
                 )
-                shares[block.copies] = (block.below.mT @ half).squeeze(2)
+                shares[block.copies] = (block.below @ half).squeeze(2)
                 halves.append(half)
             rest = rest - shares.view(4, -1).sum(0)
             rest[count] = 0
         solution = torch.zeros_like(rest)
         for level in reversed(self.blocks):
             for block in reversed(level):
-                half = halves.pop() - block.below @ solution[block.kept][:, :, None]
+                half = halves.pop() - block.below.mT @ solution[block.kept][:, :, None]
                 solution[block.eliminated] = torch.linalg.solve_triangular(
                     block.diagonal.mT, half, upper=True
                 ).squeeze(2)
@@ -88,39 +90,46 @@ def factorise(
     """
     weights = system.weights.to(dtype)
     weights[weights.shape[0] // 2] *= 1 + shift
-    count = len(dissection.pixels)
-    factored, failures = [], []
-    below: Level | None = None
-    carried: list[tuple[Batch, Tensor]] = []
+    factored: list[tuple[_Block, ...]] = []
+    carried: list[_Update] = []
+    sound = torch.ones((), dtype=torch.bool, device=weights.device)
     storage = weights.new_empty(0)
     for level in levels(dissection):
         if storage.numel() < level.storage:
             storage = weights.new_empty(level.storage)
         fronts = storage[: level.storage].zero_()
-        _add_entries(fronts, level, weights, system.neighbours, count)
-        for batch, update in carried:
-            assert below is not None
-            _add_update(fronts, level, level.parents(below, batch.tiles), batch, update)
+        _add_entries(fronts, level, weights, system.neighbours)
+        for update in carried:
+            _add_update(fronts, level, update)
         blocks, carried = [], []
         for batch in level.batches:
-            out = batch.eliminated.shape[1]
-            front = _of(batch, fronts)
-            update = front[:, out:, out:]
-            if out:
-                front[:, :out, :out].diagonal(dim1=1, dim2=2).add_(batch.eliminated == count)
-                diagonal, failed = torch.linalg.cholesky_ex(front[:, :out, :out])
-                down = torch.linalg.solve_triangular(diagonal, front[:, out:, :out].mT, upper=False)
-                update = torch.baddbmm(update, down.mT, down, alpha=-1)
-                copies = batch.copies * (count + 1) + batch.kept
-                blocks.append(_Block(batch.eliminated, batch.kept, copies, diagonal, down))
-                failures.append(failed.any())
-            else:
-                update = update.clone()  # the storage is used again
-            carried.append((batch, update))
-        factored.append(tuple(blocks))
-        below = level
-    sound = not bool(torch.stack(failures).any())
-    return Factor(count, tuple(factored), sound, dtype)
+            block, rest, failed = _eliminate(batch, _of(batch, fronts), len(dissection.pixels))
+            blocks.append(block)
+            carried.append(_Update(level, batch, rest))
+            sound &= ~failed
+        factored.append(tuple(block for block in blocks if block.eliminated.shape[1]))
+    return Factor(len(dissection.pixels), tuple(factored), bool(sound), dtype)
+
+
+@dataclass(frozen=True)
+class _Update:
+    """What a batch of fronts leaves to the next level: M×B×B over its kept pixels."""
+
+    level: Level
+    batch: Batch
+    matrix: Tensor
+
+
+def _eliminate(batch: Batch, front: Tensor, count: int) -> tuple[_Block, Tensor, Tensor]:
+    """Dense Cholesky of the eliminated pixels: the factor's columns, what is left, did it fail."""
+    out = batch.eliminated.shape[1]
+    corner = front[:, :out, :out]
+    corner.diagonal(dim1=1, dim2=2).add_(batch.eliminated == count)  # padding is the identity
+    diagonal, failed = torch.linalg.cholesky_ex(corner)
+    below = torch.linalg.solve_triangular(diagonal.mT, front[:, out:, :out], upper=True, left=False)
+    rest = torch.baddbmm(front[:, out:, out:], below, below.mT, alpha=-1)
+    copies = batch.copies * (count + 1) + batch.kept
+    return _Block(batch.eliminated, batch.kept, copies, diagonal, below), rest, failed.any()
 
 
 def _of(batch: Batch, fronts: Tensor) -> Tensor:
@@ -130,11 +139,9 @@ def _of(batch: Batch, fronts: Tensor) -> Tensor:
     return fronts[batch.start : batch.start + number * side * side].view(number, side, side)
 
 
-def _add_entries(
-    fronts: Tensor, level: Level, weights: Tensor, neighbours: Tensor, count: int
-) -> None:
+def _add_entries(fronts: Tensor, level: Level, weights: Tensor, neighbours: Tensor) -> None:
     """Put A's entries of the pixels eliminated here into their fronts, lower triangle only."""
-    begin, end = level.begin, level.end
+    begin, end, count = level.begin, level.end, weights.shape[1]
     column = torch.arange(begin, end, device=weights.device)
     around = neighbours[:, begin:end]
     which, at = ((around >= column) & (around < count)).nonzero(as_tuple=True)
@@ -145,23 +152,24 @@ def _add_entries(
     fronts[place] = weights[which, begin + at]
 
 
-def _add_update(fronts: Tensor, level: Level, tiles: Tensor, batch: Batch, update: Tensor) -> None:
-    """Add what the fronts of the level below leave to the fronts that take them up."""
-    place = level.place(tiles[:, None], batch.kept)
+def _add_update(fronts: Tensor, level: Level, update: _Update) -> None:
+    """Add what fronts of the level below leave to the fronts that take them up."""
+    tiles = level.parents(update.level, update.batch.tiles)
+    place = level.place(tiles[:, None], update.batch.kept)
     into = level.batch_of[tiles]
-    kept = batch.kept.shape[1]
+    kept = place.shape[1]
     for number, parent in enumerate(level.batches):
+        _, out, keep = parent.shape
+        side = out + keep
+        matrix = _of(parent, fronts).view(-1, side)
         chosen = (into == number).nonzero().squeeze(1)
-        if not len(chosen) or not kept:
-            continue
-        side = parent.eliminated.shape[1] + parent.kept.shape[1]
-        places = place[chosen]
-        wide = update.new_zeros(len(chosen), kept, side)
-        # Padding has place 0 as well, but adds 0 to it.
-        wide.scatter_add_(2, places[:, None, :].expand(-1, kept, -1), update[chosen])
-        rows = (level.base[tiles[chosen]] - parent.start) // side
-        rows = (rows[:, None] + places).flatten()
-        _add_rows(_of(parent, fronts).view(-1, side), rows, wide.view(-1, side))
+        for some in torch.split(chosen, max(1, _AT_ONCE // max(1, kept * side))):
+            places = place[some]
+            wide = fronts.new_zeros(len(some), kept, side)
+            # Padding has place 0 as well, but adds 0 to it.
+            wide.scatter_add_(2, places[:, None, :].expand(-1, kept, -1), update.matrix[some])
+            rows = (level.base[tiles[some]] - parent.start) // side
+            _add_rows(matrix, (rows[:, None] + places).flatten(), wide.view(-1, side))
 
 
 def _add_rows(matrix: Tensor, rows: Tensor, values: Tensor) -> None:
