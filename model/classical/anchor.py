@@ -11,13 +11,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from model.classical.filters import Image, Mask, highest, pixel_places, sampled
+from model.classical.filters import Image, Mask, grown, highest, pixel_places, sampled, shrunk
 from model.classical.flow import Motion, length, warp
 from model.classical.working_size import WorkingSize
 
 # In pixels of a 640×360 picture.
 _AROUND = 7.0  # motion this near counts
 _STILL = 0.25  # less than this a frame is no motion
+_SLIVER = 3.0  # half the width of a rim that is left over
+_RIM = 20.0  # and how far it may lie from what moved away
 _LEAVE = 2.0  # a place that has moved this far from the keyframe is on its own
 
 
@@ -50,9 +52,19 @@ class Anchor:
         """Where the keyframe's trimap still stands."""
         return self.moved < size.pixels(_LEAVE)
 
-    def classes(self) -> Image:
-        """The keyframe's trimap as it lies in this frame: exactly 0, 0.5 or 1."""
-        return three_classes(sampled(self.trimap, self.place))
+    def laid_over(self, derived: Image, size: WorkingSize) -> Image:
+        """The keyframe's trimap where it stands, a derived one elsewhere; 0, 0.5 or 1.
+
+        Where part of the painted band has moved away, what is left of its rim goes too: slivers of
+        unknown that only the keyframe asks for, next to a place that is on its own.
+        """
+        held = self.held(size)
+        painted = three_classes(sampled(self.trimap, self.place))
+        trimap = np.where(held, painted, derived)
+        thin, near = size.radius(_SLIVER), size.radius(_RIM)
+        unknown = trimap == 0.5
+        sliver = unknown & ~grown(shrunk(unknown, thin), thin) & grown(~held, near)
+        return np.where(sliver & (derived != 0.5), derived, trimap)
 
 
 def three_classes(trimap: Image) -> Image:

@@ -18,9 +18,8 @@ _TOLERANCE = 1e-3  # of the solver: its alpha starts a soft classification, it i
 _LEVELS = 255  # steps that alpha is rounded to, so that the solver's rounding cannot be seen
 _SOFT = 0.05
 
-# In pixels of a 640×360 picture.
-_STRANDS = 3.0  # half the widest gap between strands that still belong to one soft region
-_WIDE = 8.0  # half the least width of a soft region that no edge explains
+# Half the width, in pixels of a 640×360 picture, from which a band was painted for something soft.
+_WIDE = 15.0
 
 
 @dataclass(frozen=True)
@@ -33,8 +32,8 @@ class ResolvedKeyframe:
         foreground: where its colours are samples of the foreground's, by the artist or the solver.
         background: and of the background's.
         open: unknown regions that are carried as they are, because colours cannot narrow them: they
-            touch no foreground or no background to compare with (a puff of smoke), or are too wide
-            for an edge (fur).
+            touch no foreground or no background to compare with (a puff of smoke), or were painted
+            too wide for an edge (fur).
     """
 
     trimap: Image
@@ -64,21 +63,19 @@ def resolve(frame: Frame, size: WorkingSize) -> ResolvedKeyframe:
         )
         rounded = np.rint(solved[0, 0].cpu().numpy() * _LEVELS) / _LEVELS
         alpha = np.where(band, rounded, trimap).astype(np.float32)
-        open_ = open_ | (unknown & _wide(alpha, size))
     return ResolvedKeyframe(
         trimap=trimap,
         alpha=alpha,
         foreground=alpha > 1 - _SOFT,
         background=alpha < _SOFT,
-        open=open_,
+        open=open_ | _wide(unknown, size),
     )
 
 
-def _wide(alpha: Image, size: WorkingSize) -> Mask:
-    """Where mixed pixels are dense in a region wider than edges and their blur are."""
-    strands, wide = size.radius(_STRANDS), size.radius(_WIDE)
-    dense = shrunk(grown((alpha > _SOFT) & (alpha < 1 - _SOFT), strands), strands)
-    return grown(shrunk(dense, wide), wide)
+def _wide(unknown: Mask, size: WorkingSize) -> Mask:
+    """Where the artist's band is wider than an edge and its blur need."""
+    half = size.radius(_WIDE)
+    return grown(shrunk(unknown, half), half) & unknown
 
 
 def _apart_from(sure: Mask, unknown: Mask) -> Mask:

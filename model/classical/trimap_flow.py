@@ -135,7 +135,7 @@ class TrimapFlow:
 
         alpha = _without_islands(alpha, open_)
         band = _band(alpha, odds, open_, size)
-        trimap = np.where(anchor.held(size), anchor.classes(), band)
+        trimap = anchor.laid_over(band, size)
         doubt = np.where(anchor.held(size), 0, np.abs(alpha - probability(odds)))
         confidence = np.asarray(
             warp(memory.confidence, move.back) * (0.99 - 0.1 * doubt), np.float32
