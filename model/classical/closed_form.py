@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, pad
 
 from model.classical.dissection import Dissection, dissect
-from model.classical.elimination import factorise
+from model.classical.elimination import Factor, factorise
 from model.classical.laplacian import UnknownSystem, assemble
 from model.classical.solver import conjugate_gradients
 from model.errors import SetupError
@@ -53,8 +53,7 @@ def solve_alpha(
         float32 1×1×H×W in 0…1, exactly 0 and 1 where the trimap is. If only one of the two is
         known it is that everywhere; 0.5 if nothing is known at all.
     """
-    alpha: Tensor = _solve(light, trimap, composited_in, tolerance).alpha
-    return alpha
+    return _solve(light, trimap, composited_in, tolerance, judge=False)[0]
 
 
 class ClosedForm:
@@ -72,7 +71,9 @@ class ClosedForm:
         """
         if frame.trimap is None:
             raise ValueError(f"frame {frame.number} came to closed_form without a trimap")
-        return _solve(frame.light, frame.trimap, frame.composited_in, TOLERANCE)
+        return Estimate(
+            *_solve(frame.light, frame.trimap, frame.composited_in, TOLERANCE, judge=True)
+        )
 
     def encode(self, frame: Frame, prior: Estimate) -> Estimate:
         """Nothing to add."""
@@ -94,13 +95,16 @@ def open_network(checkpoint: str | None, device: torch.device) -> ClosedForm:
     return ClosedForm()
 
 
-def _solve(light: Tensor, trimap: Tensor, composited_in: str, tolerance: float) -> Estimate:
+def _solve(
+    light: Tensor, trimap: Tensor, composited_in: str, tolerance: float, *, judge: bool
+) -> tuple[Tensor, Tensor]:
+    """Alpha and confidence, 1×1×H×W each; the confidence of unknown pixels is 0 unless judged."""
     known = trimap[0, 0].clamp(0, 1)
     unknown = (known > 0) & (known < 1)
     if unknown.all():
-        return Estimate(torch.full_like(trimap, 0.5), torch.zeros_like(trimap))
+        return torch.full_like(trimap, 0.5), torch.zeros_like(trimap)
     if not unknown.any():
-        return Estimate(known[None, None].clone(), torch.ones_like(trimap))
+        return known[None, None].clone(), torch.ones_like(trimap)
     planes = torch.cat([light[0].double(), known[None].double()])
     planes, inside = _thickened(planes.nan_to_num().clamp(-1e6, 1e6))
     picture, alpha = planes[:3], planes[3]
@@ -108,21 +112,21 @@ def _solve(light: Tensor, trimap: Tensor, composited_in: str, tolerance: float) 
     dissection = dissect(open_)
     epsilon = _regularisation(picture, open_, composited_in)
     system = assemble(picture, alpha, open_, dissection.pixels, epsilon)
-    x, looseness = _solution(system, dissection, tolerance)
+    x, factor = _solution(system, dissection, tolerance)
     x = x.clamp(0, 1)
-    trust = _confidence(x, looseness)
-    if not ((alpha == 0).any() and (alpha == 1).any()):
-        trust = torch.zeros_like(trust)
+    trust = torch.zeros_like(x)
+    if judge and (alpha == 0).any() and (alpha == 1).any():
+        trust = _confidence(x, factor.solve(torch.ones_like(x)))
     alpha = alpha.flatten().index_copy(0, dissection.pixels, x).view_as(open_)
     confidence = torch.ones_like(alpha).flatten().index_copy(0, dissection.pixels, trust)
     confidence = confidence.view_as(open_)
-    return Estimate(alpha[inside][None, None].float(), confidence[inside][None, None].float())
+    return alpha[inside][None, None].float(), confidence[inside][None, None].float()
 
 
 def _solution(
     system: UnknownSystem, dissection: Dissection, tolerance: float
-) -> tuple[Tensor, Tensor]:
-    """The solution, and how far each unknown gives way if all are pushed: A⁻¹·1, roughly.
+) -> tuple[Tensor, Factor]:
+    """The solution, and the factor it was found with.
 
     Raises:
         ArithmeticError: no attempt came near; never seen.
@@ -136,7 +140,7 @@ def _solution(
         )
         last = (dtype, shift) == _ATTEMPTS[-1]
         if solution.residual <= (max(tolerance, _USABLE) if last else tolerance):
-            return solution.x, factor.solve(torch.ones_like(solution.x))
+            return solution.x, factor
     raise ArithmeticError("the matting Laplacian could not be solved")
 
 
