@@ -125,7 +125,8 @@ def test_goodbye_is_said_and_no_socket_stays():
         end = time.monotonic() + 5
         while "bye" not in server.seen and time.monotonic() < end:
             time.sleep(0.01)
-    assert server.seen[0] == "hello" and server.seen[-1] == "bye"
+    # A heartbeat goes its own way and may be seen after the goodbye.
+    assert [one for one in server.seen if one != "ping"] == ["hello", "bye"]
 
 
 def test_a_session_can_say_hello_again_after_closing():
