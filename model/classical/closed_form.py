@@ -29,9 +29,14 @@ _LIMIT = 50
 
 _USABLE = 1e-3  # residual that is accepted after the last attempt: no eye sees it
 
-# The factor's precision, and the share added to A's diagonal so that rounding cannot make a pivot
+# The factor's precision, and the share added to A's diagonal in case rounding makes a pivot
 # negative. All but the first are for frames that the one before cannot bring to the tolerance.
-_ATTEMPTS = ((torch.float32, 1e-7), (torch.float64, 1e-13), (torch.float64, 1e-9))
+_ATTEMPTS = (
+    (torch.float32, 0.0),
+    (torch.float32, 2e-7),
+    (torch.float64, 0.0),
+    (torch.float64, 1e-9),
+)
 
 
 def solve_alpha(

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-_LEAF = 8  # side of the smallest tiles, in windows
+_LEAF = 3  # the smallest tiles have a side of two to the power of this, in windows
 _CHEAP = 1 << 16  # numbers of padding that cost less than a batch of their own
 _WASTE = 1.3  # fronts of one batch are padded to its largest, which is at most this much larger
 
@@ -27,11 +27,13 @@ class Dissection:
 
     Attributes:
         pixels: int64 N, raster indices in the order of elimination.
+        windows: int64 4×N, row and column of the first and of the last window a pixel lies in.
         size: height and width of the frame.
         starts: where each level's pixels begin in that order, and N.
     """
 
     pixels: Tensor
+    windows: Tensor
     size: tuple[int, int]
     starts: tuple[int, ...]
 
@@ -103,41 +105,48 @@ def dissect(unknown: Tensor) -> Dissection:
     """Put the unknown pixels of a bool H×W mask in order; H and W are at least 3."""
     height, width = unknown.shape
     pixels = unknown.flatten().nonzero().squeeze(1)
-    sides = _sides(height, width)
+    windows = _windows(pixels, height, width)
+    number_of_levels = _levels(height, width)
     level = torch.zeros_like(pixels)
     tile = torch.zeros_like(pixels)
-    for number, side in enumerate(sides):
-        first, spread, _ = _tiles(pixels, height, width, side)
+    for number in range(number_of_levels):
+        first, spread, _ = _tiles(windows, width, number)
         tile = torch.where(level == number, first, tile)
         level += spread > 0
     key = level * ((height + 1) * (width + 1)) + tile
     order = torch.argsort(key, stable=True)
-    bounds = torch.arange(len(sides) + 1, device=unknown.device)
+    bounds = torch.arange(number_of_levels + 1, device=unknown.device)
     starts = torch.searchsorted(level[order], bounds).tolist()
-    return Dissection(pixels[order], (height, width), tuple(starts))
+    return Dissection(pixels[order], windows[:, order], (height, width), tuple(starts))
 
 
 def levels(dissection: Dissection) -> Iterator[Level]:
     """The levels from the smallest tiles to the one that holds the whole frame."""
-    for number, side in enumerate(_sides(*dissection.size)):
+    for number in range(_levels(*dissection.size)):
         if dissection.starts[number] < len(dissection.pixels):
-            yield _level(dissection, number, side)
+            yield _level(dissection, number)
 
 
-def _sides(height: int, width: int) -> list[int]:
-    doublings = max(0, math.ceil(math.log2((max(height, width) - 2) / _LEAF)))
-    return [_LEAF << number for number in range(doublings + 1)]
+def _levels(height: int, width: int) -> int:
+    """How many it takes until one tile holds all windows."""
+    return max(0, (max(height, width) - 3).bit_length() - _LEAF) + 1
 
 
-def _tiles(pixels: Tensor, height: int, width: int, side: int) -> tuple[Tensor, Tensor, int]:
-    """The first tile each pixel's windows lie in, the way to its last one, and tiles in a row.
+def _windows(pixels: Tensor, height: int, width: int) -> Tensor:
+    """Row and column of the first and of the last window that pixels lie in, 4×N."""
+    y, x = pixels // width, pixels % width
+    first = (y - 2).clamp(0, height - 3), (x - 2).clamp(0, width - 3)
+    return torch.stack([*first, y.clamp(0, height - 3), x.clamp(0, width - 3)])
+
+
+def _tiles(windows: Tensor, width: int, number: int) -> tuple[Tensor, Tensor, int]:
+    """The first tile of a level that each pixel lies in, the way to its last, and tiles in a row.
 
     A row has at least two tiles, so that the ways 0, 1, stride and stride + 1 all differ.
     """
-    stride = max((width - 3) // side + 1, 2)
-    y, x = pixels // width, pixels % width
-    top, left = (y - 2).clamp(0, height - 3) // side, (x - 2).clamp(0, width - 3) // side
-    bottom, right = y.clamp(0, height - 3) // side, x.clamp(0, width - 3) // side
+    power = _LEAF + number
+    stride = max(((width - 3) >> power) + 1, 2)
+    top, left, bottom, right = windows >> power
     first = top * stride + left
     return first, bottom * stride + right - first, stride
 
@@ -147,12 +156,12 @@ def _copy(way: Tensor, stride: int) -> Tensor:
     return torch.where(way >= stride, way - (stride - 2), way).clamp(0, 3)
 
 
-def _level(dissection: Dissection, number: int, side: int) -> Level:
+def _level(dissection: Dissection, number: int) -> Level:
     pixels, (height, width) = dissection.pixels, dissection.size
     begin, end, count = dissection.starts[number], dissection.starts[number + 1], len(pixels)
     device = pixels.device
-    first, spread, stride = _tiles(pixels, height, width, side)
-    tiles = stride * ((height - 3) // side + 2)
+    first, spread, stride = _tiles(dissection.windows, width, number)
+    tiles = stride * (((height - 3) >> (_LEAF + number)) + 2)
 
     pixel, tile, copy = _kept(end, first, spread, stride)
     tile, order = torch.sort(tile, stable=True)

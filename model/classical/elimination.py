@@ -144,12 +144,13 @@ def _add_entries(fronts: Tensor, level: Level, weights: Tensor, neighbours: Tens
     begin, end, count = level.begin, level.end, weights.shape[1]
     column = torch.arange(begin, end, device=weights.device)
     around = neighbours[:, begin:end]
-    which, at = ((around >= column) & (around < count)).nonzero(as_tuple=True)
-    row, tile = around[which, at], level.first_tile[begin:end][at]
-    place = (
-        level.base[tile] + level.place(tile, row) * level.side[tile] + level.positions[begin + at]
-    )
-    fronts[place] = weights[which, begin + at]
+    wanted = (around >= column) & (around < count)
+    row = around.masked_select(wanted)
+    at = column.expand_as(around).masked_select(wanted)
+    tile = level.first_tile[at]
+    head = level.base[level.first_tile[:-1]] + level.positions[:count]
+    place = head[at] + level.place(tile, row) * level.side[tile]
+    fronts[place] = weights[:, begin:end].masked_select(wanted)
 
 
 def _add_update(fronts: Tensor, level: Level, update: _Update) -> None:

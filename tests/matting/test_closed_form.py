@@ -198,7 +198,7 @@ def test_when_single_precision_fails_double_takes_over(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(closed_form, "factorise", unsound)
     found = solve_alpha(light, trimap, composited_in="display")
-    assert asked == [torch.float32, torch.float64]
+    assert asked == [torch.float32, torch.float32, torch.float64]
     assert (found - expected).abs().max() < 1e-5
 
 
