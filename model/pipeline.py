@@ -20,7 +20,7 @@ from model.canvas import canvas_of
 from model.checkpoint import read_record, sha256_of_file
 from model.classical.foreground import estimate_foreground
 from model.engine import EngineOptions, FrameMatte
-from model.errors import Cancelled, SetupError
+from model.errors import CapacityError, Cancelled, SetupError
 from model.exposure import ExposureMap
 from model.face import Classes, Estimate, Frame, MattingNetwork, PropagationNetwork
 from model.passes import Block, Span, window
@@ -201,7 +201,7 @@ class ShotMatte:
                 if (f, canvas) not in solved:
                     frame = self._view.frame(f, plates[f], canvas, trimap(f))
                     clock.lap("view")
-                    solved[f, canvas] = Seen(frame, self._matting.prior(frame))
+                    solved[f, canvas] = Seen(frame, self._prior(frame))
                     clock.lap("prior")
             centre = len(around) - 1 if self._options.causal else len(around) // 2
             estimate, fallback = estimate_in_tiles(
@@ -222,6 +222,26 @@ class ShotMatte:
                 fallback,
                 clock,
             )
+
+    def _prior(self, frame: Frame) -> Estimate:
+        """The network's prior.
+
+        Raises:
+            CapacityError: ``capacity.memory``: the unknown region is too large to be solved here.
+        """
+        try:
+            return self._matting.prior(frame)
+        except (RuntimeError, MemoryError) as error:
+            # torch has a class of its own for a device that is full, but none for the machine.
+            full = isinstance(error, MemoryError | torch.cuda.OutOfMemoryError)
+            if not full and "can't allocate memory" not in str(error):
+                raise
+            raise CapacityError(
+                "capacity.memory",
+                f"the unknown region of frame {frame.number} is too large for the memory there is",
+                frame=frame.number,
+                hint="paint a tighter trimap, or use a machine with more memory",
+            ) from error
 
     def _around(self, shot_frames: Sequence[int], number: int) -> tuple[int, ...]:
         if self._matting.reach == 0:

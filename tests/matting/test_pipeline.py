@@ -130,6 +130,27 @@ def test_out_of_memory_falls_back_to_smaller_tiles_once_and_says_so(clip_of, mon
         list(engine_with(Hungry()).matte(block, clip.frames, [1003], *sources))
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.cuda.OutOfMemoryError("test"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 byte"),
+    ],
+)
+def test_a_prior_that_needs_too_much_memory_is_named(error, clip_of):
+    clip = clip_of(1, 24, 24)
+
+    class Full(Recorder):
+        def prior(self, frame):
+            raise error
+
+    (block,) = blocks(clip.frames)
+    sources = clip.plates.__getitem__, clip.trimaps.__getitem__, NEVER
+    with pytest.raises(CapacityError, match="unknown region of frame 1001"):
+        list(engine_with(Full()).matte(block, clip.frames, clip.frames, *sources))
+
+
 def test_tiles_without_unknown_pixels_are_not_run(clip_of):
     clip = clip_of(1, 64, 128)
     canvas = clip.plates[1001].header.display_window
