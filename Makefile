@@ -32,11 +32,11 @@ lint: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# The figures of the README, measured on ../shared/data/eval (or DATA=folder).
+# The figures of the README, measured on ../shared/data/eval (still_baselines: or DATA=folder).
 DATA ?= ../shared/data/eval
 tables: $(READY)
-	$(BIN)/python tests/benchmarks/still_baselines.py --data $(DATA) --out tests/benchmarks/results/still_baselines.json
-	$(BIN)/python tests/benchmarks/propagation.py --data $(DATA) --out tests/benchmarks/results/propagation.json
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python tests/benchmarks/still_baselines.py --threads 1 --data $(DATA) --out tests/benchmarks/results/still_baselines.json
+	$(BIN)/python tests/benchmarks/propagation.py --out tests/benchmarks/results/propagation.json
 
 bench: $(READY)
 	$(BIN)/dvm bench --json tests/benchmarks/results/bench.json
