@@ -20,7 +20,7 @@ from model.canvas import canvas_of
 from model.checkpoint import read_record, sha256_of_file
 from model.classical.foreground import estimate_foreground
 from model.engine import EngineOptions, FrameMatte
-from model.errors import CapacityError, Cancelled, SetupError
+from model.errors import Cancelled, CapacityError, SetupError
 from model.exposure import ExposureMap
 from model.face import Classes, Estimate, Frame, MattingNetwork, PropagationNetwork
 from model.passes import Block, Span, window
