@@ -111,10 +111,3 @@ def open_network(entry: NetworkEntry, checkpoint: str, device: Any) -> Any:
     path = checkpoint_path(entry, checkpoint)
     module, _, function = entry.factory.partition(":")
     return getattr(import_module(module), function)(None if path is None else str(path), device)
-
-
-def __getattr__(name: str) -> Any:
-    # Temporary, until everybody imports these from model.face.
-    if name in {"Frame", "Estimate", "Classes", "MattingNetwork", "PropagationNetwork"}:
-        return getattr(import_module("model.face"), name)
-    raise AttributeError(name)
