@@ -16,6 +16,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from model.classical.gather import pick
+
 _LEAF = 3  # the smallest tiles have a side of two to the power of this, in windows
 _CHEAP = 1 << 16  # numbers of padding that cost less than a batch of their own
 _WASTE = 1.3  # fronts of one batch are padded to its largest, which is at most this much larger
@@ -92,9 +94,8 @@ class Level:
 
     def place(self, tiles: Tensor, pixels: Tensor) -> Tensor:
         """Where pixels stand in the fronts of tiles (shapes must broadcast); padding gives 0."""
-        return self.positions[
-            _copy(tiles - self.first_tile[pixels], self.stride) * len(self.first_tile) + pixels
-        ]
+        copy = _copy(tiles - pick(self.first_tile, pixels), self.stride)
+        return pick(self.positions, copy * len(self.first_tile) + pixels)
 
     def parents(self, below: Level, tiles: Tensor) -> Tensor:
         """The tiles of this level that tiles of the level below are part of."""
@@ -165,7 +166,7 @@ def _level(dissection: Dissection, number: int) -> Level:
 
     pixel, tile, copy = _kept(end, first, spread, stride)
     tile, order = torch.sort(tile, stable=True)
-    pixel, copy = pixel[order], copy[order]
+    pixel, copy = pick(pixel, order), pick(copy, order)
     out, keep = (
         torch.bincount(first[begin:end], minlength=tiles),
         torch.bincount(tile, minlength=tiles),
@@ -184,16 +185,17 @@ def _level(dissection: Dissection, number: int) -> Level:
         rows += len(members) * (e + b)
 
     place_out = torch.arange(begin, end, device=device)
-    place_out -= begin + (out.cumsum(0) - out)[first[begin:end]]
-    place_keep = torch.arange(len(tile), device=device) - (keep.cumsum(0) - keep)[tile] + wide[tile]
+    place_out -= begin + pick(out.cumsum(0) - out, first[begin:end])
+    place_keep = torch.arange(len(tile), device=device) - pick(keep.cumsum(0) - keep - wide, tile)
     positions = torch.zeros(4 * (count + 1), dtype=torch.int64, device=device)
     positions[begin:end] = place_out
     positions[copy * (count + 1) + pixel] = place_keep
     members_of = torch.full((rows,), count, dtype=torch.int64, device=device)
-    members_of[row[first[begin:end]] + place_out] = torch.arange(begin, end, device=device)
-    members_of[row[tile] + place_keep] = pixel
+    members_of[pick(row, first[begin:end]) + place_out] = torch.arange(begin, end, device=device)
+    slot = pick(row, tile) + place_keep
+    members_of[slot] = pixel
     copies_of = torch.zeros_like(members_of)
-    copies_of[row[tile] + place_keep] = copy
+    copies_of[slot] = copy
 
     batches = []
     for members, (e, b), (start, top) in zip(slots, shapes, starts, strict=True):
@@ -221,7 +223,7 @@ def _kept(end: int, first: Tensor, spread: Tensor, stride: int) -> tuple[Tensor,
     ways = (0, 1, stride, stride + 1)
     return (
         torch.cat(touching),
-        torch.cat([first[pixel] + way for pixel, way in zip(touching, ways, strict=True)]),
+        torch.cat([pick(first, pixel) + way for pixel, way in zip(touching, ways, strict=True)]),
         torch.cat([torch.full_like(pixel, copy) for copy, pixel in enumerate(touching)]),
     )
 

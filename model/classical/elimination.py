@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from model.classical.dissection import Batch, Dissection, Level, levels
+from model.classical.gather import pick
 from model.classical.laplacian import UnknownSystem
 
 _AT_ONCE = 1 << 22  # numbers in a temporary: small enough for memory to be used again at once
@@ -60,7 +61,7 @@ class Factor:
             shares = rest.new_zeros(4 * (count + 1))
             for block in level:
                 half = torch.linalg.solve_triangular(
-                    block.diagonal, rest[block.eliminated][:, :, None], upper=False
+                    block.diagonal, pick(rest, block.eliminated)[:, :, None], upper=False
                 )
                 shares[block.copies] = (block.below @ half).squeeze(2)
                 halves.append(half)
@@ -69,7 +70,7 @@ class Factor:
         solution = torch.zeros_like(rest)
         for level in reversed(self.blocks):
             for block in reversed(level):
-                half = halves.pop() - block.below.mT @ solution[block.kept][:, :, None]
+                half = halves.pop() - block.below.mT @ pick(solution, block.kept)[:, :, None]
                 solution[block.eliminated] = torch.linalg.solve_triangular(
                     block.diagonal.mT, half, upper=True
                 ).squeeze(2)
@@ -147,9 +148,11 @@ def _add_entries(fronts: Tensor, level: Level, weights: Tensor, neighbours: Tens
     wanted = (around >= column) & (around < count)
     row = around.masked_select(wanted)
     at = column.expand_as(around).masked_select(wanted)
-    tile = level.first_tile[at]
-    head = level.base[level.first_tile[:-1]] + level.positions[:count]
-    place = head[at] + level.place(tile, row) * level.side[tile]
+    tile = level.first_tile[begin:end]
+    head = pick(level.base, tile) + level.positions[begin:end]
+    side = pick(level.side, tile)
+    at -= begin
+    place = pick(head, at) + level.place(pick(tile, at), row) * pick(side, at)
     fronts[place] = weights[:, begin:end].masked_select(wanted)
 
 
@@ -157,7 +160,7 @@ def _add_update(fronts: Tensor, level: Level, update: _Update) -> None:
     """Add what fronts of the level below leave to the fronts that take them up."""
     tiles = level.parents(update.level, update.batch.tiles)
     place = level.place(tiles[:, None], update.batch.kept)
-    into = level.batch_of[tiles]
+    into = pick(level.batch_of, tiles)
     kept = place.shape[1]
     for number, parent in enumerate(level.batches):
         _, out, keep = parent.shape
@@ -165,11 +168,13 @@ def _add_update(fronts: Tensor, level: Level, update: _Update) -> None:
         matrix = _of(parent, fronts).view(-1, side)
         chosen = (into == number).nonzero().squeeze(1)
         for some in torch.split(chosen, max(1, _AT_ONCE // max(1, kept * side))):
-            places = place[some]
+            places = place.index_select(0, some)
             wide = fronts.new_zeros(len(some), kept, side)
             # Padding has place 0 as well, but adds 0 to it.
-            wide.scatter_add_(2, places[:, None, :].expand(-1, kept, -1), update.matrix[some])
-            rows = (level.base[tiles[some]] - parent.start) // side
+            wide.scatter_add_(
+                2, places[:, None, :].expand(-1, kept, -1), update.matrix.index_select(0, some)
+            )
+            rows = (pick(level.base, pick(tiles, some)) - parent.start) // side
             _add_rows(matrix, (rows[:, None] + places).flatten(), wide.view(-1, side))
 
 

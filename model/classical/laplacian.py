@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import max_pool2d, pad
 
+from model.classical.gather import pick
+
 _WINDOW = 9  # pixels of a 3×3 window
 _REACH = 25  # pixels of a 5×5 neighbourhood: all that share a window with its centre
 
@@ -41,7 +43,7 @@ class UnknownSystem:
         padded = torch.cat([x, x.new_zeros(1)])
         total = torch.zeros_like(x)
         for weight, neighbour in zip(self.weights, self.neighbours, strict=True):
-            total.addcmul_(weight, padded.index_select(0, neighbour))
+            total.addcmul_(weight, pick(padded, neighbour))
         return total
 
 
@@ -68,14 +70,14 @@ def assemble(
     corner = top * width + left
     steps = [(place // 3, place % 3) for place in range(_WINDOW)]
     flat = light.flatten(1)
-    colours = torch.stack([flat[:, corner + dy * width + dx] for dy, dx in steps], 1)
-    u, v, w = _whitened(colours, epsilon.flatten()[corner + width + 1])
+    colours = torch.stack([flat.index_select(1, corner + (dy * width + dx)) for dy, dx in steps], 1)
+    u, v, w = _whitened(colours, pick(epsilon.flatten(), corner + (width + 1)))
 
     # Which window has its corner at a pixel: len(windows) where none is looked at.
     window_at = torch.full(((height + 2) * (width + 2),), len(windows), device=device)
     window_at[(top + 2) * (width + 2) + left + 2] = torch.arange(len(windows), device=device)
     home = (y + 2) * (width + 2) + x + 2
-    holder = [window_at[home - (dy * (width + 2) + dx)] for dy, dx in steps]
+    holder = [pick(window_at, home - (dy * (width + 2) + dx)) for dy, dx in steps]
     weights = light.new_zeros(_REACH, count)
     padded = light.new_zeros(len(windows) + 1)
     element = padded[:-1]
@@ -87,9 +89,9 @@ def assemble(
             if p == q:
                 element.add_(1)
             way = 5 * (qy - py) + qx - px
-            weights[centre + way] += padded.index_select(0, holder[p])
+            weights[centre + way] += pick(padded, holder[p])
             if p != q:
-                weights[centre - way] += padded.index_select(0, holder[q])
+                weights[centre - way] += pick(padded, holder[q])
 
     number = torch.full(((height + 4) * (width + 4),), count, device=device)
     home = (y + 2) * (width + 4) + x + 2
@@ -98,9 +100,9 @@ def assemble(
     right = light.new_zeros(count)
     neighbours = torch.empty(_REACH, count, dtype=torch.int64, device=device)
     for way in range(_REACH):
-        there = home + (way // 5 - 2) * (width + 4) + way % 5 - 2
-        neighbours[way] = number[there]
-        right.addcmul_(weights[way], ones[there], value=-1)
+        there = home + ((way // 5 - 2) * (width + 4) + way % 5 - 2)
+        neighbours[way] = pick(number, there)
+        right.addcmul_(weights[way], pick(ones, there), value=-1)
     weights.masked_fill_(neighbours == count, 0)
     return UnknownSystem(neighbours, weights, right)
 
