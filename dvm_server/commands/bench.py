@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from dvm_server.bench import MEMORY_SIZE, STAGES, resident_bytes, seconds_per_frame
+from dvm_server.worker import environment
 
 
 def bench(
@@ -28,6 +30,7 @@ def bench(
     ] = None,
 ) -> None:
     """Measure seconds per frame of each stage, and memory."""
+    os.environ.update(environment(os.cpu_count() or 1))  # as in a worker, before torch is imported
     sizes = [_size(one) for one in size or ("640x360", "1920x1080")]
     found: dict[str, Any] = {"device": device, "frames": frames, "seconds_per_frame": {}}
     for width, height in sizes:
