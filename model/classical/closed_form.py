@@ -27,7 +27,7 @@ _LOOSE = 3000.0  # looseness at which a pixel is trusted by half
 _AMBIGUOUS = 0.3  # what an alpha of 0.5 takes off
 _LIMIT = 50
 
-_USABLE = 1e-3  # residual that is accepted after the last attempt: no eye sees it
+_USABLE = 1e-6  # residual accepted after the last attempt; where measured, 0.002 of alpha at most
 
 # The factor's precision, and the share added to A's diagonal in case rounding makes a pivot
 # negative. All but the first are for frames that the one before cannot bring to the tolerance.
