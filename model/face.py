@@ -63,12 +63,14 @@ class Classes:
 class MattingNetwork(Protocol):
     """Pass B. `prior` on the whole frame, `encode` once per frame and tile, `decode` per window.
 
-    ``reach`` is how many frames before and after the centre it reads (0, or 2 as CONTRACTS allow);
-    ``halo`` how many pixels around a tile can influence it, given the prior; ``multiple`` what
-    sizes must be
+    ``needs_both`` is True if it can tell nothing where a trimap has unknown pixels but lacks the
+    foreground or the background. ``reach`` is how many frames before and after the centre it reads
+    (0, or 2 as CONTRACTS allow); ``halo`` how many pixels around a tile can influence it, given
+    the prior; ``multiple`` what sizes must be
     divisible by inside (the pipeline pads, networks need not).
     """
 
+    needs_both: bool
     reach: int
     halo: int
     multiple: int

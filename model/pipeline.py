@@ -20,7 +20,7 @@ from model.canvas import canvas_of
 from model.checkpoint import read_record, sha256_of_file
 from model.classical.foreground import estimate_foreground
 from model.engine import EngineOptions, FrameMatte
-from model.errors import Cancelled, CapacityError, SetupError
+from model.errors import Cancelled, CapacityError, InputError, SetupError
 from model.exposure import ExposureMap
 from model.face import Classes, Estimate, Frame, MattingNetwork, PropagationNetwork
 from model.passes import Block, Span, window
@@ -199,6 +199,7 @@ class ShotMatte:
                 if cancelled():
                     raise Cancelled(frame=number)
                 if (f, canvas) not in solved:
+                    self._check_solvable(f, trimap(f))
                     frame = self._view.frame(f, plates[f], canvas, trimap(f))
                     clock.lap("view")
                     solved[f, canvas] = Seen(frame, self._prior(frame))
@@ -222,6 +223,27 @@ class ShotMatte:
                 fallback,
                 clock,
             )
+
+    def _check_solvable(self, number: int, trimap: Trimap) -> None:
+        """Refuse a keyframe that the network could only answer with all 0 or all 1.
+
+        Trimaps that were carried, or given for every frame, may lack a class: subjects come and go.
+
+        Raises:
+            InputError: ``input.no_foreground`` or ``input.no_background``.
+        """
+        classes = trimap.pixels
+        if trimap.source != "painted" or not self._matting.needs_both:
+            return
+        for name, value in (("foreground", 255), ("background", 0)):
+            if (classes == 128).any() and not (classes == value).any():
+                raise InputError(
+                    f"input.no_{name}",
+                    f"the trimap of frame {number} ({trimap.path or trimap.source}) has unknown "
+                    f"pixels but no certain {name}, and {self._description['network']} needs both",
+                    frame=number,
+                    hint=f"paint where the {name} is certain, be it a few pixels",
+                )
 
     def _prior(self, frame: Frame) -> Estimate:
         """The network's prior.

@@ -64,6 +64,7 @@ def solve_alpha(
 class ClosedForm:
     """The face of `model.face.MattingNetwork`: everything happens in `prior`."""
 
+    needs_both = True
     reach = 0
     halo = 0
     multiple = 1

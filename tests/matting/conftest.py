@@ -47,7 +47,7 @@ def make_clip(count=4, height=48, width=64, first=1001, pixels=None, **header) -
         )
         band = np.abs(min(height, width) * 0.3 - distance) < 5
         classes = np.where(band, 128, np.where(alpha > 0.5, 255, 0)).astype(np.uint8)
-        trimaps[number] = Trimap(classes)
+        trimaps[number] = Trimap(classes, source="given")
         alphas[number] = alpha
     return Clip(plates, trimaps, alphas)
 

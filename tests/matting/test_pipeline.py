@@ -25,6 +25,7 @@ VIEW = LightView("", "", ExposureMap(), torch.device("cpu"))
 class Recorder:
     """A matting network that answers which frames it was shown; reach 2, a halo, a multiple."""
 
+    needs_both: bool = False
     reach: int = 2
     halo: int = 4
     multiple: int = 8
@@ -149,6 +150,26 @@ def test_a_prior_that_needs_too_much_memory_is_named(error, clip_of):
     sources = clip.plates.__getitem__, clip.trimaps.__getitem__, NEVER
     with pytest.raises(CapacityError, match="unknown region of frame 1001"):
         list(engine_with(Full()).matte(block, clip.frames, clip.frames, *sources))
+
+
+@pytest.mark.parametrize(("value", "missing"), [(0, "foreground"), (255, "background")])
+def test_a_painted_trimap_without_a_class_is_named_not_answered_with_zeros(value, missing, clip_of):
+    clip = clip_of(2, 24, 24)
+    pixels = np.full((24, 24), value, np.uint8)
+    pixels[8:16, 8:16] = 128
+    engine = open_engine(EngineOptions(device="cpu", threads=1))
+    (block,) = blocks(clip.frames)
+
+    def matte(source):
+        trimap = Trimap(pixels, clip.header(1001).data_window, source, path="key.png")
+        sources = clip.plates.__getitem__, lambda frame: trimap, NEVER
+        return list(engine.matte(block, clip.frames, [1001], *sources))
+
+    with pytest.raises(InputError, match=rf"frame 1001 \(key.png\).*no certain {missing}"):
+        matte("painted")
+    # A subject may leave the picture: what was carried there is solved as far as it goes.
+    (found,) = matte("propagated")
+    assert (found.alpha == value / 255).all()
 
 
 def test_tiles_without_unknown_pixels_are_not_run(clip_of):
