@@ -1,4 +1,4 @@
-"""What a trimap and a matte depend on, as keys. Pure; CONTRACTS, "Identity".
+"""What a trimap and a matte depend on, as keys. Pure functions.
 
 Key A of a propagated trimap: the span's plates and keyframes, the options and engine that carry.
 Key B of a matte: plates and trimaps of its window and of its block's lead-in, options and engine.

@@ -65,9 +65,8 @@ class MattingNetwork(Protocol):
 
     ``needs_both`` is True if it can tell nothing where a trimap has unknown pixels but lacks the
     foreground or the background. ``reach`` is how many frames before and after the centre it reads
-    (0, or 2 as CONTRACTS allow); ``halo`` how many pixels around a tile can influence it, given
-    the prior; ``multiple`` what sizes must be
-    divisible by inside (the pipeline pads, networks need not).
+    (0, or 2); ``halo`` how many pixels around a tile can influence it, given the prior;
+    ``multiple`` what sizes must be divisible by inside (the pipeline pads, networks need not).
     """
 
     needs_both: bool

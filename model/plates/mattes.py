@@ -1,4 +1,4 @@
-"""Mattes as files, as CONTRACTS says: one EXR with layers, or one EXR a layer.
+"""Mattes as files: one EXR with layers, or one EXR a layer.
 
 Every matte is stored in channels called ``A``: DWAA and DWAB leave these as they are, and damage
 R, G, B and Y.
