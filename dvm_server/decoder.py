@@ -6,7 +6,6 @@ crashes or stalls the decoder is a damaged file; the next one gets a fresh decod
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import resource
 import traceback
@@ -21,6 +20,7 @@ import numpy as np
 from dvm_server import child
 from dvm_server.child import Channel, Child
 from dvm_server.translate import model_error, wire_error
+from host_plugins.client.files import digest
 from model.errors import EngineError, InputError
 from model.plates.channels import Picture
 from model.plates.plate import Plate, PlateHeader, Trimap, Window
@@ -177,7 +177,7 @@ def _read(
 
     set_threads(1)
     expected = question.get("sha256", "")
-    if expected and path.exists() and sha256_of(path) != expected:
+    if expected and path.exists() and digest(path) != expected:
         raise InputError(
             "input.plate_changed",
             f"{path} was changed while the shot was being matted",
@@ -206,12 +206,6 @@ def _open_movie(path: Path) -> MovieReader:
 def _first_channel(names: Sequence[str], is_id: Sequence[bool]) -> Picture:
     """Any channel will do for a header: a matte has no picture."""
     return Picture("", ("Y",), (0,))
-
-
-def sha256_of(path: Path) -> str:
-    """Sha256, in hex, of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _packed(found: Plate | Trimap | PlateHeader) -> tuple[dict[str, Any], memoryview]:

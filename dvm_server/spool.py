@@ -8,7 +8,6 @@ key B; so a file that is there under its name is the right one, whoever made it 
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
 import sqlite3
 import threading
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import IO
 
 from host_plugins.client.errors import CapacityError, SetupError
+from host_plugins.client.files import digest
 from model.plates.atomic import write_bytes
 
 FILES, TRIMAPS, MATTES = "files", "trimaps", "mattes"
@@ -204,8 +204,7 @@ class Spool:
             ).fetchone()
         if row and (row[0], row[1]) == (stat.st_size, stat.st_mtime_ns):
             return str(row[2])
-        with path.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        sha256 = digest(path)
         # A file written within the clock's last tick may change again without a new time.
         if time.time_ns() - stat.st_mtime_ns > 2_000_000_000:
             self.remember(path, stat.st_size, stat.st_mtime_ns, sha256)

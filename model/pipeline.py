@@ -132,17 +132,18 @@ class ShotMatte:
     ) -> Iterator[tuple[int, Trimap]]:
         """Pass A: forward and backward from the span's keyframes, then blended."""
         canvas = canvas_of((f, header(f)) for f in span.frames)
+        anchors = [self._view.frame(f, plate(f), canvas, keyframes[f]) for f in span.keyframes]
         forward = span.frames[0] in span.keyframes
         backward = span.frames[-1] in span.keyframes and len(span.frames) > 1
         if forward and backward:
             # The forward half waits on disk for the other: a span may be long.
             for number, classes in self._carry(
-                span, span.frames, canvas, plate, keyframes, cancelled
+                span, span.frames, canvas, plate, anchors, cancelled
             ):
                 _spool(scratch / f"{number}.npz", classes)
         order = span.frames[::-1] if backward else span.frames
         steps = max(len(span.frames) - 1, 1)
-        for number, classes in self._carry(span, order, canvas, plate, keyframes, cancelled):
+        for number, classes in self._carry(span, order, canvas, plate, anchors, cancelled):
             other = _unspool(scratch / f"{number}.npz", classes) if forward and backward else None
             position = span.frames.index(number) / steps
             ahead, behind = (other, classes) if backward else (classes, None)
@@ -157,11 +158,10 @@ class ShotMatte:
         order: Sequence[int],
         canvas: Window,
         plate: Callable[[int], Plate],
-        keyframes: Mapping[int, Trimap],
+        anchors: Sequence[Frame],
         cancelled: Callable[[], bool],
     ) -> Iterator[tuple[int, Classes]]:
         """One direction: the span's wanted frames in the order given."""
-        anchors = [self._view.frame(f, plate(f), canvas, keyframes[f]) for f in span.keyframes]
         wanted = set(span.wanted)
         memory = self._propagation.start(anchors, order[0])
         for number in order[1:]:
@@ -187,7 +187,8 @@ class ShotMatte:
         """Pass B: each wanted frame from its window of neighbours."""
         solved: dict[tuple[int, Window], Seen] = {}
         features: dict[tuple[int, Any], Any] = {}
-        for number in (f for f in block.frames if f in set(wanted)):
+        asked = set(wanted)
+        for number in (f for f in block.frames if f in asked):
             clock = _Clock()
             around = self._around(shot_frames, number)
             plates = {f: plate(f) for f in dict.fromkeys(around)}

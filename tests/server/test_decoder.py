@@ -10,8 +10,9 @@ import numpy as np
 import psutil
 import pytest
 
-from dvm_server.decoder import Decoder, sha256_of
+from dvm_server.decoder import Decoder
 from dvm_server.reader import KEPT, PlateReader
+from host_plugins.client import files
 from model.errors import InputError
 from model.plates.image_files import read_plate, write_image
 from model.plates.plate import Window
@@ -46,7 +47,7 @@ def test_what_comes_through_the_pipe_is_what_the_reader_reads(decoder, plate):
 
 
 def test_a_file_that_changed_is_not_read(decoder, plate):
-    digest = sha256_of(plate)
+    digest = files.digest(plate)
     decoder.plate(str(plate), 1, digest)
     with plate.open("ab") as file:
         file.write(b"x")
@@ -116,7 +117,7 @@ def test_reader_keeps_few_plates_and_asks_ahead(decoder, tmp_path):
         sources[frame] = {
             "path": str(path),
             "frame": frame,
-            "sha256": sha256_of(path),
+            "sha256": files.digest(path),
             "missing": "",
         }
     reader = PlateReader(decoder, sources, list(range(20)))
@@ -132,8 +133,8 @@ def test_a_plate_asked_ahead_and_not_needed_does_no_harm(decoder, plate, tmp_pat
     broken.write_bytes(plate.read_bytes()[:200])
     source = {"frame": 1, "missing": ""}
     sources = {
-        1: {**source, "path": str(plate), "sha256": sha256_of(plate)},
-        2: {**source, "path": str(broken), "sha256": sha256_of(broken)},
+        1: {**source, "path": str(plate), "sha256": files.digest(plate)},
+        2: {**source, "path": str(broken), "sha256": files.digest(broken)},
     }
     reader = PlateReader(decoder, sources, [1, 2])
     assert reader(1).pixels.shape == (7, 5, 4)
