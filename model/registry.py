@@ -49,6 +49,14 @@ class NetworkEntry:
 # Best first: the first one of its kind that is available is the default.
 NETWORKS: tuple[NetworkEntry, ...] = (
     NetworkEntry(
+        name="st_fam_s",
+        kind="matting",
+        factory="model.networks.st_fam_s:open_network",
+        summary="learned: neighbours aligned in time, a residual on closed_form",
+        companion="trimap_flow",
+        weights="st_fam_s.safetensors",
+    ),
+    NetworkEntry(
         name="closed_form",
         kind="matting",
         factory="model.classical.closed_form:open_network",

@@ -21,7 +21,7 @@ from model.face import Estimate, Frame
 
 TOLERANCE = 1e-7
 DISPLAY_EPSILON = 1e-7
-LINEAR_EPSILON = 3e-4  # of the squared exposure, see `_regularisation`
+LINEAR_EPSILON = 3e-4  # of the squared exposure, see `regularisation`
 _BLACK = 1e-6  # least exposure: a black window must not divide by nothing
 _LOOSE = 3000.0  # looseness at which a pixel is trusted by half
 _AMBIGUOUS = 0.3  # what an alpha of 0.5 takes off
@@ -116,7 +116,8 @@ def _solve(
     picture, alpha = planes[:3], planes[3]
     open_ = (alpha > 0) & (alpha < 1)
     dissection = dissect(open_)
-    epsilon = _regularisation(picture, open_, composited_in)
+    linear = torch.tensor([composited_in == "linear"], device=light.device)
+    epsilon = regularisation(picture[None], open_[None], linear)[0]
     system = assemble(picture, alpha, open_, dissection.pixels, epsilon)
     x, factor = _solution(system, dissection, tolerance)
     x = x.clamp(0, 1)
@@ -163,19 +164,24 @@ def _confidence(alpha: Tensor, looseness: Tensor) -> Tensor:
     return firm * (1 - _AMBIGUOUS * (1 - (2 * alpha - 1).abs()))
 
 
-def _regularisation(picture: Tensor, unknown: Tensor, composited_in: str) -> Tensor:
-    """ε of the window around each pixel, H×W.
+def regularisation(light: Tensor, unknown: Tensor, linear: Tensor) -> Tensor:
+    """ε of the window around each pixel, N×H×W, for N frames.
 
     Display light lies in 0…1 and has the literature's constant. Linear light has no scale of its
     own, and its noise grows with it: there ε follows the square of the window's luminance plus the
     median luminance of the unknown pixels, so a matte does not change with the exposure.
+
+    Args:
+        light: float N×3×H×W.
+        unknown: bool N×H×W.
+        linear: bool N: which frames are in linear light.
     """
-    if composited_in == "display":
-        return torch.full_like(picture[0], DISPLAY_EPSILON)
-    luminance = picture.abs().mean(0)
-    around = avg_pool2d(luminance[None], 3, stride=1, padding=1, count_include_pad=False)[0]
-    exposure = (around + luminance[unknown].median()).clamp_min(_BLACK)
-    return LINEAR_EPSILON * exposure.square()
+    luminance = light.abs().mean(1)
+    around = avg_pool2d(luminance, 3, stride=1, padding=1, count_include_pad=False)
+    typical = luminance.masked_fill(~unknown, torch.nan).flatten(1).nanmedian(1).values
+    exposure = (around + typical.nan_to_num()[:, None, None]).clamp_min(_BLACK)
+    display = torch.full_like(exposure, DISPLAY_EPSILON)
+    return torch.where(linear[:, None, None], LINEAR_EPSILON * exposure.square(), display)
 
 
 def _thickened(planes: Tensor) -> tuple[Tensor, tuple[slice, slice]]:

@@ -48,7 +48,12 @@ class UnknownSystem:
 
 
 def assemble(
-    light: Tensor, alpha: Tensor, unknown: Tensor, pixels: Tensor, epsilon: Tensor
+    light: Tensor,
+    alpha: Tensor,
+    unknown: Tensor,
+    pixels: Tensor,
+    epsilon: Tensor,
+    between: Tensor | None = None,
 ) -> UnknownSystem:
     """Build the system of the unknown pixels; only windows that hold one are looked at.
 
@@ -59,12 +64,16 @@ def assemble(
         pixels: int64 N, raster indices of the unknown pixels, in the order of the system's rows.
         epsilon: H×W, regularisation of the colour covariance of the window around each pixel, in
             squared units of ``light``; positive.
+        between: bool H×W, windows centred there are left out: they would join pictures that were
+            put side by side to be solved together. None = no window is.
     """
     height, width = unknown.shape
     count, device = len(pixels), light.device
     y, x = pixels // width, pixels % width
 
     holds = max_pool2d(unknown[None].float(), 3, stride=1)[0] > 0
+    if between is not None:
+        holds &= ~between[1:-1, 1:-1]
     windows = holds.flatten().nonzero().squeeze(1)
     top, left = windows // (width - 2), windows % (width - 2)
     corner = top * width + left

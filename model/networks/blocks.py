@@ -1,0 +1,47 @@
+"""Convolutions that all boxes of `st_fam_s` are built from.
+
+There is no normalisation over pixels anywhere: a tile must equal the whole frame.
+"""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+SLOPE = 0.1
+
+
+def act(x: Tensor) -> Tensor:
+    return F.leaky_relu(x, SLOPE)
+
+
+def conv(
+    inside: int, outside: int, *, size: int = 3, stride: int = 1, dilation: int = 1
+) -> nn.Conv2d:
+    """A convolution that keeps the size (or divides it by the stride), He-initialised."""
+    made = nn.Conv2d(
+        inside, outside, size, stride, padding=dilation * (size // 2), dilation=dilation
+    )
+    nn.init.kaiming_normal_(made.weight, a=SLOPE)
+    nn.init.zeros_(made.bias)
+    return made
+
+
+def zeroed(made: nn.Conv2d) -> nn.Conv2d:
+    """The same convolution, answering 0 until it is trained."""
+    nn.init.zeros_(made.weight)
+    return made
+
+
+class Residual(nn.Module):
+    """x + conv(act(conv(x))). The second convolution starts small, so that depth needs no
+    normalisation (H. Zhang et al., "Fixup Initialization", ICLR 2019, without its scalars)."""
+
+    def __init__(self, channels: int, dilation: int = 1):
+        super().__init__()
+        self.first = conv(channels, channels, dilation=dilation)
+        self.second = conv(channels, channels, dilation=dilation)
+        self.second.weight.data.mul_(0.1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.second(act(self.first(act(x))))

@@ -1,0 +1,260 @@
+"""The stage that teaches `st_fam_s`: what it is shown, what it is asked, how it is judged.
+
+A step shows a batch of six-frame crops. All frames are encoded once; two neighbouring frames are
+the centres of two windows, so that the change between them can be asked for as well. Now and then a
+window ends at the centre, as at the ends of a shot, or looks back only, as in causal use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from model.networks.frame_encoder import frame_planes
+from model.networks.st_fam_s import SURE, Answer, Encoding, StFamS
+from training import losses
+from training.material import read_material
+from training.pool import Batch, ClipPool, PoolConfig
+from training.prior import exact_priors, quick_priors
+from training.sprites import sprite_library
+from training.synthesis import HOLD_OUT_SEED, Synthesis, SynthesisConfig
+
+CENTRES = (2, 3)
+LEAK = 0.05
+AWAY = (0, 2, 1, 1, 2)  # of a window's frames, the centre first; also where a frame is repeated
+WEIGHTS = {
+    "squared": 4.0,
+    "absolute": 0.5,
+    "pyramid": 0.25,
+    "gradient": 0.2,
+    "temporal": 4.0,
+    "confidence": 0.02,
+    "shift": 0.1,
+}
+
+
+class MattingStage:
+    """Batches, loss and judgement for `st_fam_s`.
+
+    Args:
+        recipe: the whole recipe; this reads ``synthesis``, ``pool``, ``library``, ``loss``,
+            ``batch``, ``seed``, ``window`` (``clips``, or ``stills`` for the centre frame alone).
+        material: folder with real material, or None: then everything is procedural.
+        device: where clips are made.
+    """
+
+    def __init__(self, recipe: Mapping[str, Any], material: Path | None, device: torch.device):
+        self.seed = int(recipe.get("seed", 0))
+        self.count = int(recipe["batch"])
+        self.stills = recipe.get("window", "clips") == "stills"
+        self.weights = {**WEIGHTS, **recipe.get("loss", {})}
+        self.device = device
+        config = SynthesisConfig(**recipe.get("synthesis", {}))
+        library = {"count": 64, "workers": 2, **recipe.get("library", {})}
+        if config.frames != 6:
+            raise ValueError(f"st_fam_s is taught on clips of 6 frames, not {config.frames}")
+        real = read_material(material, "train")
+        sprites = sprite_library(real, self.seed, library["count"], library["workers"])
+        synthesis = Synthesis(sprites, real.photographs, real.clips, config, device)
+        solve = quick_priors if device.type == "cuda" or recipe.get("quick") else exact_priors
+        self.pool = ClipPool(synthesis, solve, PoolConfig(**recipe.get("pool", {})), self.seed)
+        judged = {"clips": 32, "sprites": 24, **recipe.get("judge", {})}
+        self._judged = self._hold_out(material, config, judged, library["workers"], solve)
+
+    def batches(self, first_step: int) -> Iterator[Batch]:
+        """From a step on; the same for the same step."""
+        step = first_step
+        while True:
+            yield self.pool.batch(step, self.count)
+            step += 1
+
+    def loss(self, network: StFamS, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """The weighted sum, and its parts before weighing."""
+        windows = self._windows(batch.step)
+        answer, centres = answers(network, batch, windows)
+        pairs = len(centres)
+        alpha = bounded(answer.alpha)
+        truth = torch.cat([batch.alpha[:, c] for c in centres])
+        unknown = torch.cat([batch.trimap[:, c] == 0.5 for c in centres])
+        prior = torch.cat([batch.prior[:, c] for c in centres])
+        parts = {
+            "squared": losses.squared(alpha, truth, unknown),
+            "absolute": losses.absolute(alpha, truth, unknown),
+            "pyramid": losses.pyramid(alpha, truth, unknown),
+            "gradient": losses.gradient(alpha, truth, unknown),
+            "confidence": losses.confidence(answer.logit, alpha, truth, unknown, SURE),
+        }
+        if pairs == 2:
+            first, second = alpha.chunk(2)
+            region = torch.logical_or(*unknown.chunk(2))
+            parts["temporal"] = losses.temporal((first, second), tuple(truth.chunk(2)), region)
+        if len(answer.shifts):
+            parts["shift"] = shift_loss(answer.shifts, batch, windows)
+        total = sum(
+            (self.weights[name] * part for name, part in parts.items()), truth.new_zeros(())
+        )
+        parts["of the prior"] = losses.squared(prior, truth, unknown)
+        return total, {name: part.detach() for name, part in parts.items()}
+
+    def _windows(self, step: int) -> list[list[int]]:
+        """Frame numbers of each centre's window, the centre first."""
+        if self.stills:
+            return [[c] for c in CENTRES]
+        draw = np.random.default_rng((self.seed, 2, step)).random()
+        if draw < 0.80:
+            return [[c, c - 2, c - 1, c + 1, c + 2] for c in CENTRES]
+        if draw < 0.88:
+            return [[c, c - 2, c - 1] for c in CENTRES]
+        if draw < 0.96:
+            return [[c, c - 2, c - 1, c, c] for c in CENTRES]
+        return [[c] for c in CENTRES]
+
+    def _hold_out(
+        self,
+        material: Path | None,
+        config: SynthesisConfig,
+        judged: Mapping[str, int],
+        workers: int,
+        solve: Any,
+    ) -> list[Batch]:
+        """Clips of sprites, photographs and shots that are never taught with."""
+        real = read_material(material, "held_out")
+        sprites = sprite_library(real, HOLD_OUT_SEED, judged["sprites"], workers)
+        synthesis = Synthesis(sprites, real.photographs, real.clips, config, self.device)
+        made = []
+        for first in range(0, judged["clips"], 8):
+            clips = synthesis.clips(HOLD_OUT_SEED + first, min(8, judged["clips"] - first))
+            linear = clips.linear.repeat_interleave(config.frames)
+            prior = solve(clips.light.flatten(0, 1), clips.trimap.flatten(0, 1), linear)
+            flat = clips.trimap.flatten(2)
+            both = (flat == 0).any(2) & (flat == 1).any(2)
+            prior = prior.view_as(clips.alpha)
+            made.append(
+                Batch(clips.picture, clips.alpha, prior, clips.trimap, both, clips.linear, 0)
+            )
+        return made
+
+    @torch.no_grad()
+    def validate(self, network: StFamS) -> dict[str, float]:
+        """Mean over the held-out clips: MSE ×10³ and the pairs' dtSSD in the unknown region, of the
+        network, of it with the centre frame alone, and of the prior. ``score`` is the network's MSE
+        over the prior's plus its dtSSD over the prior's: lower is better."""
+        rows = []
+        for batch in self._judged:
+            for i in range(len(batch.linear)):
+                one = Batch(*(planes[i : i + 1] for planes in _planes(batch)), 0)
+                full, _ = answers(network, one, [[c, c - 2, c - 1, c + 1, c + 2] for c in CENTRES])
+                alone, _ = answers(network, one, [[c] for c in CENTRES])
+                prior = torch.cat([one.prior[:, c] for c in CENTRES])
+                rows.append(
+                    [
+                        _judge(one, a)
+                        for a in (full.alpha.clamp(0, 1), alone.alpha.clamp(0, 1), prior)
+                    ]
+                )
+        figures = torch.tensor(rows).mean(0)
+        names = ("network", "window 1", "prior")
+        found = {f"MSE {n}": float(f[0]) for n, f in zip(names, figures, strict=True)}
+        found |= {f"dtSSD {n}": float(f[1]) for n, f in zip(names, figures, strict=True)}
+        found["score"] = (
+            found["MSE network"] / found["MSE prior"]
+            + found["dtSSD network"] / found["dtSSD prior"]
+        )
+        return found
+
+    @torch.no_grad()
+    def pictures(self, network: StFamS) -> dict[str, np.ndarray[Any, Any]]:
+        """A held-out sheet: picture, trimap, truth, prior, ours; uint8 H×W×3."""
+        rows = []
+        for batch in self._judged:
+            one = Batch(*(planes[:1] for planes in _planes(batch)), 0)
+            full, _ = answers(network, one, [[c, c - 2, c - 1, c + 1, c + 2] for c in CENTRES])
+            known = one.trimap[:, 2] != 0.5
+            ours = torch.where(known, one.trimap[:, 2], full.alpha[:1].clamp(0, 1))
+            grey = [one.trimap[:, 2], one.alpha[:, 2], one.prior[:, 2], ours]
+            tiles = [one.picture[:, 2], *(g.expand(-1, 3, -1, -1) for g in grey)]
+            rows.append(torch.cat(tiles, 3)[0])
+        sheet = torch.cat(rows, 1).permute(1, 2, 0).float().clamp(0, 1)
+        return {"held out": (sheet * 255).round().byte().cpu().numpy()}
+
+
+def answers(
+    network: StFamS, batch: Batch, windows: Sequence[Sequence[int]]
+) -> tuple[Answer, list[int]]:
+    """Encode each frame that is needed once, then all windows as one batch.
+
+    Args:
+        windows: frames of each window, its centre first; all of one length.
+
+    Returns:
+        The answer for all centres, centre after centre (len(windows)·N pictures), and the centres.
+    """
+    needed = sorted({frame for window in windows for frame in window})
+    n = len(batch.linear)
+    linear = batch.linear.float()[:, None, None, None].expand_as(batch.prior[:, 0])
+    planes = torch.cat(
+        [
+            frame_planes(
+                batch.picture[:, f],
+                batch.trimap[:, f],
+                batch.prior[:, f],
+                batch.both[:, f].float()[:, None, None, None].expand_as(linear),
+                linear,
+            )
+            for f in needed
+        ]
+    ).contiguous(memory_format=torch.channels_last)
+    encoded = network.encode(planes)
+    place = {frame: i for i, frame in enumerate(needed)}
+
+    def gathered(frames: Sequence[int]) -> Encoding:
+        def pick(x: Tensor) -> Tensor:
+            return torch.cat([x[place[f] * n : (place[f] + 1) * n] for f in frames])
+
+        return Encoding(
+            pick(encoded.planes),
+            pick(encoded.prior),
+            tuple(map(pick, encoded.maps)),
+            tuple(map(pick, encoded.narrowed)),
+        )
+
+    by_place = [gathered(frames) for frames in zip(*windows, strict=True)]
+    return network.decode(by_place, 0, AWAY[: len(by_place)]), [window[0] for window in windows]
+
+
+def bounded(alpha: Tensor) -> Tensor:
+    """Clamped to 0…1, with a little slope outside: what is clamped in use is hardly an error, but
+    must find its way back."""
+    inside = alpha.clamp(0, 1)
+    return inside + LEAK * (alpha - inside)
+
+
+def shift_loss(shifts: Tensor, batch: Batch, windows: Sequence[Sequence[int]]) -> Tensor:
+    """How unlike the pictures look after the shifts, at 1/4: no truth is needed, and the background
+    counts too. The neighbours come one after the other, each for all centres."""
+    from model.networks.alignment import warp
+
+    small = torch.nn.functional.avg_pool2d(batch.picture.flatten(0, 1), 4)
+    small = small.view(*batch.picture.shape[:2], *small.shape[1:])
+    others = list(zip(*windows, strict=True))[1:]
+    centre = torch.cat([small[:, window[0]] for window in windows])
+    neighbours = torch.cat([torch.cat([small[:, f] for f in frames]) for frames in others])
+    moved = warp(neighbours, shifts)
+    return (moved - centre.repeat(len(others), 1, 1, 1)).abs().mean()
+
+
+def _planes(batch: Batch) -> tuple[Tensor, ...]:
+    return batch.picture, batch.alpha, batch.prior, batch.trimap, batch.both, batch.linear
+
+
+def _judge(batch: Batch, alpha: Tensor) -> list[float]:
+    truth = torch.cat([batch.alpha[:, c] for c in CENTRES])
+    unknown = torch.cat([batch.trimap[:, c] == 0.5 for c in CENTRES])
+    error = torch.where(unknown, alpha - truth, 0.0)
+    change = losses.within((error[1:] - error[:1]).square(), unknown[1:] | unknown[:1])
+    return [1e3 * float(losses.squared(alpha, truth, unknown)), 100 * float(change.sqrt())]

@@ -1,0 +1,139 @@
+"""Clips with their priors, made on the device while training goes on, each used several times.
+
+Making a clip and solving its priors costs more than one training step on it. The pool holds the
+newest ``size`` clips; every ``every`` steps ``fill`` new ones take the place of the oldest. What a
+step sees is a function of (recipe, step) alone, so a resumed run sees the same: it makes the clips
+again that the pool held.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from model.exposure import ExposureMap, to_picture
+from training.synthesis import Clips, Synthesis
+
+Solve = Callable[[Tensor, Tensor, Tensor], Tensor]
+MOST_LIGHT = 6e4  # a half float ends at 65504
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Crops of clips, N×T×C×H×W each; ``linear`` is bool N.
+
+    See `training.synthesis.Clips`; ``prior`` is the closed-form alpha, ``both`` bool N×T: whether
+    the whole frame that it was solved on knew foreground and background.
+    ``step`` is that of the run.
+    """
+
+    picture: Tensor
+    alpha: Tensor
+    prior: Tensor
+    trimap: Tensor
+    both: Tensor
+    linear: Tensor
+    step: int
+
+
+@dataclass(frozen=True)
+class PoolConfig:
+    """How the pool is kept and read.
+
+    Attributes:
+        size: clips held.
+        fill: clips made at a time; ``size`` is a multiple of it.
+        every: steps between fills.
+        crop: side of the crops, in pixels.
+        stops: largest change of exposure before the network's view, in stops either way.
+    """
+
+    size: int = 256
+    fill: int = 16
+    every: int = 4
+    crop: int = 256
+    stops: float = 0.7
+
+
+class ClipPool:
+    """See the module. ``solve`` is one of `training.prior`'s functions."""
+
+    def __init__(self, synthesis: Synthesis, solve: Solve, config: PoolConfig, seed: int):
+        if config.size % config.fill:
+            raise ValueError(f"pool size {config.size} is no multiple of fill {config.fill}")
+        self.synthesis, self.solve, self.config, self.seed = synthesis, solve, config, seed
+        self._slots = config.size // config.fill
+        self._held: list[tuple[Clips, Tensor] | None] = [None] * self._slots
+        self._made = 0
+
+    def batch(self, step: int, count: int) -> Batch:
+        """The batch of a step: random clips of those the pool holds then, cropped and changed."""
+        self._keep_up(step)
+        rng = np.random.default_rng((self.seed, 1, step))
+        crops = [self._crop(int(rng.integers(self.config.size)), rng) for _ in range(count)]
+        return Batch(*(torch.stack(planes) for planes in zip(*crops, strict=True)), step)
+
+    def _keep_up(self, step: int) -> None:
+        """Make the fills that are missing at a step; after a resume, those that it would hold."""
+        wanted = self._slots + step // self.config.every
+        for fill in range(max(self._made, wanted - self._slots), wanted):
+            clips = self.synthesis.clips(self.seed * 1_000_003 + fill, self.config.fill)
+            priors = self.solve(
+                clips.light.flatten(0, 1),
+                clips.trimap.flatten(0, 1),
+                clips.linear.repeat_interleave(clips.light.shape[1]),
+            )
+            light = clips.light.clamp(-MOST_LIGHT, MOST_LIGHT).half()
+            empty = light.new_zeros(0)
+            kept = replace(
+                clips,
+                light=light,
+                alpha=clips.alpha.half(),
+                trimap=clips.trimap.half(),
+                picture=empty,
+                foreground=empty,
+                background=empty,
+                flow=empty,
+            )
+            self._held[fill % self._slots] = kept, priors.view_as(clips.alpha).half()
+        self._made = max(self._made, wanted)
+
+    def _crop(
+        self, clip: int, rng: np.random.Generator
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+        held = self._held[clip // self.config.fill]
+        assert held is not None
+        clips, priors = held
+        i = clip % self.config.fill
+        height, width = clips.light.shape[-2:]
+        side = self.config.crop
+        y = int(rng.integers(max(height - side, 0) + 1))
+        x = int(rng.integers(max(width - side, 0) + 1))
+        turn, flip, back, swap = (bool(v) for v in rng.random(4) < 0.5)
+        stops = float(rng.uniform(-self.config.stops, self.config.stops))
+        gamma = float(np.exp(rng.uniform(-0.25, 0.25)))
+        tint = torch.tensor(np.exp(rng.normal(0, 0.06, 3)), dtype=torch.float32)
+
+        def cut(planes: Tensor) -> Tensor:
+            found = planes[i, :, :, y : y + side, x : x + side].float()
+            found = found.flip(0) if back else found
+            found = found.flip(3) if flip else found
+            return found.transpose(2, 3) if turn else found
+
+        light, alpha, trimap, prior = map(cut, (clips.light, clips.alpha, clips.trimap, priors))
+        whole = clips.trimap[i].flatten(1)
+        both = (whole == 0).any(1) & (whole == 1).any(1)
+        both = both.flip(0) if back else both
+        if swap:
+            # The prior of a frame that lacks a class is that class everywhere, also when swapped.
+            alpha, trimap = 1 - alpha, 1 - trimap
+            prior = 1 - prior
+        tint = tint.to(light.device)[:, None, None]
+        linear = to_picture(light * (tint * 2.0**stops), ExposureMap())
+        display = (light * tint).clamp(0, 1) ** gamma
+        picture = torch.where(clips.linear[i], linear, display)
+        return picture, alpha, prior, trimap, both, clips.linear[i]
