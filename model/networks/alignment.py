@@ -17,17 +17,23 @@ from model.networks.blocks import act, conv, zeroed
 
 GROUPS = 4
 TAPS = 9
-REACH = 3  # of the matching window, in pixels of the scale
 FURTHEST = 2.5  # most that a scale adds to the shift of the coarser one, in pixels of the scale
 STRAY = 2.0  # most that a tap adds to that
 
 
 class Alignment(nn.Module):
-    """One scale. ``channels`` of the features, ``guide`` of the map handed from scale to scale."""
+    """One scale.
 
-    def __init__(self, channels: int, guide: int):
+    Args:
+        channels: of the features.
+        guide: channels of the map handed from scale to scale.
+        reach: of the matching window, in pixels of the scale.
+    """
+
+    def __init__(self, channels: int, guide: int, reach: int):
         super().__init__()
-        matched = (2 * REACH + 1) ** 2
+        self.reach = reach
+        matched = (2 * reach + 1) ** 2
         self.look = conv(2 * channels + matched + guide + 2, guide)
         self.think = conv(guide, guide)
         self.shift = zeroed(conv(guide, 2))
@@ -58,7 +64,7 @@ class Alignment(nn.Module):
             guide = F.interpolate(coarser[0], scale_factor=2, mode="nearest")
             shift = 2 * F.interpolate(coarser[1], scale_factor=2, mode="bilinear")
         moved = warp(neighbour, shift)
-        seen = [moved, centre, matches(moved, centre), guide, shift.to(centre.dtype)]
+        seen = [moved, centre, matches(moved, centre, self.reach), guide, shift.to(centre.dtype)]
         guide = act(self.look(torch.cat(seen, 1)))
         guide = act(self.think(guide))
         shift = shift + FURTHEST * torch.tanh(self.shift(guide).float())
@@ -92,11 +98,12 @@ def warp(x: Tensor, shift: Tensor) -> Tensor:
     return found.to(x.dtype)
 
 
-def matches(neighbour: Tensor, centre: Tensor) -> Tensor:
-    """Cosine between the centre's feature and the neighbour's at each place around it: N×49×h×w."""
+def matches(neighbour: Tensor, centre: Tensor, reach: int) -> Tensor:
+    """Cosine between the centre's feature and the neighbour's at each place up to ``reach`` pixels
+    away in either axis: N×(2·reach+1)²×h×w."""
     h, w = centre.shape[2:]
     centre = F.normalize(centre, dim=1, eps=1e-4)
-    around = F.pad(F.normalize(neighbour, dim=1, eps=1e-4), (REACH, REACH, REACH, REACH))
-    places = [(y, x) for y in range(2 * REACH + 1) for x in range(2 * REACH + 1)]
-    found = [(centre * around[..., y : y + h, x : x + w]).sum(1) for y, x in places]
+    around = F.pad(F.normalize(neighbour, dim=1, eps=1e-4), (reach, reach, reach, reach))
+    steps = range(2 * reach + 1)
+    found = [(centre * around[..., y : y + h, x : x + w]).sum(1) for y in steps for x in steps]
     return torch.stack(found, 1)

@@ -44,6 +44,7 @@ from model.networks.frame_encoder import FrameEncoder, frame_planes
 from model.networks.fusion import Fusion
 
 NAME = "st_fam_s"
+REACHES = (1, 3, 3)  # of the matching windows at 1/4, 1/8, 1/16
 SURE = 0.1  # confidence is the probability that alpha is at most this far from the truth
 
 
@@ -100,7 +101,9 @@ class StFamS(nn.Module):
         self.narrow = nn.ModuleList(
             conv(a, b, size=1) for a, b in zip(wide[2:], narrow, strict=True)
         )
-        self.align = nn.ModuleList(Alignment(c, guide) for c in narrow)
+        self.align = nn.ModuleList(
+            Alignment(c, guide, reach) for c, reach in zip(narrow, REACHES, strict=True)
+        )
         self.fuse = nn.ModuleList(Fusion(b, a) for a, b in zip(wide[2:], narrow, strict=True))
         self.decoder = Decoder(wide)
 

@@ -1,0 +1,68 @@
+"""Box 4 of `trimap_memory_s`: from what was read back to full size, and what to add to the guess."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from model.networks.blocks import Residual, act, conv, zeroed
+from model.networks.memory_guess import GUESS
+
+
+class MemoryDecoder(nn.Module):
+    """Looks, guesses and what was read → N×4×H×W. Answers 0 until it is trained."""
+
+    def __init__(
+        self,
+        look: tuple[int, int, int, int],
+        guess: tuple[int, int, int, int],
+        read: int,
+    ):
+        super().__init__()
+        full, half, quarter, eighth = guess
+        self.together = conv(look[2] + look[3] + eighth + read, eighth, size=1)
+        # Dilation, so that a wide band is seen from rim to rim.
+        self.around = nn.Sequential(
+            Residual(eighth), Residual(eighth, dilation=2), Residual(eighth, dilation=4)
+        )
+        self.quarter = conv(eighth + look[1] + quarter, quarter, size=1)
+        self.half = conv(quarter + look[0] + half, half, size=1)
+        self.refine_quarter, self.refine_half = Residual(quarter), Residual(half)
+        self.narrow = conv(half, full, size=1)
+        self.full = conv(full + 3 + GUESS, full)
+        self.finer = Residual(full)
+        self.head = zeroed(conv(full, 4))
+
+    def forward(
+        self,
+        look: Sequence[Tensor],
+        guess: Sequence[Tensor],
+        read: Tensor,
+        planes: Tensor,
+    ) -> Tensor:
+        """Float32: what to add to the logits of background, unknown and foreground and to that of
+        the confidence.
+
+        Args:
+            look: maps at 1/2 … 1/16 of `memory_keys`.
+            guess: maps at 1 … 1/8 of `memory_guess`.
+            read: N×R×H/8×W/8.
+            planes: N×10×H×W, picture and guess: at full size nothing may be lost.
+        """
+        deepest = [look[2], _doubled(look[3]), guess[3], read.to(look[2].dtype)]
+        x = self.around(self.together(act(torch.cat(deepest, 1))))
+        x = torch.cat([_doubled(x), look[1], guess[2]], 1)
+        x = self.refine_quarter(self.quarter(act(x)))
+        x = torch.cat([_doubled(x), look[0], guess[1]], 1)
+        x = self.refine_half(self.half(act(x)))
+        x = _doubled(self.narrow(act(x))) + guess[0]
+        x = self.full(torch.cat([act(x), planes.to(x.dtype) - 0.5], 1))
+        found: Tensor = self.head(act(self.finer(x)))
+        return found.float()
+
+
+def _doubled(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)

@@ -1,0 +1,281 @@
+"""`trimap_memory_s`: trimaps carried by `trimap_flow`, corrected by what keyframes have taught.
+
+    keyframes, trimaps        frames gone by, own answers       frame at hand ── TrimapFlow
+        │                         │                               │                 │
+        │                         │                               │               guess: classes,
+        │                         │                               │               confidence, alpha,
+        │                         │                               │               open, held
+    KeyEncoder, GuessEncoder  (each frame once, kept)         KeyEncoder ─ picture ─ GuessEncoder
+        │ key, value              │ key, value                    │ key             │
+        │ pinned                  │ the last two                  │ 1/2 … 1/16      │ 1 … 1/8
+        └──────── MemoryRead ◄────┼───────────────────────────────┤                 │
+                      │       MemoryRead, near by ◄───────────────┤                 │
+                      │           │                               │                 │
+                      └────────── MemoryDecoder ◄─────────────────┴─────────────────┘
+                                      │
+              what to add to the guess's logits: classes (not where a keyframe still holds), confidence
+
+TrimapFlow goes its own way and sees nothing of the answer. All work is done at `WorkingSize`; what
+is added is enlarged and laid over `trimap_flow`'s own classes at the frame's size, so an untrained
+network answers them exactly. Confidence is the probability that the trimap is right at a pixel: not
+certain of a wrong class, and unknown where alpha is truly mixed.
+
+The idea of matching a frame with keyframes by attention is that of the trimap propagation of Y. Sun
+et al., "Deep Video Matting via Spatio-Temporal Alignment and Aggregation", CVPR 2021; of keeping
+both ends' keyframes, that of the trimap generation module of Y. Zhang et al., ACM Multimedia 2021.
+The residual on a classical answer and the size are ours.
+
+Tensor names: N frames, h×w working size, H×W the same padded to multiples of 16.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from model.checkpoint import load_tensors, read_record
+from model.classical import trimap_flow
+from model.classical.anchor import three_classes
+from model.classical.filters import Image
+from model.classical.working_size import WorkingSize
+from model.errors import SetupError
+from model.face import Classes, Frame
+from model.networks.memory_decoder import MemoryDecoder
+from model.networks.memory_guess import (
+    CLASSES,
+    CONFIDENCE,
+    HELD,
+    GuessEncoder,
+    guess_planes,
+    keyframe_guess,
+)
+from model.networks.memory_keys import KeyEncoder, Look
+from model.networks.memory_read import KEY, VALUE, Kept, MemoryRead
+
+NAME = "trimap_memory_s"
+MULTIPLE = 16
+RECENT = 2  # frames gone by that are remembered
+FIRM = 4.0  # logit of the class that trimap_flow has chosen: the network can change its mind
+_LEAST = 1e-4  # confidence is kept this far from 0 and 1, where its logit ends
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What to add to a guess.
+
+    Attributes:
+        classes: float32 N×3×H×W, to the logits of the classes; 0 where a keyframe still holds.
+        confidence: float32 N×1×H×W, to the logit of the confidence.
+    """
+
+    classes: Tensor
+    confidence: Tensor
+
+    def over(self, classes: Tensor, confidence: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits of the classes and of the confidence, laid over those of a guess."""
+        sure = torch.logit(confidence.float().clamp(_LEAST, 1 - _LEAST))
+        return FIRM * classes.float() + self.classes, sure + self.confidence
+
+
+class TrimapMemoryS(nn.Module):
+    """The network itself. See `TrimapMemory` for its face.
+
+    Args:
+        look: channels at 1/2, 1/4, 1/8, 1/16 of what frames look like.
+        guess: channels at 1, 1/2, 1/4, 1/8 of what is thought of their trimaps.
+        caution: how much more likely, in log odds, a certain class must be than the unknown before
+            the band of `trimap_flow` is made narrower.
+    """
+
+    def __init__(
+        self,
+        look: Sequence[int] = (24, 40, 64, 96),
+        guess: Sequence[int] = (16, 24, 40, 64),
+        caution: float = 0.0,
+    ):
+        super().__init__()
+        self.config: Mapping[str, Any] = {
+            "look": list(look),
+            "guess": list(guess),
+            "caution": caution,
+        }
+        half, quarter, eighth, sixteenth = look
+        full, own_half, own_quarter, own_eighth = guess
+        looks, guesses = (
+            (half, quarter, eighth, sixteenth),
+            (full, own_half, own_quarter, own_eighth),
+        )
+        self.caution = caution
+        self.keys = KeyEncoder(looks, KEY)
+        self.guess = GuessEncoder(guesses, VALUE)
+        self.pinned = MemoryRead(local=False)
+        self.recent = MemoryRead(local=True)
+        self.decoder = MemoryDecoder(looks, guesses, 2 * (VALUE + 1))
+
+    def look(self, picture: Tensor) -> Look:
+        """Of pictures N×3×H×W, 0…1, H and W multiples of 16."""
+        found: Look = self.keys(picture)
+        return found
+
+    def keep(self, look: Look, picture: Tensor, guess: Tensor) -> Kept:
+        """Frames as memory keeps them, with what is known of their trimaps (N×7×H×W)."""
+        return Kept(look.key, self.guess.kept(self.guess(picture, guess)))
+
+    def answer(
+        self,
+        look: Look,
+        picture: Tensor,
+        guess: Tensor,
+        pinned: Sequence[Kept],
+        recent: Sequence[Kept],
+    ) -> Answer:
+        """What to add to the guess N×7×H×W of the frames N×3×H×W at hand."""
+        read = torch.cat([self.pinned(look.key, pinned), self.recent(look.key, recent)], 1)
+        own = self.guess(picture, guess)
+        found = self.decoder(look.maps, own, read, torch.cat([picture, guess], 1))
+        classes = found[:, :3]
+        if self.caution:
+            careful = F.relu(classes[:, [0, 2]] - classes[:, 1:2] - FIRM)  # over what is unknown
+            careful = guess[:, 1:2].float() * torch.minimum(
+                careful, careful.new_tensor(self.caution)
+            )
+            classes = classes - torch.cat(
+                [careful[:, :1], torch.zeros_like(careful[:, :1]), careful[:, 1:]], 1
+            )
+        return Answer(classes * (1 - guess[:, HELD].float()), found[:, 3:])
+
+
+@dataclass(frozen=True)
+class Memory:
+    """All that is carried from frame to frame.
+
+    Attributes:
+        flow: `trimap_flow`'s own.
+        pinned: the span's keyframes.
+        recent: the last frames, newest last, at most `RECENT`.
+    """
+
+    flow: trimap_flow.Memory
+    pinned: tuple[Kept, ...]
+    recent: tuple[Kept, ...]
+
+
+class TrimapMemory:
+    """The face of `model.face.PropagationNetwork`."""
+
+    def __init__(self, network: TrimapMemoryS):
+        self.network = network.eval().requires_grad_(False)
+        self._flow = trimap_flow.TrimapFlow()
+
+    @torch.no_grad()
+    def start(self, keyframes: Sequence[Frame], origin: int) -> Memory:
+        """Pin the span's keyframes and begin at the one nearest to frame ``origin``.
+
+        Raises:
+            ValueError: there is no keyframe, one has no trimap, or their sizes differ.
+        """
+        flow = self._flow.start(keyframes, origin)
+        pinned = tuple(self._keyframe(frame, flow.size) for frame in keyframes)
+        nearest = min(range(len(pinned)), key=lambda i: abs(keyframes[i].number - origin))
+        return Memory(flow, pinned, (pinned[nearest],))
+
+    @torch.no_grad()
+    def step(self, memory: Memory, frame: Frame) -> tuple[Memory, Classes]:
+        """Carry on to the next frame in this direction. Raises ValueError if its size differs."""
+        flow, classes = self._flow.step(memory.flow, frame)
+        picture = self._planes(flow.size.reduce(frame.picture))
+        guess = self._guess(flow, classes)
+        look = self.network.look(picture)
+        answer = self.network.answer(look, picture, guess, memory.pinned, memory.recent)
+        logits, sure = answer.over(guess[:, CLASSES], guess[:, CONFIDENCE])
+        own = torch.cat([logits.softmax(1), sure.sigmoid(), guess[:, 4:].float()], 1)
+        kept = self.network.keep(look, picture, own)
+        after = replace(memory, flow=flow, recent=(*memory.recent, kept)[-RECENT:])
+        return after, _laid_over(answer, classes, flow.size)
+
+    def _keyframe(self, frame: Frame, size: WorkingSize) -> Kept:
+        assert frame.trimap is not None  # trimap_flow has refused it
+        picture = self._planes(size.reduce(frame.picture))
+        guess = keyframe_guess(self._planes(three_classes(size.reduce(frame.trimap))))
+        return self.network.keep(self.network.look(picture), picture, guess)
+
+    def _guess(self, flow: trimap_flow.Memory, classes: Classes) -> Tensor:
+        size = flow.size
+        planes = flow_guess(
+            size.reduce(classes.probability),
+            size.reduce(classes.confidence),
+            flow,
+        )
+        return self._planes(planes)
+
+    def _planes(self, image: Image) -> Tensor:
+        """h×w(×C) → 1×C×H×W on the network's device."""
+        planes = torch.from_numpy(np.ascontiguousarray(np.atleast_3d(image).transpose(2, 0, 1)))
+        down, right = -planes.shape[1] % MULTIPLE, -planes.shape[2] % MULTIPLE
+        padded = F.pad(planes[None], (0, right, 0, down), mode="replicate")
+        return padded.to(next(self.network.parameters()).device)
+
+
+def flow_guess(classes: Image, confidence: Image, flow: trimap_flow.Memory) -> Image:
+    """h×w×7, the planes of `memory_guess.guess_planes` from an answer of `trimap_flow`.
+
+    Args:
+        classes: h×w×3 at working size.
+        confidence: h×w.
+        flow: its memory after that answer.
+    """
+    held = flow.anchor.held(flow.size)
+    others = [confidence, flow.alpha, flow.open, held]
+    return np.concatenate([classes, np.stack(others, 2).astype(np.float32)], 2)
+
+
+def _laid_over(answer: Answer, classes: Classes, size: WorkingSize) -> Classes:
+    """The answer at working size over `trimap_flow`'s at the frame's."""
+    added = torch.cat([answer.classes, answer.confidence], 1)[:, :, : size.rows, : size.columns]
+    if (size.rows, size.columns) != (size.height, size.width):
+        added = F.interpolate(
+            added, (size.height, size.width), mode="bilinear", align_corners=False
+        )
+    added = added.to(classes.probability.device)
+    logits, sure = Answer(added[:, :3], added[:, 3:]).over(classes.probability, classes.confidence)
+    return Classes(logits.softmax(1), sure.sigmoid())
+
+
+def open_network(checkpoint: str | None, device: torch.device) -> TrimapMemory:
+    """With the weights of a checkpoint.
+
+    Raises:
+        SetupError: ``setup.no_checkpoint``, ``setup.bad_checkpoint``, ``setup.other_checkpoint``
+            if it belongs to another network or does not fit.
+    """
+    if checkpoint is None:
+        raise SetupError(
+            "setup.no_checkpoint",
+            f"{NAME} has to be given a checkpoint",
+            hint="name one with --checkpoint, or use the network trimap_flow",
+        )
+    path = Path(checkpoint)
+    record = read_record(path)
+    if record.network != NAME:
+        raise SetupError(
+            "setup.other_checkpoint",
+            f"{path} holds {record.network}, not {NAME}",
+            hint=f"use --network {record.network}, or a checkpoint of {NAME}",
+        )
+    try:
+        network = TrimapMemoryS(**record.config)  # type: ignore[arg-type]
+        network.load_state_dict({k: v.float() for k, v in load_tensors(path, device).items()})
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise SetupError(
+            "setup.other_checkpoint",
+            f"the weights in {path} do not fit {NAME} ({error})",
+            hint="use a checkpoint written by dvm-train for this version",
+        ) from error
+    return TrimapMemory(network.to(device))
