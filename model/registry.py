@@ -64,6 +64,13 @@ NETWORKS: tuple[NetworkEntry, ...] = (
         companion="trimap_flow",
     ),
     NetworkEntry(
+        name="trimap_memory_s",
+        kind="propagation",
+        factory="model.networks.trimap_memory_s:open_network",
+        summary="trimap_flow, corrected by a learned memory of keyframes and frames gone by",
+        weights="trimap_memory_s.safetensors",
+    ),
+    NetworkEntry(
         name="trimap_flow",
         kind="propagation",
         factory="model.classical.trimap_flow:open_network",

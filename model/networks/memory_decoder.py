@@ -1,4 +1,4 @@
-"""Box 4 of `trimap_memory_s`: from what was read back to full size, and what to add to the guess."""
+"""Box 4 of `trimap_memory_s`: from what was read to what is added to the guess."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class MemoryDecoder(nn.Module):
         self.around = nn.Sequential(
             Residual(eighth), Residual(eighth, dilation=2), Residual(eighth, dilation=4)
         )
-        self.quarter = conv(eighth + look[1] + quarter, quarter, size=1)
-        self.half = conv(quarter + look[0] + half, half, size=1)
+        self.to_quarter = conv(eighth + look[1] + quarter, quarter, size=1)
+        self.to_half = conv(quarter + look[0] + half, half, size=1)
         self.refine_quarter, self.refine_half = Residual(quarter), Residual(half)
         self.narrow = conv(half, full, size=1)
-        self.full = conv(full + 3 + GUESS, full)
+        self.to_full = conv(full + 3 + GUESS, full)
         self.finer = Residual(full)
         self.head = zeroed(conv(full, 4))
 
@@ -55,11 +55,11 @@ class MemoryDecoder(nn.Module):
         deepest = [look[2], _doubled(look[3]), guess[3], read.to(look[2].dtype)]
         x = self.around(self.together(act(torch.cat(deepest, 1))))
         x = torch.cat([_doubled(x), look[1], guess[2]], 1)
-        x = self.refine_quarter(self.quarter(act(x)))
+        x = self.refine_quarter(self.to_quarter(act(x)))
         x = torch.cat([_doubled(x), look[0], guess[1]], 1)
-        x = self.refine_half(self.half(act(x)))
+        x = self.refine_half(self.to_half(act(x)))
         x = _doubled(self.narrow(act(x))) + guess[0]
-        x = self.full(torch.cat([act(x), planes.to(x.dtype) - 0.5], 1))
+        x = self.to_full(torch.cat([act(x), planes.to(x.dtype) - 0.5], 1))
         found: Tensor = self.head(act(self.finer(x)))
         return found.float()
 

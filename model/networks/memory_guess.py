@@ -11,31 +11,20 @@ from torch import Tensor, nn
 
 from model.networks.blocks import Residual, act, conv
 
-GUESS = 7  # planes of a guess
+GUESS = 7  # planes of a guess, all 0…1:
 CLASSES = slice(0, 3)  # background, unknown, foreground
-CONFIDENCE, ALPHA, OPEN, HELD = (slice(i, i + 1) for i in range(3, 7))
-
-
-def guess_planes(
-    classes: Tensor, confidence: Tensor, alpha: Tensor, open_: Tensor, held: Tensor
-) -> Tensor:
-    """N×7×H×W, all planes 0…1.
-
-    Args:
-        classes: N×3×H×W, background, unknown, foreground.
-        confidence: N×1×H×W, how far to trust them.
-        alpha: N×1×H×W, the alpha that `trimap_flow` carries; the trimap's for a keyframe.
-        open_: N×1×H×W, where colours cannot narrow the unknown.
-        held: N×1×H×W, where the keyframe's own trimap still stands.
-    """
-    return torch.cat([classes, confidence, alpha, open_, held], 1)
+CONFIDENCE = slice(3, 4)  # how far to trust them
+ALPHA = slice(4, 5)  # the alpha that `trimap_flow` carries; the trimap's for a keyframe
+OPEN = slice(5, 6)  # where colours cannot narrow the unknown
+HELD = slice(6, 7)  # where the keyframe's own trimap still stands
 
 
 def keyframe_guess(trimap: Tensor) -> Tensor:
     """The guess of a keyframe, N×7×H×W, from its trimap N×1×H×W (0, 0.5, 1)."""
     classes = torch.cat([trimap == 0, (trimap > 0) & (trimap < 1), trimap == 1], 1)
     sure = torch.ones_like(trimap)
-    return guess_planes(classes.to(trimap.dtype), sure, trimap, torch.zeros_like(trimap), sure)
+    others = [sure, trimap, torch.zeros_like(trimap), sure]
+    return torch.cat([classes.to(trimap.dtype), *others], 1)
 
 
 class GuessEncoder(nn.Module):

@@ -33,7 +33,7 @@ class KeyEncoder(nn.Module):
         self.to_half = conv(3, half, stride=2)
         self.to_quarter = nn.Sequential(conv(half, quarter, stride=2), Residual(quarter))
         self.to_eighth = nn.Sequential(conv(quarter, eighth, stride=2), Residual(eighth))
-        # A key says what is around a place too: an arm before the body is not an arm before the sky.
+        # Keys say what is around too: an arm before the body is not an arm before the sky.
         self.to_sixteenth = nn.Sequential(
             conv(eighth, sixteenth, stride=2), Residual(sixteenth), Residual(sixteenth, dilation=2)
         )

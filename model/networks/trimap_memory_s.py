@@ -13,7 +13,7 @@
                       │           │                               │                 │
                       └────────── MemoryDecoder ◄─────────────────┴─────────────────┘
                                       │
-              what to add to the guess's logits: classes (not where a keyframe still holds), confidence
+            added to the logits of the classes (not where a keyframe still holds), of the confidence
 
 TrimapFlow goes its own way and sees nothing of the answer. All work is done at `WorkingSize`; what
 is added is enlarged and laid over `trimap_flow`'s own classes at the frame's size, so an untrained
@@ -53,7 +53,6 @@ from model.networks.memory_guess import (
     CONFIDENCE,
     HELD,
     GuessEncoder,
-    guess_planes,
     keyframe_guess,
 )
 from model.networks.memory_keys import KeyEncoder, Look
@@ -142,13 +141,8 @@ class TrimapMemoryS(nn.Module):
         found = self.decoder(look.maps, own, read, torch.cat([picture, guess], 1))
         classes = found[:, :3]
         if self.caution:
-            careful = F.relu(classes[:, [0, 2]] - classes[:, 1:2] - FIRM)  # over what is unknown
-            careful = guess[:, 1:2].float() * torch.minimum(
-                careful, careful.new_tensor(self.caution)
-            )
-            classes = classes - torch.cat(
-                [careful[:, :1], torch.zeros_like(careful[:, :1]), careful[:, 1:]], 1
-            )
+            unknown = classes[:, 1:2] + self.caution * guess[:, 1:2].float()
+            classes = torch.cat([classes[:, :1], unknown, classes[:, 2:]], 1)
         return Answer(classes * (1 - guess[:, HELD].float()), found[:, 3:])
 
 
@@ -181,7 +175,10 @@ class TrimapMemory:
         Raises:
             ValueError: there is no keyframe, one has no trimap, or their sizes differ.
         """
-        flow = self._flow.start(keyframes, origin)
+        with torch.autocast(
+            keyframes[0].picture.device.type if keyframes else "cpu", enabled=False
+        ):
+            flow = self._flow.start(keyframes, origin)  # solves; half precision would not do
         pinned = tuple(self._keyframe(frame, flow.size) for frame in keyframes)
         nearest = min(range(len(pinned)), key=lambda i: abs(keyframes[i].number - origin))
         return Memory(flow, pinned, (pinned[nearest],))
@@ -207,12 +204,8 @@ class TrimapMemory:
         return self.network.keep(self.network.look(picture), picture, guess)
 
     def _guess(self, flow: trimap_flow.Memory, classes: Classes) -> Tensor:
-        size = flow.size
-        planes = flow_guess(
-            size.reduce(classes.probability),
-            size.reduce(classes.confidence),
-            flow,
-        )
+        reduce = flow.size.reduce
+        planes = flow_guess(reduce(classes.probability), reduce(classes.confidence), flow)
         return self._planes(planes)
 
     def _planes(self, image: Image) -> Tensor:
