@@ -1,12 +1,77 @@
-"""The one public door to modulated deformable convolution."""
+"""The one public door to modulated deformable convolution.
+
+The function checks and casts, the operator ``dvm::modulated_deform_conv2d`` behind it computes, so
+that autograd, torch.compile and torch.export see one node, and kernels can be registered for a
+device without a change to any network. `cuda_ops.reference` is the specification,
+`cuda_ops.taps` what runs.
+
+Offsets are never rounded to bfloat16: at 14 pixels that moves a tap by 0.03. That is also why the
+operator has no autocast rule of its own: torch's would cast every input, offsets with them.
+"""
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
-from cuda_ops.reference import modulated_deform_conv2d
+from cuda_ops.reference import output_size
+from cuda_ops.taps import Geometry, backward, forward
 
 __all__ = ["implementation", "modulated_deform_conv2d", "self_check"]
+
+
+def modulated_deform_conv2d(
+    x: torch.Tensor,
+    offset: torch.Tensor,
+    mask: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None = None,
+    *,
+    stride: int = 1,
+    padding: int = 0,
+    dilation: int = 1,
+) -> torch.Tensor:
+    """Convolve with a kernel whose taps are moved and weighted pixel by pixel.
+
+    Under autocast x, mask, weight and bias go to its type; offsets stay what they are.
+
+    Args:
+        x: N×C×H×W, float16, bfloat16, float32 or float64.
+        offset: N×(2·G·K)×H'×W' in pixels, ordered (group, tap, (y, x)); G groups share C evenly.
+            float16 or better.
+        mask: N×(G·K)×H'×W', a weight for each tap.
+        weight: O×C×k×k with K = k·k, of x's type.
+        bias: O, of x's type, or None.
+
+    Returns:
+        N×O×H'×W' in the type of x, summed in float32 or better. Outside of x there are zeros.
+
+    Raises:
+        ValueError: if shapes or types do not fit.
+    """
+    output_size(x, offset, mask, weight, bias, stride, padding, dilation)
+    if offset.dtype not in (torch.float16, torch.float32, torch.float64):
+        raise ValueError(
+            f"offsets are {offset.dtype}: too coarse for positions, hand them on in float32"
+        )
+    device = x.device.type
+    # As autocast itself does, float64 is left alone.
+    if torch.is_autocast_enabled(device) and x.dtype != torch.float64:
+        dtype = torch.get_autocast_dtype(device)
+        x, weight = x.to(dtype), weight.to(dtype)
+        bias = None if bias is None else bias.to(dtype)
+    if not x.is_floating_point() or any(
+        t is not None and t.dtype != x.dtype for t in (weight, bias)
+    ):
+        raise ValueError(
+            f"types do not fit: x {x.dtype}, weight {weight.dtype}, "
+            f"bias {None if bias is None else bias.dtype}"
+        )
+    found: torch.Tensor = _convolve(
+        x, offset, mask.to(x.dtype), weight, bias, stride, padding, dilation
+    )
+    return found
 
 
 def implementation(device: torch.device) -> str:
@@ -28,3 +93,82 @@ def self_check(device: torch.device) -> float:
     weight = torch.randn(3, 4, 3, 3, generator=g)
     ours = modulated_deform_conv2d(*(t.to(device) for t in (x, offset, mask, weight)), padding=1)
     return float((ours.cpu() - deform_conv2d(x, offset, weight, padding=1, mask=mask)).abs().max())
+
+
+@torch.library.custom_op(
+    "dvm::modulated_deform_conv2d",
+    mutates_args=(),
+    schema="(Tensor x, Tensor offset, Tensor mask, Tensor weight, Tensor? bias, "
+    "int stride, int padding, int dilation) -> Tensor",
+)
+def _convolve(
+    x: torch.Tensor,
+    offset: torch.Tensor,
+    mask: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    stride: int,
+    padding: int,
+    dilation: int,
+) -> torch.Tensor:
+    at = Geometry(weight.shape[2], weight.shape[3], stride, padding, dilation)
+    with torch.autocast(x.device.type, enabled=False):  # it would round the sums
+        return forward(x, offset, mask, weight, bias, at)
+
+
+@torch.library.custom_op(
+    "dvm::modulated_deform_conv2d_backward",
+    mutates_args=(),
+    schema="(Tensor gradient, Tensor x, Tensor offset, Tensor mask, Tensor weight, "
+    "int stride, int padding, int dilation) -> (Tensor, Tensor, Tensor, Tensor)",
+)
+def _differentiate(
+    gradient: torch.Tensor,
+    x: torch.Tensor,
+    offset: torch.Tensor,
+    mask: torch.Tensor,
+    weight: torch.Tensor,
+    stride: int,
+    padding: int,
+    dilation: int,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    at = Geometry(weight.shape[2], weight.shape[3], stride, padding, dilation)
+    with torch.autocast(x.device.type, enabled=False):
+        return backward(gradient, x, offset, mask, weight, at)
+
+
+@_convolve.register_fake
+def _(
+    x: torch.Tensor, offset: torch.Tensor, mask: torch.Tensor, weight: torch.Tensor, *_: Any
+) -> torch.Tensor:
+    return x.new_empty(x.shape[0], weight.shape[0], *offset.shape[2:])
+
+
+@_differentiate.register_fake
+def _(
+    gradient: torch.Tensor,
+    x: torch.Tensor,
+    offset: torch.Tensor,
+    mask: torch.Tensor,
+    weight: torch.Tensor,
+    *_: Any,
+) -> tuple[torch.Tensor, ...]:
+    return tuple(t.new_empty(t.shape) for t in (x, offset, mask, weight))
+
+
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
+    x, offset, mask, weight, bias, *ctx.at = inputs
+    ctx.has_bias = bias is not None
+    ctx.save_for_backward(x, offset, mask, weight)
+
+
+def _gradients(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+    of_bias = None
+    if ctx.has_bias and ctx.needs_input_grad[4]:
+        of_bias = gradient.sum((0, 2, 3), dtype=torch.promote_types(gradient.dtype, torch.float32))
+        of_bias = of_bias.to(gradient.dtype)
+    found = _differentiate(gradient, *ctx.saved_tensors, *ctx.at)
+    return *found, of_bias, None, None, None
+
+
+_convolve.register_autograd(_gradients, setup_context=_keep)
