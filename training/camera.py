@@ -11,11 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
 from model.exposure import encode_srgb
-from training.sending import send
+from training.sending import kept, send
 
 # The example tables of ITU-T T.81, annex K, for luma and chroma.
 _LUMA = (
@@ -66,7 +67,7 @@ class NoiseRow:
     def __init__(self, pixels: int, device: torch.device) -> None:
         length = max(1 << 22, 12 * pixels)
         drawn = np.random.default_rng(20_240_611).standard_normal(length, dtype=np.float32)
-        self.row = send(drawn, device)
+        self.row = kept(drawn, device)
 
     def add(self, light: Tensor, noise: Noise, linear: bool) -> Tensor:
         """T×3×H×W with noise added; in display light it is added before the encoding."""
@@ -86,14 +87,15 @@ def rounded(encoded: Tensor) -> Tensor:
     return (encoded * 255).round() / 255
 
 
-def _cosines() -> np.ndarray:
+def _cosines() -> NDArray[np.float32]:
     k, n = np.mgrid[:8, :8]
     basis = np.cos((2 * n + 1) * k * math.pi / 16) * math.sqrt(2 / 8)
     basis[0] /= math.sqrt(2)
-    return basis.astype(np.float32)
+    cosines: NDArray[np.float32] = basis.astype(np.float32)
+    return cosines
 
 
-def _quantised(plane: Tensor, table: np.ndarray, cosines: Tensor) -> Tensor:
+def _quantised(plane: Tensor, table: NDArray[np.float32], cosines: Tensor) -> Tensor:
     """K×H×W in codes, H and W multiples of 8."""
     count, height, width = plane.shape
     blocks = plane.reshape(count, height // 8, 8, width // 8, 8).transpose(2, 3)

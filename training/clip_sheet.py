@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from model.exposure import ExposureMap, to_picture
@@ -59,6 +60,6 @@ def _shown(layer: Tensor, linear: bool) -> Tensor:
     return to_picture(layer, ExposureMap()) if linear else layer
 
 
-def _bytes(picture: Tensor) -> np.ndarray:
+def _bytes(picture: Tensor) -> NDArray[np.uint8]:
     codes = (picture.clamp(0, 1) * 255).round().to(torch.uint8)
     return np.ascontiguousarray(codes.permute(1, 2, 0).cpu().numpy())

@@ -123,7 +123,7 @@ class Scene:
         noise: of the camera; None for none.
         quality: of the codec, 1 … 100; None for none.
         halved: chroma is stored at half the size.
-        codes: a display picture is rounded to eight bits.
+        codes: a noisy display picture is rounded to eight bits.
     """
 
     kind: str
@@ -164,8 +164,11 @@ class _Player:
         if number not in self._boxes:
             covered = self.sprite.frames[number, ..., 3] > 12
             rows, columns = np.flatnonzero(covered.any(1)), np.flatnonzero(covered.any(0))
-            ends = [[columns[0], rows[0]], [columns[-1], rows[-1]]] if len(rows) else None
-            self._boxes[number] = np.array(ends or [[0, 0], self.size[::-1]], np.float64)
+            height, width = self.size
+            ends = (
+                (columns[0], rows[0], columns[-1], rows[-1]) if len(rows) else (0, 0, width, height)
+            )
+            self._boxes[number] = np.array(ends, np.float64).reshape(2, 2)
         return self._boxes[number]
 
     def alpha_at(self, number: int, places: Array) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
@@ -269,6 +272,7 @@ class Cast:
                 backdrop = _defocused(backdrop, radius, disc)
             else:
                 foregrounds = [_defocused(shot, radius, disc) for shot in foregrounds]
+        noise = self._noise(rng)
         packed = rng.random() < config.compression_share * (0.2 if linear else 1)
         return Scene(
             kind=player.sprite.kind,
@@ -276,10 +280,10 @@ class Cast:
             background=backdrop,
             occluder=occluder,
             linear=linear,
-            noise=self._noise(rng),
+            noise=noise,
             quality=float(rng.uniform(35, 96)) if packed else None,
             halved=bool(rng.random() < 0.7),
-            codes=bool(rng.random() < 0.7),
+            codes=bool(rng.random() < 0.7) and noise is not None,
             brush=self._brush(rng),
         )
 
@@ -685,4 +689,5 @@ def _clouds(rng: np.random.Generator) -> NDArray[np.uint8]:
     picture = grey + (picture - grey) * float(rng.uniform(0, 1))
     picture = (picture - picture.mean()) / max(float(picture.std()), 1e-6)
     colour = rng.uniform(50, 200, 3) + picture * float(rng.uniform(15, 70))
-    return np.clip(colour, 0, 255).astype(np.uint8)
+    clouds: NDArray[np.uint8] = np.clip(colour, 0, 255).astype(np.uint8)
+    return clouds

@@ -29,13 +29,13 @@ from training.clip_sheet import write_sheet
 from training.layers import FAINT, Seen, layer_flow, see
 from training.material import read_material
 from training.scene import FRAMINGS, Cast, Scene, Shot, SynthesisConfig
-from training.sending import send
+from training.sending import kept, send
 from training.sprites import Sprite, sprite_library
 from training.trimaps import draw_trimaps, snapped
 
 __all__ = ["HOLD_OUT_SEED", "Clips", "Synthesis", "SynthesisConfig", "hold_out"]
 
-HOLD_OUT_SEED = 900_000_000  # seeds from here on are for judging, never for training
+HOLD_OUT_SEED = 1 << 40  # seeds from here on are for judging, never for training
 _HOLD_OUT_SPRITES = 64
 _WHITE = 16.0  # linear light that a codec's code 255 stands for at most
 
@@ -95,9 +95,9 @@ class Synthesis:
         self.exposure = ExposureMap()
         self._cast = Cast(sprites, photographs, background_clips, config)
         self._sources = {
-            "sprite": [send(sprite.frames, self.device) for sprite in sprites],
-            "photograph": [send(picture[None], self.device) for picture in photographs],
-            "clip": [send(clip, self.device) for clip in background_clips],
+            "sprite": [kept(sprite.frames, self.device) for sprite in sprites],
+            "photograph": [kept(picture[None], self.device) for picture in photographs],
+            "clip": [kept(clip, self.device) for clip in background_clips],
         }
         self._grain = NoiseRow(3 * config.height * config.width, self.device)
 
@@ -107,10 +107,12 @@ class Synthesis:
         if count < 1:
             raise ValueError("at least one clip")
         scenes = [self._cast.scene(np.random.default_rng((seed, i))) for i in range(count)]
-        shown = [self._show(scene) for scene in scenes]
-        light, picture, alpha, foreground, background, flow = (
-            torch.stack(parts) for parts in zip(*shown, strict=True)
-        )
+        with torch.autocast(self.device.type, enabled=False):  # places need all their digits
+            shown = [self._show(scene) for scene in scenes]
+            light, picture, alpha, foreground, background, flow = (
+                torch.stack(parts) for parts in zip(*shown, strict=True)
+            )
+            trimap = draw_trimaps(alpha, [scene.brush for scene in scenes])
         return Clips(
             light=light,
             picture=picture,
@@ -118,7 +120,7 @@ class Synthesis:
             foreground=foreground,
             background=background,
             flow=flow,
-            trimap=draw_trimaps(alpha, [scene.brush for scene in scenes]),
+            trimap=trimap,
             linear=send(np.array([scene.linear for scene in scenes]), self.device),
             kinds=tuple(scene.kind for scene in scenes),
         )
@@ -158,6 +160,8 @@ class Synthesis:
             alpha = alpha * (1 - front.alpha)
         alpha = snapped(alpha)
         light = alpha * foreground + (1 - alpha) * background
+        if not scene.linear:
+            light = light.clamp(0, 1)  # of what rounding leaves
         light = self._filmed(light, scene)
         picture = to_picture(light, self.exposure) if scene.linear else light
         return light, picture, alpha, foreground, background, flow
