@@ -125,6 +125,7 @@ class _Layers:
         self.x = self.x.to(self.precise).contiguous()
         self.offset = offset.reshape(self.batch, groups, at.taps, 2, *self.size)
         self.mask = mask.reshape(self.batch, groups, at.taps, *self.size)
+        self._down, self._across = self._starts(0, self.height), self._starts(1, self.width)
         self._per_tap = max(1, self.batch * channels * self.pixels)
 
     def runs(self) -> Iterator[slice]:
@@ -141,25 +142,25 @@ class _Layers:
         offset = self.offset[:, :, taps]
         batch, groups, count = offset.shape[:3]
         grid = self.x.new_empty(batch, groups, count, *self.size, 2)
-        across = 2 / self.width * self._starts(taps, 1) + (1 / self.width - 1)
-        down = 2 / self.height * self._starts(taps, 0) + (1 / self.height - 1)
-        torch.add(across[:, None, :], offset[:, :, :, 1], alpha=2 / self.width, out=grid[..., 0])
-        torch.add(down[:, :, None], offset[:, :, :, 0], alpha=2 / self.height, out=grid[..., 1])
+        across, down = self._across[taps, None, :], self._down[taps, :, None]
+        torch.add(across, offset[:, :, :, 1], alpha=2 / self.width, out=grid[..., 0])
+        torch.add(down, offset[:, :, :, 0], alpha=2 / self.height, out=grid[..., 1])
         return grid
 
-    def _starts(self, taps: slice, axis: int) -> Tensor:
-        """Where the taps would look without offsets, t × size along an axis (0 y, 1 x), pixels."""
-        at, of_x = self.at, {"device": self.x.device, "dtype": self.precise}
-        tap = torch.arange(at.taps, device=self.x.device)[taps]
+    def _starts(self, axis: int, length: int) -> Tensor:
+        """Where the taps look without offsets, K × size along an axis (0 y, 1 x)."""
+        at, device = self.at, self.x.device
+        tap = torch.arange(at.taps, device=device)
         step = tap % at.columns if axis else tap // at.columns
-        first = torch.arange(self.size[axis], **of_x) * at.stride - at.padding
-        return first + (step * at.dilation).to(self.precise)[:, None]
+        first = torch.arange(self.size[axis], device=device) * at.stride - at.padding
+        pixel = (first + step[:, None] * at.dilation).to(self.precise)
+        return (2 * pixel + 1) / length - 1
 
     def gathered(self, grid: Tensor) -> Tensor:
         """What is there, N×G×(C/G)×t×H'×W'."""
         batch, groups, count = grid.shape[:3]
         grid = grid.reshape(batch * groups, count * self.size[0], self.size[1], 2)
-        found = torch.ops.aten.grid_sampler_2d(self.x, grid, *_ZEROS_BILINEAR)
+        found: Tensor = torch.ops.aten.grid_sampler_2d(self.x, grid, *_ZEROS_BILINEAR)
         return found.reshape(batch, groups, self._each, count, *self.size)
 
     def weighted(self, gathered: Tensor, taps: slice, *, reuse: bool = False) -> Tensor:

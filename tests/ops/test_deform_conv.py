@@ -18,6 +18,7 @@ SHAPES = [
     (2, 3, 4, 7, 5, 1, 1, 1, 0, 1, 2),
     (2, 32, 16, 33, 29, 4, 3, 1, 1, 1, 30),
     (1, 4, 3, 1, 1, 2, 3, 1, 1, 1, 1),
+    (1, 4, 3, 6, 7, 2, 3, 1, 1, 1, 1e7),
 ]
 FORWARD = torch.ops.dvm.modulated_deform_conv2d.default
 BACKWARD = torch.ops.dvm.modulated_deform_conv2d_backward.default
