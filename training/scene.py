@@ -29,6 +29,7 @@ _EDGES = 400  # edge pixels that are followed through a clip
 _ENOUGH = 0.0006  # of the frame must be edge, in every frame
 _CUT = 0.02  # of the frame may show a sprite beyond its own border
 _UPRIGHT = ("person",)  # kinds that are not turned over
+_THERE = 96  # alpha's code above which a border cuts an object off rather than brushes it
 _LYING = 0.2  # radians they may lean
 
 
@@ -146,6 +147,9 @@ class _Player:
     looseness: NDArray[np.float32]
     colour: Array  # mean, sRGB-encoded
     solid: float  # share of what it covers that it covers entirely
+    cut: tuple[
+        bool, bool, bool, bool
+    ]  # whether it goes on beyond its left, top, right, lower border
     _edges: dict[int, Array] = field(default_factory=dict)
     _boxes: dict[int, Array] = field(default_factory=dict)
 
@@ -206,7 +210,41 @@ def _meet(sprite: Sprite) -> _Player:
     solid = float((alpha > 0.98).sum()) / max(covered, 1.0)
     weights = (alpha + 1e-6)[..., None]
     colour = (middle[..., :3] / 255 * weights).sum((0, 1)) / weights.sum()
-    return _Player(sprite, np.clip(loose, 0.04, 1).astype(np.float32), colour, solid)
+    loose = np.clip(loose, 0.04, 1).astype(np.float32)
+    return _Player(sprite, loose, colour, solid, cut_sides(sprite.frames))
+
+
+def cut_sides(frames: NDArray[np.uint8]) -> tuple[bool, bool, bool, bool]:
+    """Whether the object goes on beyond the left, upper, right, lower border of its pictures."""
+    alpha = frames[..., 3]
+    lines = alpha[:, :, 0], alpha[:, 0], alpha[:, :, -1], alpha[:, -1]
+    left, top, right, bottom = (bool((line > _THERE).mean(1).max() > 0.01) for line in lines)
+    return left, top, right, bottom
+
+
+def rounded_off(sprite: Sprite) -> Sprite:
+    """The sprite without the faint coverage that would be drawn out beyond its borders.
+
+    Alpha fades to nothing towards each border that the object is not cut off by.
+    """
+    frames = sprite.frames
+    height, width = frames.shape[1:3]
+    cut = cut_sides(frames)
+    alpha = frames[..., 3]
+    lines = alpha[:, :, 0], alpha[:, 0], alpha[:, :, -1], alpha[:, -1]
+    if not any(line.any() and not off for line, off in zip(lines, cut, strict=True)):
+        return sprite
+    fade = np.ones((height, width), np.float32)
+    rim = max(min(height, width) // 24, 2)
+    ramp = np.sin(np.linspace(0, math.pi / 2, rim, dtype=np.float32)) ** 2
+    sides = fade[:, :rim].T, fade[:rim], fade[:, ::-1][:, :rim].T, fade[::-1][:rim]
+    for side, off in zip(sides, cut, strict=True):
+        if not off:
+            side *= ramp[:, None]
+    frames = frames.copy()
+    for frame in frames:
+        frame[..., 3] = np.rint(frame[..., 3] * fade)
+    return replace(sprite, frames=frames)
 
 
 class Cast:
@@ -405,6 +443,7 @@ class Cast:
         upright = player.sprite.kind in _UPRIGHT
         lean = _LYING if upright else math.pi if rng.random() < 0.5 else 0.5
         turn = rng.uniform(-lean, lean)
+        mirrored = bool(rng.random() < 0.5)
         x, y = (width - 1) / 2, (height - 1) / 2
         low, high = player.bounds(number)
         extent = np.maximum(high - low, 8)
@@ -424,11 +463,9 @@ class Cast:
             zoom = min(zoom, math.log(2.0))
             x += rng.uniform(-0.12, 0.12) * width
             y += rng.uniform(-0.12, 0.12) * height
-            if high[1] >= player.size[0] - 3:
-                # Cut off by its lower border: it stands on the frame's.
+            zoom, x, y = self._standing(rng, player, number, zoom, x, y, mirrored)
+            if any(player.cut):
                 turn *= 0.2
-                size = math.exp(zoom)
-                y = height + rng.uniform(0.02, 0.15) * height - (high[1] - anchor[1]) * size
         across, down, turning, zooming = self._sways(rng, speed, x, y)
         path = Path(
             (float(anchor[0]), float(anchor[1])),
@@ -437,9 +474,41 @@ class Cast:
             replace(turning, level=turn, swing=turning.swing * (0.3 if upright else 1)),
             replace(zooming, level=zoom),
             stretch=float(np.exp(rng.normal(0, 0.06))),
-            mirrored=bool(rng.random() < 0.5),
+            mirrored=mirrored,
         )
         return path, self._bending(rng, player, math.exp(zoom), speed)
+
+    def _standing(
+        self,
+        rng: np.random.Generator,
+        player: _Player,
+        number: int,
+        zoom: float,
+        x: float,
+        y: float,
+        mirrored: bool,
+    ) -> tuple[float, float, float]:
+        """Zoom and middle of a whole object so that the frame's borders hide where it is cut off:
+        what is cut at the feet stands on the lower border."""
+        low, high = player.bounds(number)
+        size = player.size[::-1]
+        frame = self.config.width, self.config.height
+        first = [bool(player.cut[i] and low[i] < 3) for i in range(2)]
+        last = [bool(player.cut[i + 2] and high[i] > size[i] - 4) for i in range(2)]
+        if mirrored:
+            first[0], last[0] = last[0], first[0]
+        for i in range(2):
+            if first[i] and last[i]:
+                zoom = max(zoom, math.log(1.2 * frame[i] / (high[i] - low[i])))
+        place = [x, y]
+        for i in range(2):
+            half = (high[i] - low[i]) / 2 * math.exp(zoom)
+            over = rng.uniform(0.03, 0.15) * frame[i]
+            if first[i] and not last[i]:
+                place[i] = half - over
+            elif last[i] and not first[i]:
+                place[i] = frame[i] + over - half
+        return zoom, place[0], place[1]
 
     def _visible(self, player: _Player, layer: Layer) -> tuple[float, float]:
         """The least share of the frame that is edge, and the greatest that lies beyond the

@@ -28,7 +28,7 @@ from training.camera import NoiseRow, compressed, decode_srgb, rounded
 from training.clip_sheet import write_sheet
 from training.layers import FAINT, Seen, layer_flow, see
 from training.material import read_material
-from training.scene import FRAMINGS, Cast, Scene, Shot, SynthesisConfig
+from training.scene import FRAMINGS, Cast, Scene, Shot, SynthesisConfig, rounded_off
 from training.sending import kept, send
 from training.sprites import Sprite, sprite_library
 from training.trimaps import draw_trimaps, snapped
@@ -93,6 +93,7 @@ class Synthesis:
         self.config = config
         self.device = torch.device(device)
         self.exposure = ExposureMap()
+        sprites = [rounded_off(sprite) for sprite in sprites]
         self._cast = Cast(sprites, photographs, background_clips, config)
         self._sources = {
             "sprite": [kept(sprite.frames, self.device) for sprite in sprites],
