@@ -9,7 +9,7 @@ carried through the paths: no picture has to be made, and no device waited for.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -53,6 +53,8 @@ class SynthesisConfig:
         defocus_share, noise_share: of the clips.
         compression_share: of the clips in display light; a fifth as often in linear light.
         partial_share: mean share of partial alpha in the band of unknown pixels.
+        kind_shares: how often each kind of sprite plays, against 1 for kinds that are not named;
+            within a kind all sprites play alike.
     """
 
     height: int = 320
@@ -71,6 +73,7 @@ class SynthesisConfig:
     noise_share: float = 0.8
     compression_share: float = 0.5
     partial_share: float = 0.31
+    kind_shares: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.framing not in FRAMINGS:
@@ -277,6 +280,13 @@ class Cast:
         self._photograph_colours = [_mean_colour(picture) for picture in photographs]
         self._clip_colours = [_mean_colour(clip[len(clip) // 2]) for clip in clips]
         self._solid = [i for i, player in enumerate(self.players) if player.solid > 0.6]
+        kinds = [player.sprite.kind for player in self.players]
+        chances = [config.kind_shares.get(kind, 1.0) / kinds.count(kind) for kind in kinds]
+        self._chances = np.array(chances) / sum(chances)
+
+    def _cast(self, rng: np.random.Generator) -> int:
+        """Which sprite plays: its kind by the shares of those that are there, then any of it."""
+        return int(rng.choice(len(self.players), p=self._chances))
 
     def scene(self, rng: np.random.Generator) -> Scene:
         """Draw a scene."""
@@ -284,13 +294,13 @@ class Cast:
         linear = bool(rng.random() < config.linear_share)
         shutter = 0.0 if rng.random() < 0.2 else rng.uniform(0.15, 1) * config.shutter
         similar = rng.random() < config.similar_share
-        number = int(rng.integers(len(self.players)))
+        number = self._cast(rng)
         player = self.players[number]
         fast = self._speed(rng)
         first = self._placed(rng, player, shutter, fast)
         foregrounds = [Shot(Source("sprite", number), first)]
         if rng.random() < config.pair_share:
-            other = int(rng.integers(len(self.players)))
+            other = self._cast(rng)
             second = self._placed(rng, self.players[other], shutter, fast * rng.uniform(0, 1.5))
             foregrounds.append(Shot(Source("sprite", other), second))
         backdrop, texture = self._backdrop(rng, shutter, similar, player.sprite.motion)
@@ -725,11 +735,11 @@ def _light(rng: np.random.Generator, linear: bool, spread: float) -> NDArray[np.
     """3×256: the light of each code: exposure in stops, coloured light, highlights above 1."""
     codes = np.arange(256) / 255
     stops = float(np.clip(rng.normal(0, spread), -1.8, 1.8))
-    tint = np.exp(rng.normal(0, 0.3 if rng.random() < 0.15 else 0.08, 3))
+    tint = np.exp(rng.normal(0, 0.25 if rng.random() < 0.15 else 0.08, 3))
     glow = rng.uniform(0.5, 6) if rng.random() < 0.25 else 0.0
     if not linear:
         bent = codes ** float(np.exp(rng.normal(0, 0.2)))
-        return np.clip(bent * tint[:, None] * 2 ** (stops / 3), 0, 1).astype(np.float32)
+        return np.clip(bent * tint[:, None] * 2 ** (stops / 4), 0, 1).astype(np.float32)
     light = np.where(codes <= 0.04045, codes / 12.92, ((codes + 0.055) / 1.055) ** 2.4)
     light = light + glow * (np.maximum(light - 0.6, 0) / 0.4) ** 2
     lit: NDArray[np.float32] = (light * tint[:, None] * 2.0**stops).astype(np.float32)
