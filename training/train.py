@@ -81,10 +81,12 @@ class Taught(nn.Module):
 
 @dataclass
 class Progress:
-    """Where a run stands; saved with it."""
+    """Where a run stands; saved with it. ``best`` is the lowest score, ``judged`` the step that was
+    judged last."""
 
     step: int = 0
     best: float = math.inf
+    judged: int = -1
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -116,11 +118,15 @@ def run(options: argparse.Namespace) -> int:
     options.out.mkdir(parents=True, exist_ok=True)
     stop = _Stop()
     torch.manual_seed(int(recipe.get("seed", 0)))
+    torch.backends.cudnn.benchmark = True  # all batches are of one size
+    torch.set_float32_matmul_precision("high")
     network = _named(NETWORKS, recipe["network"], "network")(**recipe.get("network_config", {}))
     if options.init is not None:
         _initialise(network, options.init, recipe["network"])
     network = network.to(fabric.device, memory_format=torch.channels_last)
-    stage = _named(STAGES, recipe["stage"], "stage")(recipe, options.material, fabric.device)
+    # Each process of a DDP run sees clips of its own.
+    own = {**recipe, "seed": int(recipe.get("seed", 0)) + 7919 * fabric.global_rank}
+    stage = _named(STAGES, recipe["stage"], "stage")(own, options.material, fabric.device)
     average = copy.deepcopy(network).requires_grad_(False)
     optimiser = torch.optim.AdamW(
         network.parameters(),
@@ -147,8 +153,8 @@ def run(options: argparse.Namespace) -> int:
                 group["lr"] = rate
             batch = next(batches)
             total, parts = taught(batch)
-            _check_finite(total, batch, progress.step, options.out)
             fabric.backward(total)
+            _check_finite(total, batch, progress.step, options.out)
             norm = fabric.clip_gradients(
                 taught, optimiser, max_norm=float(recipe["clip_norm"]), error_if_nonfinite=False
             )
@@ -161,18 +167,18 @@ def run(options: argparse.Namespace) -> int:
                 seen = time.monotonic()
                 log.scalars(
                     progress.step,
-                    {"loss": total, "norm": norm, "rate": rate, "steps/s": speed, **parts},
+                    {"loss": total.detach(), "norm": norm, "rate": rate, "steps/s": speed, **parts},
                 )
-            last = progress.step == steps
-            if last or progress.step % options.judge_every == 0:
-                _judge(stage, average, recipe, progress, log, options, begin)
+            if progress.step % options.judge_every == 0:
+                _judge(stage, average, recipe, progress, log, options)
                 seen = time.monotonic()
             if time.monotonic() - saved > options.save_every:
                 _save(options.out, recipe, network, average, optimiser, progress, fabric)
                 saved = time.monotonic()
     finally:
         stop.restore()
-    _judge(stage, average, recipe, progress, log, options, begin)
+    if progress.judged != progress.step:
+        _judge(stage, average, recipe, progress, log, options)
     _save(options.out, recipe, network, average, optimiser, progress, fabric)
     log.line(f"stopped at step {progress.step}")
     return STOPPED if stop.asked else 0
@@ -266,9 +272,9 @@ def _judge(
     progress: Progress,
     log: _Log,
     options: argparse.Namespace,
-    begin: float,
 ) -> None:
     """Judge the averaged weights on what was held out, and keep them if they are the best yet."""
+    progress.judged = progress.step
     if not log.active:
         return
     average.eval()

@@ -1,0 +1,184 @@
+"""The training loop, on a network and a stage small enough to see through."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from model.checkpoint import load_tensors, read_record
+from training import train
+
+RECIPE = """
+network = "line"
+stage = "line"
+seed = 3
+batch = 4
+steps = 12
+learning_rate = 1e-2
+warm_up = 2
+clip_norm = 1.0
+ema = 0.9
+"""
+
+
+class Line(nn.Module):
+    """y = a·x + b."""
+
+    def __init__(self, width: int = 1):
+        super().__init__()
+        self.config = {"width": width}
+        self.layer = nn.Linear(width, 1)
+
+    def forward(self, x):
+        return self.layer(x)
+
+
+@dataclass
+class LineStage:
+    """Teaches y = 3·x − 1. ``spoil`` is a step whose truth is not a number."""
+
+    recipe: dict
+    material: object
+    device: torch.device
+
+    def batches(self, first_step):
+        step = first_step
+        while True:
+            x = torch.rand(self.recipe["batch"], 1, generator=torch.Generator().manual_seed(step))
+            y = 3 * x - 1
+            if step == self.recipe.get("spoil"):
+                y[0] = float("nan")
+            if step == self.recipe.get("stop_at"):
+                os.kill(os.getpid(), signal.SIGTERM)
+            yield x, y
+            step += 1
+
+    def loss(self, network, batch):
+        error = (network(batch[0]) - batch[1]).square().mean()
+        return error, {"error": error.detach()}
+
+    def validate(self, network):
+        x = torch.linspace(0, 1, 8)[:, None]
+        return {"score": float((network(x) - 3 * x + 1).square().mean().detach())}
+
+    def pictures(self, network):
+        return {"line": np.zeros((4, 4, 3), np.uint8)}
+
+
+@pytest.fixture(autouse=True)
+def line(monkeypatch):
+    module = sys.modules[__name__]
+    monkeypatch.setattr(train, "_named", lambda table, name, what: getattr(module, table[name]))
+    monkeypatch.setitem(train.NETWORKS, "line", "Line")
+    monkeypatch.setitem(train.STAGES, "line", "LineStage")
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    path = tmp_path / "line.toml"
+    path.write_text(RECIPE, encoding="utf-8")
+    return str(path)
+
+
+def go(recipe, out, *more) -> int:
+    fixed = "--accelerator", "cpu", "--log-every", "4", "--judge-every", "4"
+    return train.main([recipe, "--out", str(out), *fixed, *more])
+
+
+def state(out):
+    return torch.load(out / "state.pt", weights_only=True)
+
+
+def test_it_learns_and_keeps_the_best(recipe, tmp_path):
+    assert go(recipe, tmp_path / "run", "--set", "steps=200") == 0
+    lines = [json.loads(x) for x in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    judged = [x["held out/score"] for x in lines if "held out/score" in x]
+    assert judged[-1] < 0.3 * judged[0]
+    record = read_record(tmp_path / "run" / "best.safetensors")
+    assert record.network == "line"
+    assert record.config == {"width": 1}
+    assert record.training["held_out"]["score"] == min(judged)
+    assert record.training["recipe_sha256"]
+    tensors = load_tensors(tmp_path / "run" / "best.safetensors", torch.device("cpu"))
+    assert {t.dtype for t in tensors.values()} == {torch.float16}
+
+
+def test_a_resumed_run_is_the_same_to_the_bit(recipe, tmp_path):
+    assert go(recipe, tmp_path / "straight") == 0
+    assert go(recipe, tmp_path / "broken", "--set", "stop_at=5") == 143
+    assert state(tmp_path / "broken")["step"] == 6
+    text = RECIPE + "stop_at = 5\n"  # the same recipe again, else it is refused
+    (tmp_path / "line.toml").write_text(text, encoding="utf-8")
+    assert go(recipe, tmp_path / "broken", "--resume") == 0
+    first, second = state(tmp_path / "straight"), state(tmp_path / "broken")
+    assert second["step"] == 12
+    for part in ("network", "average"):
+        for name, tensor in first[part].items():
+            assert torch.equal(tensor, second[part][name]), (part, name)
+
+
+def test_another_recipe_is_not_resumed(recipe, tmp_path, capsys):
+    assert go(recipe, tmp_path / "run") == 0
+    assert go(recipe, tmp_path / "run", "--resume", "--set", "batch=5") == 20
+    assert "another recipe" in capsys.readouterr().err
+
+
+def test_nothing_to_resume(recipe, tmp_path, capsys):
+    assert go(recipe, tmp_path / "run", "--resume") == 20
+    assert "no run to resume" in capsys.readouterr().err
+
+
+def test_a_loss_that_is_no_number_stops_and_saves_its_batch(recipe, tmp_path, capsys):
+    assert go(recipe, tmp_path / "run", "--set", "spoil=6") == 70
+    assert "step 6" in capsys.readouterr().err
+    kept = torch.load(tmp_path / "run" / "not-finite-6.pt", weights_only=True)
+    assert torch.isnan(kept["batch"][1]).any()
+
+
+def test_the_time_budget_ends_a_run_that_can_be_resumed(recipe, tmp_path):
+    assert go(recipe, tmp_path / "run", "--time-budget", "0s") == 0
+    assert state(tmp_path / "run")["step"] == 0
+    assert go(recipe, tmp_path / "run", "--resume") == 0
+    assert state(tmp_path / "run")["step"] == 12
+
+
+def test_init_takes_weights_and_nothing_else(recipe, tmp_path):
+    assert go(recipe, tmp_path / "first") == 0
+    best = tmp_path / "first" / "best.safetensors"
+    assert go(recipe, tmp_path / "second", "--init", str(best), "--time-budget", "0s") == 0
+    found, wanted = state(tmp_path / "second"), load_tensors(best, torch.device("cpu"))
+    assert found["step"] == 0
+    assert torch.equal(found["network"]["layer.weight"], wanted["layer.weight"].float())
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "said"),
+    [
+        ("network = ", 20, "is not TOML"),
+        ('network = "line"\n', 20, "lacks"),
+        (None, 20, "cannot be read"),
+    ],
+)
+def test_bad_recipes_are_refused_in_a_sentence(text, code, said, tmp_path, capsys):
+    path = tmp_path / "bad.toml"
+    if text is not None:
+        path.write_text(text, encoding="utf-8")
+    assert go(str(path), tmp_path / "run") == code
+    assert said in capsys.readouterr().err
+
+
+def test_the_rate_warms_up_and_falls():
+    recipe = {"learning_rate": 1.0, "warm_up": 10, "steps": 110, "last_share": 0.1}
+    rates = [train.learning_rate(recipe, step) for step in range(111)]
+    assert rates[0] == pytest.approx(0.1)
+    assert rates[9] == rates[10] == 1.0
+    assert rates[60] == pytest.approx(0.55)
+    assert rates[110] == pytest.approx(0.1)
