@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-hosts lint tables bench clean
+.PHONY: demo test test-hosts lint tables bench gpu-check gpu-bench clean
 
 $(READY): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11 was not found: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 2; }
@@ -40,6 +40,15 @@ tables: $(READY)
 
 bench: $(READY)
 	$(BIN)/dvm bench --json tests/benchmarks/results/bench.json
+
+# On a machine with a GPU, in its own Python: torch with CUDA, torchvision, numpy, scipy, opencv,
+# safetensors and pytest are enough; nothing of ours is installed there.
+GPU_PYTHON ?= python3
+gpu-check:
+	$(GPU_PYTHON) tests/gpu/check.py
+
+gpu-bench:
+	$(GPU_PYTHON) tests/benchmarks/gpu_bench.py --out tests/benchmarks/results/gpu_bench.json
 
 clean:
 	rm -rf $(VENV) .venv-client demo-output build dist *.egg-info

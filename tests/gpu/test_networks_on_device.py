@@ -1,0 +1,58 @@
+"""The learned networks, whatever their weights, give on the device what they give on the CPU."""
+
+import copy
+
+import pytest
+import torch
+
+from model.networks.st_fam_s import StFamS, StFamSMatting
+from model.networks.trimap_memory_s import TrimapMemory, TrimapMemoryS
+
+pytestmark = pytest.mark.gpu
+
+
+def stirred(network):
+    """Weights such that the heads, which begin at zero, say something."""
+    g = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        for tensor in network.parameters():
+            tensor += 0.02 * torch.randn(tensor.shape, generator=g)
+    return network
+
+
+def matte(network, frames, precision=None):
+    face = StFamSMatting(network)
+    device = frames[0].light.device.type
+    priors = [face.prior(f) for f in frames]
+    with torch.autocast(device, precision, enabled=precision is not None):
+        seen = [face.encode(f, p) for f, p in zip(frames, priors, strict=True)]
+        found = face.decode(seen, 2)
+    return found.alpha.float().cpu(), found.confidence.float().cpu(), priors[2].alpha.cpu()
+
+
+def test_st_fam_s(device, clip_of, on):
+    network, frames = stirred(StFamS()), clip_of(5)
+    alpha, confidence, prior = matte(network, frames)
+    alpha, confidence = (t[..., :63, :90] for t in (alpha, confidence))
+    assert (alpha - prior).abs().max() > 0.01
+    there = copy.deepcopy(network).to(device)
+    for precision, bound in ((None, 2e-3), (torch.bfloat16, 0.1)):
+        found = [t[..., :63, :90] for t in matte(there, on(frames, device), precision)]
+        assert (found[0] - alpha).abs().mean() < bound
+        assert (found[1] - confidence).abs().mean() < bound
+
+
+def test_trimap_memory_s(device, clip_of, on):
+    network, answers = stirred(TrimapMemoryS()), []
+    for net, frames in (
+        (network, clip_of(3)),
+        (copy.deepcopy(network).to(device), on(clip_of(3), device)),
+    ):
+        face = TrimapMemory(net)
+        memory = face.start(frames[:1], 0)
+        for frame in frames[1:]:
+            memory, classes = face.step(memory, frame)
+        answers.append(classes)
+    right, found = answers
+    assert (found.probability.cpu() - right.probability).abs().mean() < 2e-3
+    assert (found.confidence.cpu() - right.confidence).abs().mean() < 2e-3
