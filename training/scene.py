@@ -50,6 +50,8 @@ class SynthesisConfig:
         similar_share: of the clips, with colours alike on both sides of the edge.
         occluder_share: of the clips, with something passing in front.
         pair_share: of the clips, with two overlapping objects.
+        clutter_share: of the clips, with a sprite in the background, often the foreground's own.
+        rolling_share: of the clips, with light that changes.
         defocus_share, noise_share: of the clips.
         compression_share: of the clips in display light; a fifth as often in linear light.
         partial_share: mean share of partial alpha in the band of unknown pixels.
@@ -69,6 +71,8 @@ class SynthesisConfig:
     similar_share: float = 0.3
     occluder_share: float = 0.12
     pair_share: float = 0.12
+    clutter_share: float = 0.15
+    rolling_share: float = 0.2
     defocus_share: float = 0.3
     noise_share: float = 0.8
     compression_share: float = 0.5
@@ -116,6 +120,20 @@ class Shot:
 
 
 @dataclass(frozen=True)
+class Rolling:
+    """Light that wanders over the frame: lamps that swing, clouds, shadows of leaves.
+
+    Attributes:
+        gains: T×rows×columns, at the knots of `training.motion.spline`.
+        before, behind: whether it falls on the foreground, on the background.
+    """
+
+    gains: NDArray[np.float32]
+    before: bool
+    behind: bool
+
+
+@dataclass(frozen=True)
 class Scene:
     """One clip, entirely drawn.
 
@@ -123,6 +141,8 @@ class Scene:
         kind: of the first foreground's sprite.
         foregrounds: one or two, the first on top.
         occluder: what passes in front of them and belongs to the background.
+        clutter: a sprite that belongs to the background, behind them.
+        rolling: how the light on foreground and background changes.
         linear: composited in scene-linear light.
         noise: of the camera; None for none.
         quality: of the codec, 1 … 100; None for none.
@@ -134,6 +154,8 @@ class Scene:
     foregrounds: tuple[Shot, ...]
     background: Shot
     occluder: Shot | None
+    clutter: Shot | None
+    rolling: Rolling | None
     linear: bool
     noise: Noise | None
     quality: float | None
@@ -307,6 +329,11 @@ class Cast:
         occluder = None
         if self._solid and rng.random() < config.occluder_share:
             occluder = self._occluder(rng, shutter, player, first)
+        clutter = None
+        if rng.random() < config.clutter_share:
+            other = number if rng.random() < 0.5 else self._cast(rng)
+            lies = self._placed(rng, self.players[other], shutter, self._speed(rng) * 0.5)
+            clutter = _coloured(Shot(Source("sprite", other), lies), _light(rng, linear, 0.8))
         backdrop, foregrounds, occluder = self._lit(
             rng, linear, similar and texture is None, backdrop, foregrounds, occluder
         )
@@ -318,6 +345,7 @@ class Cast:
             radius = rng.uniform(1, 6 if behind else 3.5) * config.unit
             if behind:
                 backdrop = _defocused(backdrop, radius, disc)
+                clutter = clutter and _defocused(clutter, radius, disc)
             else:
                 foregrounds = [_defocused(shot, radius, disc) for shot in foregrounds]
         noise = self._noise(rng)
@@ -327,6 +355,8 @@ class Cast:
             foregrounds=tuple(foregrounds),
             background=backdrop,
             occluder=occluder,
+            clutter=clutter,
+            rolling=self._rolling(rng, linear),
             linear=linear,
             noise=noise,
             quality=float(rng.uniform(35, 96)) if packed else None,
@@ -669,6 +699,22 @@ class Cast:
             occluder = _coloured(occluder, _light(rng, linear, 0.8))
         return backdrop, lit, occluder
 
+    def _rolling(self, rng: np.random.Generator, linear: bool) -> Rolling | None:
+        config = self.config
+        if rng.random() >= config.rolling_share:
+            return None
+        shape = spline(config.width).shape[1], spline(config.height).shape[1]
+        waves = rng.normal(0, rng.uniform(0.1, 0.4), (2, 3, 3)).astype(np.float32)
+        first, second = (cv2.resize(wave, shape, interpolation=cv2.INTER_CUBIC) for wave in waves)
+        angle = rng.uniform(0.02, 0.5) * np.arange(config.frames)[:, None, None]
+        gains = np.exp(np.cos(angle) * first + np.sin(angle) * second)
+        if not linear:
+            gains = gains / gains.max()  # display light ends at 1
+        before, behind = ((True, True), (True, False), (False, True))[
+            rng.choice(3, p=(0.6, 0.2, 0.2))
+        ]
+        return Rolling(gains.astype(np.float32), before, behind)
+
     def _codes(self, shot: Shot) -> Any:
         """Mean colour of a shot's source, as codes."""
         source = shot.source
@@ -696,7 +742,7 @@ class Cast:
 
     def _brush(self, rng: np.random.Generator) -> Brush:
         config = self.config
-        share = config.partial_share * float(np.exp(rng.normal(0, 0.45)))
+        share = config.partial_share * float(np.exp(rng.normal(-0.15, 0.45)))
         inside, outside = 1.0, 1.0
         drawn, narrow = rng.random(), rng.uniform(0.3, 1)
         if drawn < 0.35:

@@ -28,6 +28,7 @@ from training.camera import NoiseRow, compressed, decode_srgb, rounded
 from training.clip_sheet import write_sheet
 from training.layers import FAINT, Seen, layer_flow, see
 from training.material import read_material
+from training.motion import spline
 from training.scene import FRAMINGS, Cast, Scene, Shot, SynthesisConfig, rounded_off
 from training.sending import kept, send
 from training.sprites import Sprite, sprite_library
@@ -151,6 +152,14 @@ class Synthesis:
             alpha = alpha + hidden * under.alpha
         foreground = colour / weight
         background = self._see(scene.background).colour
+        if scene.clutter is not None:
+            lies = self._see(scene.clutter)
+            over = lies.colour * (lies.alpha / lies.weight)
+            background = over + (1 - lies.alpha) * background
+        if scene.rolling is not None:
+            gains = self._gains(scene.rolling.gains)
+            foreground = foreground * gains if scene.rolling.before else foreground
+            background = background * gains if scene.rolling.behind else background
         if scene.occluder is not None:
             front = self._see(scene.occluder)
             # The plate less the foreground's light is the background's: occluder and backdrop.
@@ -166,6 +175,12 @@ class Synthesis:
         light = self._filmed(light, scene)
         picture = to_picture(light, self.exposure) if scene.linear else light
         return light, picture, alpha, foreground, background, flow
+
+    def _gains(self, knots: NDArray[np.float32]) -> Tensor:
+        """T×1×H×W."""
+        down, across = spline(self.config.height), spline(self.config.width)
+        gains = send(down, self.device) @ send(knots, self.device) @ send(across, self.device).T
+        return gains[:, None]
 
     def _filmed(self, light: Tensor, scene: Scene) -> Tensor:
         """What the camera and the codec leave of the light."""

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from torch.nn import functional
+from training.sprites import Sprite
 
 from model.exposure import ExposureMap, to_picture
 from training.camera import Noise, NoiseRow, compressed, decode_srgb
@@ -24,7 +25,6 @@ from training.motion import (
     spline,
 )
 from training.scene import Cast, SynthesisConfig
-from training.sprites import Sprite
 from training.synthesis import Synthesis, hold_out
 from training.trimaps import Brush, draw_trimaps, partial_share, snapped, squared_distance
 
@@ -92,6 +92,8 @@ def test_plate_is_the_composite(linear_share, framing):
         occluder_share=0.5,
         pair_share=0.5,
         defocus_share=0.5,
+        clutter_share=0.5,
+        rolling_share=0.5,
         **CLEAN,
     ).clips(3, 6)
     mixed = made.alpha * made.foreground + (1 - made.alpha) * made.background
@@ -132,7 +134,8 @@ def test_trimaps_are_certain_only_where_alpha_is_and_every_frame_has_a_band():
 
 
 def test_bands_hold_the_share_of_partial_alpha_that_is_asked_for():
-    made = synthesis(occluder_share=0.0, height=160, width=160, frames=2).clips(1, 40)
+    sharp = [disc(soft=3.0), disc(soft=5.0, seed=4), strands()]
+    made = synthesis(sharp, occluder_share=0.0, height=144, width=144, frames=2).clips(1, 80)
     shares = partial_share(made.alpha, made.trimap)
     assert 0.25 < float(shares.mean()) < 0.37
     assert float(shares.min()) < 0.25
@@ -278,6 +281,7 @@ def test_an_occluder_takes_from_alpha_and_adds_to_the_background():
         scene = maker._cast.scene(np.random.default_rng((1, i)))
         if scene.occluder is None:
             continue
+        scene = replace(scene, clutter=None, rolling=None)
         found += 1
         _, _, alpha, *_, behind, _ = maker._show(scene)
         _, _, bare, *_, plain, _ = maker._show(replace(scene, occluder=None))
@@ -289,6 +293,24 @@ def test_an_occluder_takes_from_alpha_and_adds_to_the_background():
         away = ((front.alpha == 0) & (bare < 0.99)).expand_as(behind)
         assert torch.allclose(behind[away], plain[away], rtol=1e-3, atol=1e-5)
     assert found >= 2
+
+
+def test_clutter_and_rolling_light_leave_alpha_alone():
+    maker = synthesis(linear_share=1.0, clutter_share=1.0, rolling_share=1.0, **CLEAN)
+    scene = maker._cast.scene(np.random.default_rng(2))
+    assert scene.clutter is not None
+    assert scene.rolling is not None
+    _, _, alpha, before, behind, flow = maker._show(scene)
+    bare = replace(scene, clutter=None, rolling=None)
+    _, _, same, plain, empty, also = maker._show(bare)
+    assert torch.equal(alpha, same)
+    assert torch.equal(flow, also)
+    assert not torch.allclose(behind, empty, atol=0.01)
+    gains = torch.full_like(alpha, 1.0)
+    if scene.rolling.before:
+        gains = maker._gains(scene.rolling.gains)
+    assert torch.allclose(before, plain * gains)
+    assert float(gains.min()) > 0
 
 
 def test_speeds_spread_from_still_to_fast():
