@@ -1,0 +1,113 @@
+"""`dvm-train`: the command line of a training machine. Commands are imported when called.
+
+Here, and nowhere else, errors become exit codes: 0 done, 2 usage, 10 input, 20 setup, 75 capacity
+(retry), 130 cancelled, 70 a fault of ours.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Any
+
+import typer
+
+COMMANDS = {"evaluate": "Judge networks against truth, their priors and the classics."}
+# Modules that a bare machine runs as `python -m`: they parse their arguments themselves.
+DOORS = {
+    "train": ("training.train", "Train a network by a recipe."),
+    "synthesis": ("training.synthesis", "Draw a contact sheet of synthetic clips."),
+    "sprites": ("training.sprites", "Draw a contact sheet of sprites."),
+}
+SETUP_EXIT, FAULT_EXIT = 20, 70
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run `dvm-train`; leaves with `SystemExit`."""
+    # Threads that wait for each other sleep; OpenMP reads this once, when torch is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    called = next((one for one in given if not one.startswith("-")), "")
+    if called in DOORS:
+        rest = given[given.index(called) + 1 :]
+        sys.exit(_load(called, DOORS[called][0], "main")(rest))
+    _application(called)(args=given, prog_name="dvm-train")
+
+
+def exit_code(error: BaseException) -> int:
+    """Say on stderr, in one sentence and a hint, what went wrong; return the exit code for it."""
+    from model.errors import Cancelled, CapacityError, EngineError, InputError, SetupError
+
+    if isinstance(error, KeyboardInterrupt):
+        error = Cancelled()
+    if not isinstance(error, EngineError):
+        traceback.print_exception(error)
+        sys.stderr.write(
+            f"dvm-train failed with {type(error).__name__}; please send us the above\n"
+        )
+        return FAULT_EXIT
+    codes = ((InputError, 10), (SetupError, SETUP_EXIT), (CapacityError, 75), (Cancelled, 130))
+    sys.stderr.write(f"dvm-train: {error.message}\n")
+    if error.hint:
+        sys.stderr.write(f"     Hint: {error.hint}\n")
+    return next((code for kind, code in codes if isinstance(error, kind)), FAULT_EXIT)
+
+
+def _application(called: str) -> typer.Typer:
+    app = typer.Typer(
+        help="Train and judge the networks of Deep Video Matte.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+
+    @app.callback()
+    def group() -> None:
+        """Train and judge the networks of Deep Video Matte."""
+
+    for name, summary in COMMANDS.items():
+        loaded = name == called
+        command = _guarded(_load(name, f"training.{name}", name)) if loaded else _named_only
+        app.command(name, help=None if loaded else summary)(command)
+    for name, (_, summary) in DOORS.items():
+        app.command(name, help=summary)(_named_only)
+    return app
+
+
+def _load(name: str, module: str, function: str) -> Callable[..., Any]:
+    try:
+        found: Callable[..., Any] = getattr(import_module(module), function)
+    except ImportError as error:
+        sys.stderr.write(
+            f"dvm-train: a package that `dvm-train {name}` needs cannot be imported: {error}.\n"
+            "     Hint: pip install 'deep-video-matte[train]'.\n"
+        )
+        sys.exit(SETUP_EXIT)
+    return found
+
+
+def _named_only() -> None:
+    """Stands in the list of commands for one that was not called, so that it is not imported."""
+
+
+def _guarded(command: Callable[..., None]) -> Callable[..., None]:
+    @functools.wraps(command)
+    def guarded(*positional: Any, **named: Any) -> None:
+        try:
+            command(*positional, **named)
+        except typer.Exit:
+            raise
+        except (Exception, KeyboardInterrupt) as error:
+            if type(error).__module__.startswith(("click", "typer")):
+                raise  # a usage error, which typer shows
+            raise typer.Exit(exit_code(error)) from error
+
+    return guarded
+
+
+if __name__ == "__main__":
+    main()

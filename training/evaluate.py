@@ -1,0 +1,109 @@
+"""`dvm-train evaluate`: the command; what it does is in `training.evaluation`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import torch
+import typer
+
+from model.plates import image_files
+from training.calibration import Reliability, write_diagram
+from training.evaluation import PLACEMENTS, Request, judge
+from training.subjects import WINDOWS
+from training.tables import gates_table, write_evaluation
+
+TRIMAPS = ("every", "keyframes", "both")
+
+
+def evaluate(
+    data: list[str] = typer.Option(
+        ...,
+        help="A folder of items with truth, synthetic:matting, synthetic:propagation or "
+        "footage:heldout; may be given more than once.",
+    ),
+    network: list[str] = typer.Option(
+        [], help="A network by name, with its shipped checkpoint; may be given more than once."
+    ),
+    checkpoint: list[str] = typer.Option(
+        [], help="A checkpoint to judge; its record says of which network. More than once."
+    ),
+    window: list[int] = typer.Option(
+        [5], help="Frames of the window that networks see: 5, 3 or 1. More than once to compare."
+    ),
+    trimaps: str = typer.Option(
+        "every", help="every: a trimap on every frame; keyframes: trimaps are carried; both."
+    ),
+    keyframes: list[str] = typer.Option(
+        list(PLACEMENTS), help="Where they are: first, both-ends. More than once."
+    ),
+    carried_mattes: bool = typer.Option(
+        False, "--carried-mattes", help="Judge the mattes of carried trimaps too."
+    ),
+    items: list[str] = typer.Option([], help="Judge these items alone. More than once."),
+    material: Path | None = typer.Option(None, help="Folder of real material for made data sets."),
+    out: Path = typer.Option(Path("evaluation"), help="Folder for tables, diagrams and sheets."),
+    cache: Path | None = typer.Option(
+        None, help="Folder where priors and mattes are kept; OUT/cache if it is not given."
+    ),
+    first: int = typer.Option(0, min=0, help="Only the first frames of each item; 0 = all."),
+    every: int = typer.Option(
+        1, min=1, help="Judge two neighbouring frames of every so many; 1 = all."
+    ),
+    device: str = typer.Option("cpu", help="auto, cpu or cuda:N."),
+    threads: int = typer.Option(1, min=1, help="Of torch, OpenCV and OpenImageIO."),
+    workers: int = typer.Option(1, min=1, help="Processes that grow sprites for made data sets."),
+    pymatting: bool = typer.Option(True, help="Whether the baseline is judged too."),
+    sheets: bool = typer.Option(True, help="Whether contact sheets are drawn."),
+) -> None:
+    """Judge networks against truth, their priors and the classics; write tables and sheets."""
+    _check_choice("--trimaps", [trimaps], TRIMAPS)
+    _check_choice("--keyframes", keyframes, PLACEMENTS)
+    _check_choice("--window", window, WINDOWS)
+    torch.set_num_threads(threads)
+    cv2.setNumThreads(threads)
+    image_files.set_threads(threads)
+    request = Request(
+        data=tuple(data),
+        out=out,
+        networks=tuple(network),
+        checkpoints=tuple(checkpoint),
+        windows=tuple(window),
+        trimaps=trimaps,
+        keyframes=tuple(keyframes),
+        items=tuple(items),
+        material=material,
+        cache=cache,
+        first=first,
+        every=every,
+        device=device,
+        workers=workers,
+        pymatting=pymatting,
+        carried_mattes=carried_mattes,
+        sheets=sheets,
+    )
+    found = judge(request, _say)
+    out.mkdir(parents=True, exist_ok=True)
+    write_evaluation(out, found)
+    by_set: dict[str, dict[str, Reliability]] = {}
+    for one in found.calibrations:
+        by_set.setdefault(Path(one.data_set).name, {})[one.method] = one.table
+    for name, tables in by_set.items():
+        write_diagram(out / f"reliability_{name.replace(':', '_')}.png", tables)
+    if found.gates:
+        typer.echo(gates_table(found.gates))
+    typer.echo(f"{out / 'evaluation.md'}")
+
+
+def _check_choice(option: str, given: list[str] | list[int], allowed: tuple[object, ...]) -> None:
+    for one in given:
+        if one not in allowed:
+            known = ", ".join(map(str, allowed))
+            raise typer.BadParameter(f"{one!r} is not one of {known}", param_hint=option)
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"{time.strftime('%H:%M:%S')} {line}\n")

@@ -1,0 +1,146 @@
+"""What a checkpoint has to reach before it ships, computed from the rows of an evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from training.baselines import PYMATTING
+from training.bootstrap import ratio
+from training.datasets import SYNTHETIC
+from training.judgement import DTSSD, MSE, RECALL, WIDTH, WRONG, Row
+from training.subjects import FLOW
+
+MEAN_OF_PYMATTING = 0.9
+ITEM_OF_PYMATTING = 1.2
+ITEM_OF_PRIOR = 1.1
+DTSSD_OF_PYMATTING = 0.9
+SYNTHETIC_OF_PYMATTING = 0.6
+LEAST_RECALL, MOST_WIDTH, MOST_WRONG = 0.92, 4.0, 0.4
+# Both dancers, and what is no person.
+CARRIED_ITEMS = ("clip_dancer_A_pan_stream", "clip_dancer_B_video_bg", "cg_fur_linear")
+MADE = "synthetic:"
+
+
+@dataclass(frozen=True)
+class Gate:
+    """One demand: ``value`` at most (or at least) ``limit``. ``where``: the item that decided."""
+
+    method: str
+    demand: str
+    limit: float
+    value: float
+    passed: bool
+    where: str = ""
+
+
+def matting_gates(rows: Sequence[Row], method: str, prior: str) -> list[Gate]:
+    """The demands on a network that has a trimap on every frame; those that can be computed."""
+    real = [r for r in rows if _counts(r) and not r.item.data_set.startswith(MADE)]
+    made = [r for r in rows if _counts(r) and r.item.data_set == SYNTHETIC[0]]
+    ours, theirs, before = (_of(real, name) for name in (method, PYMATTING, prior))
+    gates = []
+    if ours and len(theirs) == len(ours):
+        gates.append(
+            _mean(f"MSE, mean over items ÷ {PYMATTING}", MSE, ours, theirs, MEAN_OF_PYMATTING)
+        )
+        answered = [i for i, row in enumerate(theirs) if not row.note]
+        if 0 < len(answered) < len(theirs):
+            gates.append(
+                _mean(
+                    f"the same, over the items that {PYMATTING} answers",
+                    MSE,
+                    [ours[i] for i in answered],
+                    [theirs[i] for i in answered],
+                    MEAN_OF_PYMATTING,
+                )
+            )
+        gates.append(_worst(f"MSE, worst item ÷ {PYMATTING}", MSE, ours, theirs, ITEM_OF_PYMATTING))
+    if ours and len(before) == len(ours):
+        gates.append(_worst("MSE, worst item ÷ own prior", MSE, ours, before, ITEM_OF_PRIOR))
+    if len(theirs) == len(ours):
+        moving = [(o, t) for o, t in zip(ours, theirs, strict=True) if DTSSD in o.figures]
+        if moving:
+            first, second = [o for o, _ in moving], [t for _, t in moving]
+            for text, gate in (("mean over moving items", _mean), ("worst moving item", _worst)):
+                demand = f"dtSSD, {text} ÷ {PYMATTING}"
+                gates.append(gate(demand, DTSSD, first, second, DTSSD_OF_PYMATTING))
+    ours, theirs = _of(made, method), _of(made, PYMATTING)
+    if ours and len(theirs) == len(ours):
+        text = f"MSE, mean over {SYNTHETIC[0]} ÷ {PYMATTING}"
+        gates.append(_mean(text, MSE, ours, theirs, SYNTHETIC_OF_PYMATTING))
+    return [replace(gate, method=method) for gate in gates]
+
+
+def propagation_gates(rows: Sequence[Row], method: str) -> list[Gate]:
+    """The demands on carried trimaps; rows of both placements of keyframes may be among them."""
+    gates = []
+    for name, group in _groups(rows):
+        first = _of([r for r in group if r.trimaps == "first"], method)
+        flow = _of([r for r in group if r.trimaps == "first"], FLOW)
+        both = _of([r for r in group if r.trimaps == "both-ends"], method)
+        if not first:
+            continue
+        recall, width, wrong = (_average(first, metric) for metric in (RECALL, WIDTH, WRONG))
+        gates += [
+            _at_least("recall, first keyframe", LEAST_RECALL, recall, name),
+            _at_most("band width, first keyframe", MOST_WIDTH, width, name),
+            _at_most("certainly wrong, first keyframe", MOST_WRONG, wrong, name),
+        ]
+        if flow and method != FLOW:
+            gates.append(_at_least(f"recall, {FLOW}'s", _average(flow, RECALL), recall, name))
+            gates.append(_at_most(f"certainly wrong, {FLOW}'s", _average(flow, WRONG), wrong, name))
+        if both:
+            better, fewer = _average(both, RECALL), _average(both, WRONG)
+            gates.append(_at_least("recall, both ends: first's", recall, better, name))
+            gates.append(_at_most("certainly wrong, both ends: first's", wrong, fewer, name))
+    return [replace(gate, method=method) for gate in gates]
+
+
+def _at_least(demand: str, limit: float, value: float, where: str) -> Gate:
+    return Gate("", f"{demand} or more", limit, value, value >= limit, where)
+
+
+def _at_most(demand: str, limit: float, value: float, where: str) -> Gate:
+    return Gate("", f"{demand} or less", limit, value, value <= limit, where)
+
+
+def _groups(rows: Sequence[Row]) -> Iterable[tuple[str, list[Row]]]:
+    for name in CARRIED_ITEMS:
+        found = [r for r in rows if r.item.name == name]
+        if found:
+            yield name, found
+    made = [r for r in rows if r.item.data_set == SYNTHETIC[1]]
+    if made:
+        yield f"{SYNTHETIC[1]}, mean", made
+
+
+def _counts(row: Row) -> bool:
+    return not row.item.solved and row.trimaps == "every"
+
+
+def _of(rows: Sequence[Row], method: str) -> list[Row]:
+    return [row for row in rows if row.method == method]
+
+
+def _average(rows: Sequence[Row], metric: str) -> float:
+    return sum(row.figures[metric].value for row in rows) / len(rows)
+
+
+def _mean(
+    demand: str, metric: str, ours: Sequence[Row], theirs: Sequence[Row], limit: float
+) -> Gate:
+    figures = [{r.item.name: r.figures[metric] for r in rows} for rows in (ours, theirs)]
+    value = ratio(figures[0], figures[1]).value
+    return Gate("", demand, limit, value, value <= limit)
+
+
+def _worst(
+    demand: str, metric: str, ours: Sequence[Row], theirs: Sequence[Row], limit: float
+) -> Gate:
+    ratios = {
+        o.item.name: ratio({o.item.name: o.figures[metric]}, {o.item.name: t.figures[metric]}).value
+        for o, t in zip(ours, theirs, strict=True)
+    }
+    name = max(ratios, key=lambda one: ratios[one])
+    return Gate("", demand, limit, ratios[name], ratios[name] <= limit, name)

@@ -1,0 +1,329 @@
+"""What is judged: networks by name and checkpoint, run by the engine that mattes shots.
+
+`Observed` stands between the engine and a matting network: it keeps the priors, which are reported
+beside the network's own answer, and it can narrow the window, to learn what the window is worth.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from model.checkpoint import read_record, sha256_of_file
+from model.engine import EngineOptions
+from model.errors import SetupError
+from model.exposure import ExposureMap
+from model.face import Estimate, Frame, MattingNetwork
+from model.passes import blocks, spans
+from model.pipeline import ENGINE_VERSION, ShotMatte
+from model.plates.plate import Trimap
+from model.plates.trimap import place_trimap
+from model.registry import NETWORKS, NetworkEntry, checkpoint_path, find, open_network
+from model.view import LightView
+from training.datasets import Alpha, Item, Judged
+from training.kept import Kept, key_of, sources_digest
+
+WINDOWS = (1, 3, 5)
+FLOW = "trimap_flow"
+_ENGINE = ("model/classical", "model/networks", "model/pipeline.py", "model/tiles.py", "cuda_ops")
+_CARRY = ("model/classical", "model/networks", "model/blend.py", "model/pipeline.py", "cuda_ops")
+
+
+@dataclass(frozen=True)
+class Matte:
+    """Of one frame, each array float32 H×W over the plate's data window, 0…1."""
+
+    alpha: Alpha
+    confidence: Alpha
+    prior: Alpha
+    prior_confidence: Alpha
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A network that is judged.
+
+    Attributes:
+        label: in tables.
+        entry: of the registry.
+        checkpoint: its path; "" if it learns nothing.
+        digest: sha256 of the checkpoint; "" without one.
+        exposure: the map it was trained with.
+        network: opened.
+        window: frames of the window that it sees, 1, 3 or 5; the rest repeat the nearest of them.
+    """
+
+    label: str
+    entry: NetworkEntry
+    checkpoint: str
+    digest: str
+    exposure: ExposureMap
+    network: Any
+    window: int = 5
+
+    @property
+    def prior_label(self) -> str:
+        return f"prior of {self.entry.name}"
+
+
+def open_subjects(
+    names: Sequence[str],
+    checkpoints: Sequence[str],
+    windows: Sequence[int],
+    device: torch.device,
+) -> tuple[Subject, ...]:
+    """Open what is to be judged, matting networks first.
+
+    A checkpoint says in its record which network it belongs to. A network that is named without a
+    checkpoint of its own here has the shipped one, if it needs any. With neither, it is the best
+    matting network that is installed.
+
+    Raises:
+        SetupError: an unknown network, a missing or foreign checkpoint.
+    """
+    asked: list[tuple[NetworkEntry, str]] = []
+    own = {read_record(Path(path)).network: path for path in checkpoints}
+    for name in names if names or checkpoints else ("",):
+        if name not in own:
+            asked.append((_entry(name), ""))
+    asked += [(_entry(read_record(Path(path)).network), path) for path in checkpoints]
+    opened = []
+    for entry, checkpoint in asked:
+        several = sum(one.name == entry.name for one, _ in asked) > 1
+        opened += _open(entry, checkpoint, windows, device, several=several)
+    return tuple(sorted(opened, key=lambda one: one.entry.kind != "matting"))
+
+
+def _entry(name: str) -> NetworkEntry:
+    kinds = {entry.name: entry.kind for entry in NETWORKS}
+    if name and name not in kinds:
+        raise SetupError(
+            "setup.unknown_network",
+            f"there is no network called {name!r}",
+            hint=f"use one of: {', '.join(kinds)}",
+        )
+    return find(name, kinds.get(name, "matting"))
+
+
+def _open(
+    entry: NetworkEntry,
+    checkpoint: str,
+    windows: Sequence[int],
+    device: torch.device,
+    *,
+    several: bool,
+) -> list[Subject]:
+    path = checkpoint_path(entry, checkpoint)
+    label = f"{entry.name} ({Path(checkpoint or path or '').stem})" if several else entry.name
+    network = open_network(entry, checkpoint, device)
+    first = Subject(
+        label,
+        entry,
+        "" if path is None else str(path),
+        "" if path is None else sha256_of_file(path),
+        ExposureMap() if path is None else read_record(path).exposure,
+        network,
+    )
+    if entry.kind != "matting" or network.reach == 0:
+        return [first]
+    return [
+        replace(first, window=window, label=label if window == 5 else f"{label}, window {window}")
+        for window in windows
+    ]
+
+
+class Observed:
+    """A matting network for the engine, as `model.face.MattingNetwork`.
+
+    Priors are solved once a frame and kept; ``decode`` gives the network the middle ``window``
+    frames of the window alone, the outer places filled with the outermost of those.
+    """
+
+    def __init__(self, network: MattingNetwork, window: int, solve: Callable[[Frame], Estimate]):
+        self.needs_both = network.needs_both
+        self.reach, self.halo, self.multiple = network.reach, network.halo, network.multiple
+        self._network, self._side, self._solve = network, window // 2, solve
+        self.priors: dict[int, Estimate] = {}
+
+    def prior(self, frame: Frame) -> Estimate:
+        if frame.number not in self.priors:
+            self.priors[frame.number] = self._solve(frame)
+        return self.priors[frame.number]
+
+    def encode(self, frame: Frame, prior: Estimate) -> Any:
+        return self._network.encode(frame, prior)
+
+    def decode(self, window: Sequence[Any], centre: int) -> Estimate:
+        near = [
+            window[centre + max(min(i - centre, self._side), -self._side)]
+            for i in range(len(window))
+        ]
+        return self._network.decode(near, centre)
+
+
+def run_matting(
+    subject: Subject,
+    item: Item,
+    frames: Mapping[int, Judged],
+    trimaps: Mapping[int, Trimap],
+    wanted: Sequence[int],
+    device: torch.device,
+    kept: Kept,
+) -> dict[int, Matte]:
+    """The mattes of an item's frames, each from its window, as the engine makes them.
+
+    Args:
+        frames: all frames of the item: windows reach beyond what is wanted.
+        trimaps: one for every frame.
+        wanted: which mattes.
+        kept: where priors and mattes are looked for first.
+
+    Raises:
+        EngineError: as the engine does.
+    """
+    view = LightView("", item.light, subject.exposure, device)
+    digests = {
+        n: key_of(f.plate.pixels, f.plate.header.colourspace, trimaps[n].pixels, item.light)
+        for n, f in frames.items()
+    }
+    identity = (ENGINE_VERSION, subject.entry.name, subject.digest, subject.window, str(device))
+    found: dict[int, Matte] = {}
+    order = tuple(frames)
+    keys = {}
+    for place, n in enumerate(order):
+        around = [order[min(max(place + d, 0), len(order) - 1)] for d in range(-2, 3)]
+        read = [digests[one] for one in (around if subject.network.reach else (n,))]
+        keys[n] = key_of("matte", sources_digest(*_ENGINE), identity, read)
+    for n in wanted:
+        arrays = kept.find(keys[n])
+        if arrays is not None:
+            found[n] = Matte(**arrays)
+    network = Observed(subject.network, subject.window, _kept_prior(subject, kept, device))
+    engine = _engine(network, subject, view, device)
+    missing = set(wanted) - set(found)
+    for block in blocks(order):
+        part = [n for n in block.frames if n in missing]
+        for matte in engine.matte(
+            block, order, part, lambda n: frames[n].plate, lambda n: trimaps[n], _never
+        ):
+            prior = network.priors[matte.frame]
+            assert matte.confidence is not None
+            inside = _data_window(frames[matte.frame], prior)
+            one = Matte(matte.alpha, matte.confidence, inside[0], inside[1])
+            kept.keep(keys[matte.frame], vars(one))
+            found[matte.frame] = one
+    return {n: found[n] for n in wanted}
+
+
+def _data_window(frame: Judged, prior: Estimate) -> tuple[Alpha, Alpha]:
+    """The prior over the plate's data window; it was solved on the canvas, display and data
+    windows together."""
+    header = frame.plate.header
+    canvas = header.display_window.union(header.data_window)
+    where = header.data_window.inside(canvas)
+    alpha, confidence = (
+        np.ascontiguousarray(x[0, 0][where].cpu().numpy(), np.float32)
+        for x in (prior.alpha, prior.confidence)
+    )
+    return alpha, confidence
+
+
+def run_propagation(
+    subject: Subject,
+    item: Item,
+    frames: Mapping[int, Judged],
+    keyframes: Sequence[int],
+    device: torch.device,
+    kept: Kept,
+) -> dict[int, Trimap]:
+    """The trimaps of the frames between keyframes that have their given trimap.
+
+    Raises:
+        EngineError: as the engine does.
+    """
+    order = tuple(frames)
+    identity = (ENGINE_VERSION, subject.entry.name, subject.digest, tuple(keyframes), str(device))
+    plates = [
+        key_of(f.plate.pixels, f.plate.header.colourspace, f.classes) for f in frames.values()
+    ]
+    key = key_of("carried", sources_digest(*_CARRY), identity, item.light, plates)
+
+    def compute() -> Mapping[str, npt.NDArray[Any]]:
+        view = LightView("", item.light, subject.exposure, device)
+        matting = open_network(find("closed_form", "matting"), "", device)
+        engine = ShotMatte(matting, subject.network, view, EngineOptions(), {})
+        painted = {n: replace(frames[n].trimap, source="painted") for n in keyframes}
+        found: dict[str, npt.NDArray[Any]] = {}
+        for span in spans(order, keyframes):
+            with tempfile.TemporaryDirectory() as scratch:
+                for n, trimap in engine.propagate(
+                    span,
+                    lambda n: frames[n].plate,
+                    lambda n: frames[n].plate.header,
+                    painted,
+                    Path(scratch),
+                    _never,
+                ):
+                    found[f"{n} trimap"] = place_trimap(trimap, frames[n].plate.header)
+                    sure = Trimap(_present(trimap.confidence), trimap.window)
+                    found[f"{n} confidence"] = place_trimap(sure, frames[n].plate.header)
+        return found
+
+    arrays = kept.arrays(key, compute)
+    return {
+        n: Trimap(
+            arrays[f"{n} trimap"],
+            frames[n].plate.header.data_window,
+            "propagated",
+            arrays[f"{n} confidence"],
+        )
+        for n in order
+        if f"{n} trimap" in arrays
+    }
+
+
+def _kept_prior(subject: Subject, kept: Kept, device: torch.device) -> Callable[[Frame], Estimate]:
+    """The network's prior, which belongs to its code and not to its checkpoint."""
+    module = subject.entry.factory.partition(":")[0].replace(".", "/")
+    code = sources_digest("model/classical", f"{module}.py")
+
+    def solve(frame: Frame) -> Estimate:
+        assert frame.trimap is not None
+        seen = (frame.light.cpu().numpy(), frame.trimap.cpu().numpy(), frame.composited_in)
+        key = key_of("prior", ENGINE_VERSION, code, subject.entry.name, str(device), *seen)
+
+        def compute() -> Mapping[str, npt.NDArray[Any]]:
+            estimate = subject.network.prior(frame)
+            return {
+                "alpha": estimate.alpha.cpu().numpy(),
+                "confidence": estimate.confidence.cpu().numpy(),
+            }
+
+        arrays = kept.arrays(key, compute)
+        return Estimate(*(torch.from_numpy(arrays[n]).to(device) for n in ("alpha", "confidence")))
+
+    return solve
+
+
+def _engine(
+    network: Observed, subject: Subject, view: LightView, device: torch.device
+) -> ShotMatte:
+    propagation = open_network(find(FLOW, "propagation"), "", device)
+    options = EngineOptions(precision="float32", layers=("alpha", "confidence"))
+    return ShotMatte(network, propagation, view, options, {"network": subject.entry.name})
+
+
+def _never() -> bool:
+    return False
+
+
+def _present(confidence: npt.NDArray[np.uint8] | None) -> npt.NDArray[np.uint8]:
+    assert confidence is not None
+    return confidence
