@@ -118,21 +118,22 @@ def made(dataset: CarriedClips, numbers: Sequence[int], workers: int) -> Iterato
     if workers == 0:
         yield from (dataset[number] for number in numbers)
         return
-    loader: DataLoader[CarriedClip] = DataLoader(
-        dataset,
-        batch_size=None,
-        sampler=numbers,
-        num_workers=workers,
-        collate_fn=_as_it_is,
-        multiprocessing_context="fork",
-        worker_init_fn=_alone,
-    )
     with warnings.catch_warnings():
         # From 3.12 on: forking is not for processes with threads. The workers use none of them.
         warnings.filterwarnings("ignore", message=".*fork", category=DeprecationWarning)
         # More workers than cores is for the recipe to decide.
         warnings.filterwarnings("ignore", message="This DataLoader will create")
-        yield from loader
+        loader: DataLoader[CarriedClip] = DataLoader(
+            dataset,
+            batch_size=None,
+            sampler=numbers,
+            num_workers=workers,
+            collate_fn=_as_it_is,
+            multiprocessing_context="fork",
+            worker_init_fn=_alone,
+        )
+        clips = iter(loader)  # starts the workers
+    yield from clips
 
 
 def _alone(_: int) -> None:

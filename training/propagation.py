@@ -205,8 +205,8 @@ class PropagationStage:
     def validate(self, network: TrimapMemoryS) -> dict[str, float]:
         """Means over the held-out clips' frames, carried forward from the first: recall, width and
         per cent certainly wrong of the network and of `trimap_flow`, and how far their confidences
-        are from right, as mean squares ×10³. ``score`` is the worst of the network's three over
-        `trimap_flow`'s, and a little of their sum: lower is better, and below 1 never worse."""
+        are from right, as mean squares ×10³. ``score`` is mostly the worst of three ratios, missed
+        recall, width and wrong over those of `trimap_flow`: lower is better, and 1 is no better."""
         return judged(network, self._judged, self.device)
 
     @torch.no_grad()
@@ -351,7 +351,7 @@ def judged(
         means[1] / means[5],
         (means[2] + 100 * least) / (means[6] + 100 * least),
     ]
-    figures["score"] = float(max(ratios) + 0.1 * sum(ratios))
+    figures["score"] = float(0.9 * max(ratios) + 0.1 * np.mean(ratios))
     return figures
 
 
