@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
@@ -16,7 +18,7 @@ import numpy.typing as npt
 import model
 
 Arrays = Mapping[str, npt.NDArray[Any]]
-_UNREADABLE = (OSError, ValueError, KeyError, EOFError)
+_UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
 class Kept:
@@ -43,7 +45,8 @@ class Kept:
         if self._folder is None or not self._path(key).is_file():
             return None
         try:
-            with np.load(self._path(key), allow_pickle=False) as file:
+            data = io.BytesIO(self._path(key).read_bytes())
+            with np.load(data, allow_pickle=False) as file:
                 return {name: file[name] for name in file.files}
         except _UNREADABLE:
             return None
