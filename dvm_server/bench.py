@@ -1,4 +1,7 @@
-"""Measurements of this machine: seconds per frame of each stage, and memory against clip length."""
+"""Measurements of this machine: seconds per frame of each stage, and memory against clip length.
+
+And what does not depend on the machine: how large the shipped networks are.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,10 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
-from dvm_server.bench_clip import write_clip
+from dvm_server.bench_clip import UNKNOWN, write_clip
 from dvm_server.private_server import private_server
 from host_plugins.client.run import run_shot
 from host_plugins.client.session import Session
@@ -19,16 +23,79 @@ from model.plates.image_files import read_plate
 from model.plates.mattes import matte_paths, write_matte
 from model.plates.plate import Trimap
 from model.plates.trimap import read_trimap
+from model.registry import NETWORKS, checkpoint_path
+
+__all__ = [
+    "MEMORY_SIZE",
+    "STAGES",
+    "UNKNOWN",
+    "Size",
+    "Timing",
+    "resident_bytes",
+    "seconds_per_frame",
+    "sizes",
+]
 
 STAGES = ("decode", "propagate", "view", "prior", "network", "foreground", "write")
 MEMORY_SIZE = (160, 90)
 _SAMPLE_SECONDS = 0.05
 
 
+@dataclass(frozen=True)
+class Timing:
+    """How long a frame takes.
+
+    Attributes:
+        seconds: for each of `STAGES`, per frame that went through it.
+        network: the one that matted; its prior is a stage of its own.
+        propagation: the one that carried trimaps.
+    """
+
+    seconds: dict[str, float]
+    network: str
+    propagation: str
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large a learned network's shipped weights are.
+
+    Attributes:
+        network: its name.
+        parameters: numbers in the checkpoint; 0 if it is not there.
+        bytes: of the file.
+    """
+
+    network: str
+    parameters: int
+    bytes: int
+
+
+def sizes() -> list[Size]:
+    """Of every registered network that has learned something."""
+    import torch
+
+    from model.checkpoint import load_tensors
+
+    found = []
+    for entry in NETWORKS:
+        path = checkpoint_path(entry, "") if entry.weights and entry.available else None
+        if path is not None:
+            tensors = load_tensors(path, torch.device("cpu"))
+            count = sum(tensor.numel() for tensor in tensors.values())
+            found.append(Size(entry.name, count, path.stat().st_size))
+        elif entry.weights:
+            found.append(Size(entry.name, 0, 0))
+    return found
+
+
 def seconds_per_frame(
     width: int, height: int, frames: int, device: str, tell: Callable[[str], None]
-) -> dict[str, float]:
-    """Run the engine in this process over a made-up clip.
+) -> Timing:
+    """Run the engine with its default networks in this process over a made-up clip.
+
+    Trimaps are carried from both ends. What is matted has the clip's own trimaps instead, so that a
+    share of `UNKNOWN` of every frame is unknown, whatever the propagation makes of it.
 
     Args:
         width: of the plates.
@@ -36,16 +103,13 @@ def seconds_per_frame(
         frames: at least 3: both ends are keyframes, and between them there is propagation.
         device: ``auto``, ``cpu`` or ``cuda:N``.
         tell: given a word about what is under way.
-
-    Returns:
-        Seconds for each of `STAGES`, per frame that went through it.
     """
     from model.pipeline import open_engine
 
     layers = ("alpha", "foreground")
     with tempfile.TemporaryDirectory(prefix="dvm-bench-") as name:
         folder = Path(name)
-        painted = write_clip(folder, width, height, frames)
+        files = write_clip(folder, width, height, frames)
         numbers = tuple(range(1, frames + 1))
         began = time.perf_counter()
         plates = {f: read_plate(folder / f"plate.{f:04d}.exr", frame=f) for f in numbers}
@@ -53,17 +117,16 @@ def seconds_per_frame(
         found["decode"] = (time.perf_counter() - began) / frames
 
         engine = open_engine(EngineOptions(device=device, layers=layers))
-        trimaps: dict[int, Trimap] = {f: read_trimap(path) for f, path in painted.items()}
-        (span,) = spans(numbers, tuple(painted))
+        trimaps: dict[int, Trimap] = {f: read_trimap(path) for f, path in files.items()}
+        (span,) = spans(numbers, (1, frames))
         scratch = folder / "scratch"
         scratch.mkdir()
         tell(f"{width}×{height}: propagating")
         began = time.perf_counter()
-        keys = dict(trimaps)
-        for frame, trimap in engine.propagate(
-            span, plates.__getitem__, lambda f: plates[f].header, keys, scratch, _never
+        for _ in engine.propagate(
+            span, plates.__getitem__, lambda f: plates[f].header, trimaps, scratch, _never
         ):
-            trimaps[frame] = trimap
+            pass
         found["propagate"] = (time.perf_counter() - began) / len(span.wanted)
 
         for block in blocks(numbers):
@@ -78,7 +141,8 @@ def seconds_per_frame(
                 paths = matte_paths(folder / "alpha.####.exr", matte.frame, layers, False)
                 write_matte(paths, matte, layers=layers, split=False)
                 found["write"] += (time.perf_counter() - began) / frames
-    return found
+        said = engine.describe()
+    return Timing(found, str(said["network"]), str(said["propagation"]))
 
 
 def resident_bytes(frames: int, device: str, tell: Callable[[str], None]) -> int:
@@ -98,13 +162,13 @@ def resident_bytes(frames: int, device: str, tell: Callable[[str], None]) -> int
     """
     with tempfile.TemporaryDirectory(prefix="dvm-bench-") as name:
         folder = Path(name)
-        painted = write_clip(folder, *MEMORY_SIZE, frames)
+        files = write_clip(folder, *MEMORY_SIZE, frames)
         (folder / "out").mkdir()
         shot = Shot(
             name="bench",
             frames=((1, frames, 1),),
             plates=Plates(str(folder / "plate.####.exr")),
-            keyframes=tuple(Keyframe(f, str(path)) for f, path in painted.items()),
+            keyframes=tuple(Keyframe(f, str(files[f])) for f in (1, frames)),
             outputs=Outputs(str(folder / "out" / "alpha.####.exr")),
         )
         with (

@@ -7,12 +7,20 @@ import os
 import re
 import sys
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from dvm_server.bench import MEMORY_SIZE, STAGES, resident_bytes, seconds_per_frame
+from dvm_server.bench import (
+    MEMORY_SIZE,
+    STAGES,
+    UNKNOWN,
+    resident_bytes,
+    seconds_per_frame,
+    sizes,
+)
 from dvm_server.worker import environment
 
 
@@ -29,13 +37,16 @@ def bench(
         Path | None, typer.Option("--json", metavar="FILE", help="Write the figures there.")
     ] = None,
 ) -> None:
-    """Measure seconds per frame of each stage, and memory."""
+    """Measure seconds per frame of each stage, memory, and the size of the networks."""
     os.environ.update(environment(os.cpu_count() or 1))  # as in a worker, before torch is imported
-    sizes = [_size(one) for one in size or ("640x360", "1920x1080")]
-    found: dict[str, Any] = {"device": device, "frames": frames, "seconds_per_frame": {}}
-    for width, height in sizes:
-        seconds = seconds_per_frame(width, height, frames, device, _tell)
-        found["seconds_per_frame"][f"{width}x{height}"] = seconds
+    wanted = [_size(one) for one in size or ("640x360", "1920x1080")]
+    found: dict[str, Any] = {"device": device, "frames": frames, "unknown": UNKNOWN}
+    found["seconds_per_frame"] = {}
+    for width, height in wanted:
+        timing = seconds_per_frame(width, height, frames, device, _tell)
+        found["network"], found["propagation"] = timing.network, timing.propagation
+        found["seconds_per_frame"][f"{width}x{height}"] = timing.seconds
+    found["networks"] = [asdict(one) for one in sizes()]
     if memory:
         short, long = (resident_bytes(count, device, _tell) for count in (30, 300))
         found["memory"] = {
@@ -64,6 +75,13 @@ def _table(found: Mapping[str, Any]) -> str:
         lines.append(
             f"| {stage} | " + " | ".join(f"{one[stage]:.3f}" for one in timed.values()) + " |"
         )
+    lines += ["", f"With {found['network']} and {found['propagation']}, "]
+    lines[-1] += f"{found['unknown']:.0%} of each frame unknown."
+    if found["networks"]:
+        lines += ["", "| learned network | parameters, millions | MB |", "|---|--:|--:|"]
+    for one in found["networks"]:
+        figures = f"{one['parameters'] / 1e6:.2f} | {one['bytes'] / 1e6:.1f}"
+        lines.append(f"| {one['network']} | {figures if one['bytes'] else 'not there | –'} |")
     if "memory" in found:
         told = found["memory"]
         lines += ["", f"| resident memory at {told['size']} | MB |", "|---|--:|"]
