@@ -364,7 +364,8 @@ def _synthetic(data: str, material: Path | None, workers: int) -> Iterator[Item]
 
 
 def _footage(material: Path | None) -> Iterator[Item]:
-    """Four clips of twelve frames: the person's held-out shot over held-out pictures and clips."""
+    """Four clips of twelve frames: the person's held-out shot over held-out pictures and clips; two
+    composited in display light, two in linear light."""
     from training.material import read_material
     from training.synthesis import Synthesis, SynthesisConfig
 
@@ -380,8 +381,9 @@ def _footage(material: Path | None) -> Iterator[Item]:
     config = SynthesisConfig(
         height=272, width=480, frames=12, framing="whole", occluder_share=0.0, pair_share=0.0
     )
-    synthesis = Synthesis(persons, found.photographs, found.clips, config, "cpu")
     for index in range(4):
+        lit = replace(config, linear_share=float(index >= 2))
+        synthesis = Synthesis(persons, found.photographs, found.clips, lit, "cpu")
         clips = synthesis.clips(FOOTAGE_SEED + index, 1)
         yield _made(f"{FOOTAGE} {index:02}", FOOTAGE, clips)
 

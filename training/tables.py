@@ -132,7 +132,7 @@ def markdown(found: Evaluation) -> str:
 def errors_table(rows: Sequence[Row], metric: str, *, means: bool = True) -> str:
     """A line an item, a column a method, means below; with intervals."""
     rows = [row for row in rows if metric in row.figures]
-    methods = list(dict.fromkeys(row.method for row in rows))
+    methods = sorted(dict.fromkeys(row.method for row in rows), key=_place)
     lines = _head(["item", "light", "frames", *methods])
     items = _items(rows)
     for item in items if len(items) <= _FEW else ():
@@ -253,6 +253,12 @@ def _conventions(found: Evaluation) -> str:
         lines.append("0.5 = the trimap itself, one half where it is unknown")
     lines += [ITEM_INTERVAL, f"{MEAN_INTERVAL}; of a ratio: both are drawn alike"]
     return "\n".join(f"* {line}" for line in lines)
+
+
+def _place(method: str) -> int:
+    """The classics first; not every item has all of them, so rows alone do not tell the order."""
+    classics = (HALF, PYMATTING, ENCODED)
+    return classics.index(method) if method in classics else len(classics)
 
 
 def _items(rows: Sequence[Row]) -> list[Item]:
