@@ -48,6 +48,7 @@ class PoolConfig:
         size: clips held.
         fill: clips made at a time; ``size`` is a multiple of it.
         every: steps between fills.
+        start: fills made before the first step; until the pool is full it grows.
         crop: side of the crops, in pixels.
         stops: largest change of exposure before the network's view, in stops either way.
     """
@@ -55,6 +56,7 @@ class PoolConfig:
     size: int = 256
     fill: int = 16
     every: int = 4
+    start: int = 4
     crop: int = 256
     stops: float = 0.7
 
@@ -74,13 +76,14 @@ class ClipPool:
         """The batch of a step: random clips of those the pool holds then, cropped and changed."""
         self._keep_up(step)
         rng = np.random.default_rng((self.seed, 1, step))
-        crops = [self._crop(int(rng.integers(self.config.size)), rng) for _ in range(count)]
+        held = min(self._made, self._slots) * self.config.fill
+        crops = [self._crop(int(rng.integers(held)), rng) for _ in range(count)]
         return Batch(*(torch.stack(planes) for planes in zip(*crops, strict=True)), step)
 
     def _keep_up(self, step: int) -> None:
         """Make the fills that are missing at a step; after a resume, those that it would hold."""
-        wanted = self._slots + step // self.config.every
-        for fill in range(max(self._made, wanted - self._slots), wanted):
+        wanted = self.config.start + step // self.config.every
+        for fill in range(max(self._made, wanted - self._slots, 0), wanted):
             clips = self.synthesis.clips(self.seed * 1_000_003 + fill, self.config.fill)
             priors = self.solve(
                 clips.light.flatten(0, 1),

@@ -109,7 +109,7 @@ _photographs: Sequence[Picture] = ()
 
 
 def _prepare(photographs: Sequence[Picture]) -> None:
-    global _photographs  # noqa: PLW0603
+    global _photographs
     _photographs = photographs
     cv2.setNumThreads(1)
 
