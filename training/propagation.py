@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.classical.working_size import PIXELS
-from model.networks.memory_guess import CLASSES, CONFIDENCE, HELD
+from model.networks.memory_guess import CLASSES, CONFIDENCE
 from model.networks.memory_keys import Look
 from model.networks.trimap_memory_s import RECENT, TrimapMemoryS
 from training.carried import CarriedClip, CarriedClips, made
@@ -275,7 +275,6 @@ def frame_losses(
     """
     band = _band(alpha)
     far = 1 - _grown_each(band, margin * scale)
-    free = 1 - guess[:, HELD]  # where a keyframe holds, nothing can be changed
     log = F.log_softmax(given.logits, 1)
     likely = log.exp()
     right_class = torch.where(alpha > 0.5, log[:, 2:], log[:, :1])
@@ -286,7 +285,7 @@ def frame_losses(
     size = band.flatten(1).sum(1).clamp_min(_LEAST_BAND * band[0].numel())
 
     def per_band(values: Tensor) -> Tensor:
-        return ((values * free).flatten(1).sum(1) / size).mean()
+        return (values.flatten(1).sum(1) / size).mean()
 
     answer = given.logits.detach().argmax(1, keepdim=True)
     right = is_right(answer, band, alpha).float()

@@ -13,12 +13,13 @@
                       │           │                               │                 │
                       └────────── MemoryDecoder ◄─────────────────┴─────────────────┘
                                       │
-            added to the logits of the classes (not where a keyframe still holds), of the confidence
+            added to the logits of the guess's classes and of its confidence
 
 TrimapFlow goes its own way and sees nothing of the answer. All work is done at `WorkingSize`; what
 is added is enlarged and laid over `trimap_flow`'s own classes at the frame's size, so an untrained
 network answers them exactly. Confidence is the probability that the trimap is right at a pixel: not
-certain of a wrong class, and unknown where alpha is truly mixed.
+certain of a wrong class, and unknown where alpha is truly mixed. Where a keyframe still holds, the
+artist's trimap can be doubted (certain → unknown), but never made narrower.
 
 The idea of matching a frame with keyframes by attention is that of the trimap propagation of Y. Sun
 et al., "Deep Video Matting via Spatio-Temporal Alignment and Aggregation", CVPR 2021; of keeping
@@ -70,7 +71,7 @@ class Answer:
     """What to add to a guess.
 
     Attributes:
-        classes: float32 N×3×H×W, to the logits of the classes; 0 where a keyframe still holds.
+        classes: float32 N×3×H×W, to the logits of the classes.
         confidence: float32 N×1×H×W, to the logit of the confidence.
     """
 
@@ -143,7 +144,8 @@ class TrimapMemoryS(nn.Module):
         if self.caution:
             unknown = classes[:, 1:2] + self.caution * guess[:, 1:2].float()
             classes = torch.cat([classes[:, :1], unknown, classes[:, 2:]], 1)
-        return Answer(classes * (1 - guess[:, HELD].float()), found[:, 3:])
+        doubt = F.pad(classes[:, 1:2].clamp_min(0), (0, 0, 0, 0, 1, 1))
+        return Answer(torch.where(guess[:, HELD] > 0.5, doubt, classes), found[:, 3:])
 
 
 @dataclass(frozen=True)
