@@ -25,8 +25,9 @@ from training.trimaps import Brush
 
 FRAMINGS = ("close", "whole")
 _PLACINGS = 12  # tries to place a sprite, an occluder
-_EDGES = 400  # edge pixels that are followed through a clip
+_EDGES = 600  # edge pixels that are followed through a clip
 _ENOUGH = 0.0006  # of the frame must be edge, in every frame
+_SURE = 0.1  # of the frame must be foreground or background entirely, in every frame
 _CUT = 0.02  # of the frame may show a sprite beyond its own border
 _UPRIGHT = ("person",)  # kinds that are not turned over
 _THERE = 96  # alpha's code above which a border cuts an object off rather than brushes it
@@ -66,7 +67,7 @@ class SynthesisConfig:
     linear_share: float = 0.75
     framing: str = "close"
     still_share: float = 0.15
-    speeds: tuple[float, float] = (0.15, 15.0)
+    speeds: tuple[float, float] = (0.25, 15.0)
     shutter: float = 0.6
     similar_share: float = 0.3
     occluder_share: float = 0.12
@@ -172,10 +173,8 @@ class _Player:
     looseness: NDArray[np.float32]
     colour: Array  # mean, sRGB-encoded
     solid: float  # share of what it covers that it covers entirely
-    cut: tuple[
-        bool, bool, bool, bool
-    ]  # whether it goes on beyond its left, top, right, lower border
-    _edges: dict[int, Array] = field(default_factory=dict)
+    cut: tuple[bool, bool, bool, bool]  # see `cut_sides`
+    _edges: dict[int, tuple[Array, int]] = field(default_factory=dict)
     _boxes: dict[int, Array] = field(default_factory=dict)
 
     @property
@@ -184,6 +183,13 @@ class _Player:
 
     def edges(self, number: int) -> Array:
         """P×2: places of some mixed pixels of a frame."""
+        return self._mixed(number)[0]
+
+    def edge_count(self, number: int) -> int:
+        """How many mixed pixels a frame has."""
+        return self._mixed(number)[1]
+
+    def _mixed(self, number: int) -> tuple[Array, int]:
         if number not in self._edges:
             self._edges[number] = _mixed_places(self.sprite.frames[number, ..., 3])
         return self._edges[number]
@@ -210,15 +216,21 @@ class _Player:
         return alpha[y.clip(0, height - 1), x.clip(0, width - 1)], beyond
 
 
-def _mixed_places(alpha: NDArray[np.uint8]) -> Array:
-    y, x = np.nonzero((alpha > 8) & (alpha < 247))
-    if len(x) < 40:  # a hard edge mixes few pixels, yet it is an edge
+def _mixed_places(alpha: NDArray[np.uint8]) -> tuple[Array, int]:
+    """Some of the mixed pixels, `_EDGES` at most, and how many there are."""
+    mixed = (alpha - np.uint8(9)) < 238  # 9 … 246; below 9 it wraps round
+    places = np.flatnonzero(mixed)
+    if len(places) < 40:  # a hard edge mixes few pixels, yet it is an edge
         wide = alpha.astype(np.int16)
-        jumps = np.zeros(alpha.shape, bool)
-        jumps[:, 1:] |= np.abs(np.diff(wide, axis=1)) > 96
-        jumps[1:] |= np.abs(np.diff(wide, axis=0)) > 96
-        y, x = np.nonzero(jumps | ((alpha > 8) & (alpha < 247)))
-    return np.stack((x, y), -1)[:: max(len(x) // 4000, 1)].astype(np.float64)
+        mixed[:, 1:] |= np.abs(np.diff(wide, axis=1)) > 96
+        mixed[1:] |= np.abs(np.diff(wide, axis=0)) > 96
+        places = np.flatnonzero(mixed)
+    # Spread by the golden ratio, so that no row or column is preferred.
+    picked = places
+    if len(places) > _EDGES:
+        picked = places[(np.arange(_EDGES) * 0.6180339887 % 1 * len(places)).astype(int)]
+    rows, columns = np.divmod(picked, alpha.shape[1])
+    return np.stack((columns, rows), -1).astype(np.float64), len(places)
 
 
 def _meet(sprite: Sprite) -> _Player:
@@ -235,8 +247,8 @@ def _meet(sprite: Sprite) -> _Player:
     solid = float((alpha > 0.98).sum()) / max(covered, 1.0)
     weights = (alpha + 1e-6)[..., None]
     colour = (middle[..., :3] / 255 * weights).sum((0, 1)) / weights.sum()
-    loose = np.clip(loose, 0.04, 1).astype(np.float32)
-    return _Player(sprite, loose, colour, solid, cut_sides(sprite.frames))
+    eased: NDArray[np.float32] = np.clip(loose, 0.04, 1).astype(np.float32)
+    return _Player(sprite, eased, colour, solid, cut_sides(sprite.frames))
 
 
 def cut_sides(frames: NDArray[np.uint8]) -> tuple[bool, bool, bool, bool]:
@@ -302,6 +314,8 @@ class Cast:
         self._photograph_colours = [_mean_colour(picture) for picture in photographs]
         self._clip_colours = [_mean_colour(clip[len(clip) // 2]) for clip in clips]
         self._solid = [i for i, player in enumerate(self.players) if player.solid > 0.6]
+        y, x = np.mgrid[0 : config.height - 1 : 20j, 0 : config.width - 1 : 20j]
+        self._raster = np.stack((x.ravel(), y.ravel()), -1)
         kinds = [player.sprite.kind for player in self.players]
         chances = [config.kind_shares.get(kind, 1.0) / kinds.count(kind) for kind in kinds]
         self._chances = np.array(chances) / sum(chances)
@@ -456,26 +470,27 @@ class Cast:
     ) -> Layer:
         """The best of some tries to lay a sprite so that its edge is seen in every frame.
 
-        A try is good enough at once if enough edge is seen and hardly anything beyond the sprite's
-        border; late tries are slower.
+        A try is good enough at once if enough edge is seen, and something that is none, and hardly
+        anything beyond the sprite's border. Late tries are slower and show the object whole.
         """
         best: tuple[float, Layer] | None = None
         for turn in range(_PLACINGS):
             pace = speed * 0.6 ** max(turn - 3, 0)
             frames = self._frames(rng, len(player.sprite.frames))
-            path, bending = self._path(rng, player, frames, pace)
+            whole = self.config.framing == "whole" or turn >= _PLACINGS // 2
+            path, bending = self._path(rng, player, frames, pace, whole)
             layer = self._layer(path, bending, frames, shutter)
-            edge, cut = self._visible(player, layer)
-            score = min(edge / _ENOUGH, 1) - min(max(cut / _CUT, 1), 20) / 20
+            edge, sure, cut = self._visible(player, layer)
+            score = min(edge / _ENOUGH, 1) + min(sure / _SURE, 1) - min(max(cut / _CUT, 1), 20) / 20
             if best is None or score > best[0]:
                 best = score, layer
-            if edge >= _ENOUGH and cut <= _CUT:
+            if edge >= _ENOUGH and sure >= _SURE and cut <= _CUT:
                 break
         assert best is not None
         return best[1]
 
     def _path(
-        self, rng: np.random.Generator, player: _Player, frames: Any, speed: float
+        self, rng: np.random.Generator, player: _Player, frames: Any, speed: float, whole: bool
     ) -> tuple[Path, Bending | None]:
         config = self.config
         height, width = config.height, config.width
@@ -487,7 +502,7 @@ class Cast:
         x, y = (width - 1) / 2, (height - 1) / 2
         low, high = player.bounds(number)
         extent = np.maximum(high - low, 8)
-        if config.framing == "close":
+        if not whole:
             edges = player.edges(number)
             if len(edges):
                 anchor = edges[rng.integers(len(edges))]
@@ -550,28 +565,26 @@ class Cast:
                 place[i] = frame[i] + over - half
         return zoom, place[0], place[1]
 
-    def _visible(self, player: _Player, layer: Layer) -> tuple[float, float]:
-        """The least share of the frame that is edge, and the greatest that lies beyond the
-        sprite's border and is yet covered, over the clip."""
+    def _visible(self, player: _Player, layer: Layer) -> tuple[float, float, float]:
+        """Shares of the frame, of the clip's worst frame: what is edge, what is certainly one or
+        the other, and what lies beyond the sprite's border and is yet covered."""
         height, width = self.config.height, self.config.width
         times = layer.times()
         forth, back = layer.path.to_frame(times), layer.path.to_source(times)
-        y, x = np.mgrid[0:height:20j, 0:width:20j]
-        raster = np.stack((x.ravel(), y.ravel()), -1)
+        raster = self._raster
         sizes = np.exp(layer.path.zoom.at(times))
-        edge, cut = 1.0, 0.0
+        edge, sure, cut = 1.0, 1.0, 0.0
         for i, number in enumerate(layer.frames):
             edges = player.edges(number)
-            seen = _inside(mapped(forth[i : i + 1], edges)[0], height, width)
-            # Thinned edges stand for all.
-            alpha = player.sprite.frames[number, ::4, ::4, 3]
-            whole = 16 * float(((alpha > 8) & (alpha < 247)).sum())
-            part = max(float(seen.mean()) if len(seen) else 0.0, 0.0)
-            area = max(whole, float(len(edges))) * part * float(sizes[i]) ** 2
+            seen = _inside(edges @ forth[i, :, :2].T + forth[i, :, 2], height, width)
+            part = float(seen.mean()) if len(seen) else 0.0
+            area = player.edge_count(number) * part * float(sizes[i]) ** 2
             edge = min(edge, area / (height * width))
-            covered, beyond = player.alpha_at(number, mapped(back[i : i + 1], raster)[0])
+            places = raster @ back[i, :, :2].T + back[i, :, 2]
+            covered, beyond = player.alpha_at(number, places)
+            sure = min(sure, float(((covered < 2) | (covered > 253)).mean()))
             cut = max(cut, float((beyond & (covered > 12)).mean()))
-        return edge, cut
+        return edge, sure, cut
 
     def _occluder(
         self, rng: np.random.Generator, shutter: float, player: _Player, layer: Layer
@@ -608,14 +621,14 @@ class Cast:
                 edges = player.edges(frame)
                 if not len(edges):
                     continue
-                places = mapped(forth[i : i + 1], edges[:: max(len(edges) // _EDGES, 1)])[0]
+                places = mapped(forth[i : i + 1], edges)[0]
                 places = places[_inside(places, config.height, config.width)]
                 if not len(places):
                     continue
                 covered, _ = other.alpha_at(frames[i], mapped(back[i : i + 1], places)[0])
                 left.append(float((covered < 128).mean()))
                 touched = touched or left[-1] < 1
-            cut = self._visible(other, passing)[1]
+            cut = self._visible(other, passing)[2]
             if left and touched and min(left) > 0.35 and cut <= _CUT:
                 return Shot(Source("sprite", number), passing)
         return None
@@ -742,7 +755,7 @@ class Cast:
 
     def _brush(self, rng: np.random.Generator) -> Brush:
         config = self.config
-        share = config.partial_share * float(np.exp(rng.normal(-0.15, 0.45)))
+        share = config.partial_share * float(np.exp(rng.normal(-0.25, 0.45)))
         inside, outside = 1.0, 1.0
         drawn, narrow = rng.random(), rng.uniform(0.3, 1)
         if drawn < 0.35:
@@ -755,7 +768,8 @@ class Cast:
             coarse = rng.normal(0, 1, (6, 6)).astype(np.float32)
             smooth = cv2.resize(coarse, shape[::-1], interpolation=cv2.INTER_CUBIC)
             blobs = np.maximum(smooth - 0.4, 0).astype(np.float32) * float(rng.uniform(0.5, 1.5))
-        return Brush(float(np.clip(share, 0.08, 0.7)), inside, outside, blobs)
+        stroke = 0.0 if rng.random() < 0.2 else float(rng.uniform(1, 8)) * config.unit
+        return Brush(float(np.clip(share, 0.08, 0.7)), inside, outside, blobs, stroke)
 
 
 def _inside(places: Array, height: int, width: int) -> NDArray[np.bool_]:

@@ -7,6 +7,7 @@ is drawn.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,7 @@ from training.sending import send
 CERTAIN = 0.004  # this near to 0 or 1 alpha is 0 or 1
 PARTIAL = 0.05, 0.95  # between these, alpha is partial
 RADII = (1.0, 1.5, 2.0, 3.0, 4.0, 5.5, 7.5, 10.0, 13.0, 17.0, 22.0, 28.0)  # pixels
+_KNOWN = 0.08  # of the pixels, at least, are certain where that can be
 _REACH = 32  # no margin is wider, in pixels
 
 
@@ -33,12 +35,15 @@ class Brush:
             wider of the two (one of them is 1).
         blobs: values at the knots of `training.motion.spline`, 0 or more: how much wider the
             margin is here and there; None for an even one.
+        stroke: pixels: gaps between mixed parts that are narrower than twice this are not worth
+            the artist's while, and unknown too.
     """
 
     share: float
     inside: float = 1.0
     outside: float = 1.0
     blobs: NDArray[np.float32] | None = None
+    stroke: float = 0.0
 
 
 def snapped(alpha: Tensor) -> Tensor:
@@ -90,6 +95,7 @@ def draw_trimaps(alpha: Tensor, brushes: list[Brush]) -> Tensor:
     across, down = flat.diff(dim=2).abs() == 1, flat.diff(dim=1).abs() == 1
     seeds[:, :, 1:] |= across
     seeds[:, 1:] |= down
+    seeds = _joined(seeds.reshape(alpha.shape), brushes).flatten(0, 2)
     distance = squared_distance(seeds, _REACH)
     distance = distance.masked_fill(distance > _REACH**2, torch.inf).sqrt()
     distance = distance.reshape(alpha.shape) / _margin(alpha, brushes)
@@ -99,9 +105,24 @@ def draw_trimaps(alpha: Tensor, brushes: list[Brush]) -> Tensor:
     )
     wanted = send(np.array([brush.share for brush in brushes], np.float32), alpha.device)
     miss = (shares.clamp_min(1e-4) / wanted[:, None]).log().abs()
+    # Something must be left to know.
+    known = 1 - partial[:, None] / shares.clamp_min(1e-4) / alpha[0].numel()
+    miss = miss + 100 * (_KNOWN - known).clamp_min(0)
     radii = send(np.array(RADII, np.float32), alpha.device)[miss.argmin(1)]
     unknown = distance <= radii[:, None, None, None, None]
     return torch.where(unknown, 0.5, alpha)
+
+
+def _joined(seeds: Tensor, brushes: list[Brush]) -> Tensor:
+    """N×T×1×H×W bool: seeds, and the gaps between them that no stroke fits into."""
+    widest = max(brush.stroke for brush in brushes)
+    if widest <= 0:
+        return seeds
+    reach = math.ceil(widest)
+    strokes = np.array([brush.stroke for brush in brushes], np.float32)
+    limit = send(strokes, seeds.device)[:, None, None, None, None].square()
+    near = squared_distance(seeds.flatten(0, 2), reach).reshape(seeds.shape) <= limit
+    return squared_distance(~near.flatten(0, 2), reach).reshape(seeds.shape) > limit
 
 
 def _margin(alpha: Tensor, brushes: list[Brush]) -> Tensor:

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 from torch.nn import functional
-from training.sprites import Sprite
 
 from model.exposure import ExposureMap, to_picture
 from training.camera import Noise, NoiseRow, compressed, decode_srgb
@@ -25,7 +24,8 @@ from training.motion import (
     spline,
 )
 from training.scene import Cast, SynthesisConfig
-from training.synthesis import Synthesis, hold_out
+from training.sprites import Sprite
+from training.synthesis import HOLD_OUT_SEED, Synthesis, hold_out, main
 from training.trimaps import Brush, draw_trimaps, partial_share, snapped, squared_distance
 
 CPU = torch.device("cpu")
@@ -392,6 +392,18 @@ def above_mixed(certain: int) -> int:
     return 96 - 51 - certain
 
 
+def test_gaps_no_stroke_fits_into_are_unknown():
+    """Two soft bars, 10 px apart: painted as one by a broad brush, and as two by a fine one."""
+    x = torch.arange(120)
+    alpha = torch.where((x - 40).abs() <= 2, 0.5, 0.0) + torch.where((x - 55).abs() <= 2, 0.5, 0.0)
+    alpha = alpha.expand(2, 1, 1, 40, 120).contiguous()
+    trimap = draw_trimaps(alpha, [Brush(0.7), Brush(0.7, stroke=6.0)])
+    middle = trimap[:, 0, 0, 20]
+    assert float(middle[0, 47]) == 0
+    assert bool((middle[1, 38:58] == 0.5).all())
+    assert bool((middle[:, :30] == 0).all())
+
+
 def test_a_hard_edge_is_unknown_though_nothing_is_mixed():
     alpha = (torch.arange(40) > 19).float().expand(1, 1, 1, 32, 40).contiguous()
     trimap = draw_trimaps(alpha, [Brush(0.3)])
@@ -425,3 +437,30 @@ def test_what_cannot_be_made_is_refused():
         next(hold_out("other", None))
     with pytest.raises(ValueError, match="at least one clip"):
         synthesis().clips(1, 0)
+
+
+def test_the_hold_out_is_always_the_same(monkeypatch):
+    asked = []
+
+    def library(material, seed, count, workers):
+        asked.append((seed, count))
+        return disc(), strands(), disc(seed=9, kind="person")
+
+    monkeypatch.setattr("training.synthesis.sprite_library", library)
+    first, again = (next(hold_out("matting", None)) for _ in range(2))
+    assert first.light.shape == (1, 6, 3, 256, 320)
+    assert torch.equal(first.light, again.light)
+    moving = hold_out("propagation", None)
+    for clip, _ in zip(moving, range(2), strict=False):
+        assert clip.light.shape == (1, 24, 3, 272, 480)
+        assert float(clip.flow[:, :-1].norm(dim=2).mean()) > 0.3
+        assert ((clip.alpha > 0) & (clip.alpha < 1)).flatten(2).any(2).all()
+        assert clip.kinds[0] != "person"
+    assert asked == [(HOLD_OUT_SEED, 64)] * 3
+
+
+def test_run_as_a_module_it_draws_a_sheet(tmp_path):
+    main(["--out", str(tmp_path / "sheet.png"), "--count", "1", "--sprites", "2", "--frames", "2"])
+    sheet = cv2.imread(str(tmp_path / "sheet.png"))
+    assert sheet.shape == (320, 8 * 320, 3)
+    assert sheet.std() > 10
