@@ -43,7 +43,8 @@ class MattingStage:
 
     Args:
         recipe: the whole recipe; this reads ``synthesis``, ``pool``, ``library``, ``loss``,
-            ``batch``, ``seed``, ``window`` (``clips``, or ``stills`` for the centre frame alone).
+            ``batch``, ``seed``, and ``alone``: the share of the steps that see no neighbours (1 is
+            a stage of stills).
         material: folder with real material, or None: then everything is procedural.
         device: where clips are made.
     """
@@ -51,7 +52,7 @@ class MattingStage:
     def __init__(self, recipe: Mapping[str, Any], material: Path | None, device: torch.device):
         self.seed = int(recipe.get("seed", 0))
         self.count = int(recipe["batch"])
-        self.stills = recipe.get("window", "clips") == "stills"
+        self.alone = float(recipe.get("alone", 0.05))
         self.weights = {**WEIGHTS, **recipe.get("loss", {})}
         self.device = device
         config = SynthesisConfig(**recipe.get("synthesis", {}))
@@ -103,16 +104,15 @@ class MattingStage:
 
     def _windows(self, step: int) -> list[list[int]]:
         """Frame numbers of each centre's window, the centre first."""
-        if self.stills:
-            return [[c] for c in CENTRES]
         draw = np.random.default_rng((self.seed, 2, step)).random()
-        if draw < 0.80:
-            return [[c, c - 2, c - 1, c + 1, c + 2] for c in CENTRES]
-        if draw < 0.88:
+        if draw < self.alone:
+            return [[c] for c in CENTRES]
+        draw = (draw - self.alone) / (1 - self.alone)
+        if draw < 0.1:
             return [[c, c - 2, c - 1] for c in CENTRES]
-        if draw < 0.96:
+        if draw < 0.2:
             return [[c, c - 2, c - 1, c, c] for c in CENTRES]
-        return [[c] for c in CENTRES]
+        return [[c, c - 2, c - 1, c + 1, c + 2] for c in CENTRES]
 
     def _hold_out(
         self,

@@ -1,15 +1,22 @@
-"""Clips with their priors, made on the device while training goes on, each used several times.
+"""Clips with their priors, made while training goes on, each used several times.
 
 Making a clip and solving its priors costs more than one training step on it. The pool holds the
 newest ``size`` clips; every ``every`` steps ``fill`` new ones take the place of the oldest. What a
 step sees is a function of (recipe, step) alone, so a resumed run sees the same: it makes the clips
 again that the pool held.
+
+On a GPU the clips are made there, between the steps. On processors they are made by processes of
+their own, a few fills ahead; a step that needs one that is not ready waits for it, so that nothing
+depends on how fast they are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
+from multiprocessing import get_context
 
 import numpy as np
 import torch
@@ -22,7 +29,7 @@ Solve = Callable[[Tensor, Tensor, Tensor], Tensor]
 MOST_LIGHT = 6e4  # a half float ends at 65504
 
 
-@dataclass(frozen=True)
+@dataclass  # not frozen: Fabric rebuilds it on its way to the loss
 class Batch:
     """Crops of clips, N×T×C×H×W each; ``linear`` is bool N.
 
@@ -49,6 +56,7 @@ class PoolConfig:
         fill: clips made at a time; ``size`` is a multiple of it.
         every: steps between fills.
         start: fills made before the first step; until the pool is full it grows.
+        workers: processes that make clips; 0 = this one, between the steps.
         crop: side of the crops, in pixels.
         stops: largest change of exposure before the network's view, in stops either way.
     """
@@ -57,6 +65,7 @@ class PoolConfig:
     fill: int = 16
     every: int = 4
     start: int = 4
+    workers: int = 0
     crop: int = 256
     stops: float = 0.7
 
@@ -67,43 +76,41 @@ class ClipPool:
     def __init__(self, synthesis: Synthesis, solve: Solve, config: PoolConfig, seed: int):
         if config.size % config.fill:
             raise ValueError(f"pool size {config.size} is no multiple of fill {config.fill}")
-        self.synthesis, self.solve, self.config, self.seed = synthesis, solve, config, seed
+        self.config, self.seed = config, seed
+        self._make = partial(_made, synthesis, solve, config.fill, seed)
         self._slots = config.size // config.fill
         self._held: list[tuple[Clips, Tensor] | None] = [None] * self._slots
-        self._made = 0
+        self._done = 0
+        self._ahead: dict[int, Future[tuple[Clips, Tensor]]] = {}
+        self._workers: ProcessPoolExecutor | None = None
+        if config.workers:
+            # Forked, so that they share the sprites; safe as long as torch has one thread here.
+            global _make
+            _make = self._make
+            self._workers = ProcessPoolExecutor(config.workers, get_context("fork"))
 
     def batch(self, step: int, count: int) -> Batch:
         """The batch of a step: random clips of those the pool holds then, cropped and changed."""
         self._keep_up(step)
         rng = np.random.default_rng((self.seed, 1, step))
-        held = min(self._made, self._slots) * self.config.fill
+        held = min(self._done, self._slots) * self.config.fill
         crops = [self._crop(int(rng.integers(held)), rng) for _ in range(count)]
         return Batch(*(torch.stack(planes) for planes in zip(*crops, strict=True)), step)
 
     def _keep_up(self, step: int) -> None:
         """Make the fills that are missing at a step; after a resume, those that it would hold."""
         wanted = self.config.start + step // self.config.every
-        for fill in range(max(self._made, wanted - self._slots, 0), wanted):
-            clips = self.synthesis.clips(self.seed * 1_000_003 + fill, self.config.fill)
-            priors = self.solve(
-                clips.light.flatten(0, 1),
-                clips.trimap.flatten(0, 1),
-                clips.linear.repeat_interleave(clips.light.shape[1]),
-            )
-            light = clips.light.clamp(-MOST_LIGHT, MOST_LIGHT).half()
-            empty = light.new_zeros(0)
-            kept = replace(
-                clips,
-                light=light,
-                alpha=clips.alpha.half(),
-                trimap=clips.trimap.half(),
-                picture=empty,
-                foreground=empty,
-                background=empty,
-                flow=empty,
-            )
-            self._held[fill % self._slots] = kept, priors.view_as(clips.alpha).half()
-        self._made = max(self._made, wanted)
+        first = max(self._done, wanted - self._slots, 0)
+        for fill in range(first, wanted):
+            if self._workers is None:
+                found = self._make(fill)
+            else:
+                for ahead in range(fill, max(wanted, fill + 2 * self.config.workers)):
+                    if ahead not in self._ahead:
+                        self._ahead[ahead] = self._workers.submit(_elsewhere, ahead)
+                found = self._ahead.pop(fill).result()
+            self._held[fill % self._slots] = found
+        self._done = max(self._done, wanted)
 
     def _crop(
         self, clip: int, rng: np.random.Generator
@@ -140,3 +147,37 @@ class ClipPool:
         display = (light * tint).clamp(0, 1) ** gamma
         picture = torch.where(clips.linear[i], linear, display)
         return picture, alpha, prior, trimap, both, clips.linear[i]
+
+
+def _made(
+    synthesis: Synthesis, solve: Solve, count: int, seed: int, fill: int
+) -> tuple[Clips, Tensor]:
+    """One fill: clips and their priors, as half floats; what training does not need is left out."""
+    clips = synthesis.clips(seed * 1_000_003 + fill, count)
+    priors = solve(
+        clips.light.flatten(0, 1),
+        clips.trimap.flatten(0, 1),
+        clips.linear.repeat_interleave(clips.light.shape[1]),
+    )
+    empty = clips.light.new_zeros(0)
+    kept = replace(
+        clips,
+        light=clips.light.clamp(-MOST_LIGHT, MOST_LIGHT).half(),
+        alpha=clips.alpha.half(),
+        trimap=clips.trimap.half(),
+        picture=empty,
+        foreground=empty,
+        background=empty,
+        flow=empty,
+    )
+    return kept, priors.view_as(clips.alpha).half()
+
+
+_make: Callable[[int], tuple[Clips, Tensor]] | None = None
+
+
+def _elsewhere(fill: int) -> tuple[Clips, Tensor]:
+    """In a worker, which was forked with `_make` in place."""
+    torch.set_num_threads(1)
+    assert _make is not None
+    return _make(fill)

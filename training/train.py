@@ -112,7 +112,7 @@ def run(options: argparse.Namespace) -> int:
     fabric = Fabric(
         accelerator=options.accelerator,
         devices=int(options.devices) if options.devices.isdigit() else options.devices,
-        precision=recipe.get("precision", "32-true") if options.accelerator != "cpu" else "32-true",
+        precision=recipe.get("precision", "32-true"),
     )
     fabric.launch()
     options.out.mkdir(parents=True, exist_ok=True)
