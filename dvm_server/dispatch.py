@@ -148,6 +148,7 @@ class Dispatch:
             job.plan, job.arrived = found
             plan = job.plan
             job.carried = set(plan.carried)
+            job.doubts = self._ledger.doubts(plan.trimap_keys)
             told = {"seconds": 0.0, "source": "", "fallback": "", "cached": True}
             for frame in sorted(plan.ready):
                 source = plan.trimaps[frame].source
@@ -201,7 +202,7 @@ class Dispatch:
             case "ready":
                 self._step(scheduler.WorkerReady(name))
             case "trimap_done":
-                self._trimap_done(*self._units[name], message["frame"])
+                self._trimap_done(*self._units[name], message)
             case "frame_done":
                 self._frame_done(*self._units[name], message)
             case "ended":
@@ -210,17 +211,19 @@ class Dispatch:
             case "died":
                 self._died(name, message)
 
-    def _trimap_done(self, unit: UnitId, job: LiveJob, frame: int) -> None:
+    def _trimap_done(self, unit: UnitId, job: LiveJob, message: Mapping[str, Any]) -> None:
         assert job.plan is not None
+        frame, doubt = message["frame"], message["doubt"]
         key = job.plan.trimap_keys[frame]
 
         def made() -> None:
             job.carried.add(frame)
+            job.doubts[frame] = doubt
             job.frame = frame
             self._spool.arrived(Spool.trimap_name(key))
             self._step(scheduler.FrameMade(unit, frame))
 
-        self._journal(job, {"event": "trimap", "frame": frame, "key": key}, made)
+        self._journal(job, {"event": "trimap", "frame": frame, "key": key, "doubt": doubt}, made)
 
     def _frame_done(self, unit: UnitId, job: LiveJob, message: Mapping[str, Any]) -> None:
         plan, frame, files = job.plan, message["frame"], message["files"]

@@ -59,6 +59,7 @@ class Ledger:
         self._records: dict[str, dict[str, Record]] = {}
         self._places: dict[str, Record] = {}
         self._sources: dict[str, Sources] = {}
+        self._doubts: dict[str, float] = {}
         for path in sorted(self._folder.glob("*/journal.jsonl")):
             found = journal.read(path)
             if found.dropped:
@@ -96,10 +97,19 @@ class Ledger:
         """The record of what was last written there, whatever is there now."""
         return self._places.get(str(path))
 
+    def doubts(self, keys: Mapping[int, str]) -> dict[int, float]:
+        """How doubtful the trimaps with these keys were when they were carried, by frame.
+
+        Those that never were, or by a release that did not say so, are left out.
+        """
+        return {frame: self._doubts[key] for frame, key in keys.items() if key in self._doubts}
+
     def _take(self, job: str, event: Event) -> None:
-        """Index what an event says about files."""
+        """Index what an event says about files and trimaps."""
         if event.get("event") == "submitted":
             self._sources[job] = Sources(_by_frame(event["plates"]), _by_frame(event["trimaps"]))
+        elif event.get("event") == "trimap" and "doubt" in event:
+            self._doubts[event["key"]] = event["doubt"]
         elif event.get("event") == "frame":
             sources = self._sources.get(job, Sources({}, {}))
             for layer, file in event["files"].items():

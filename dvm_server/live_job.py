@@ -13,6 +13,7 @@ from dvm_server.delivery import Attachment
 from dvm_server.jobs import Offer, Plan
 from host_plugins.client.errors import DvmError
 from host_plugins.client.wire import Message
+from model.suggest import suggest_keyframe
 
 WAITING, PROPAGATING, MATTING = "waiting", "propagating", "matting"
 DONE, FAILED, CANCELLED = "done", "failed", "cancelled"
@@ -41,6 +42,8 @@ class LiveJob:
         made: what is known of each frame that can be sent, in the order made.
         computed: frames computed since it was submitted.
         carried: propagated trimaps that are there.
+        doubts: how doubtful each of them is, see `model.suggest`.
+        suggest: once it is done, the frame best painted next; None if none would help.
         arrived: by value: frames whose plates are here.
         arriving: by value: plates on their way to the disk, by peer.
         frame: the last one worked on.
@@ -58,6 +61,8 @@ class LiveJob:
     made: dict[int, Mapping[str, Any]] = field(default_factory=dict)
     computed: int = 0
     carried: set[int] = field(default_factory=set)
+    doubts: dict[int, float] = field(default_factory=dict)
+    suggest: int | None = None
     arrived: set[int] = field(default_factory=set)
     arriving: dict[bytes, int] = field(default_factory=dict)
     frame: int | None = None
@@ -89,6 +94,9 @@ class LiveJob:
     def end(self, state: str, error: DvmError | None = None) -> None:
         self.state, self.error = state, error
         self.seconds = time.monotonic() - self.began
+        if state == DONE and self.plan is not None:
+            painted = [one.frame for one in self.plan.offer.shot.keyframes]
+            self.suggest = suggest_keyframe(self.doubts, painted)
         if state != DONE:
             for attachment in self.attachments.values():
                 attachment.queue = deque()
@@ -115,7 +123,9 @@ class LiveJob:
             return Message("failed", job=self.id, body={"error": self.error.to_wire()})
         total = len(self.plan.frames) if self.plan else 0
         computed = self.computed - attachment.made_before
-        body = {"total": total, "computed": computed, "kept": total - computed}
+        body: dict[str, Any] = {"total": total, "computed": computed, "kept": total - computed}
+        if self.suggest is not None:
+            body["suggest"] = self.suggest
         return Message("done", job=self.id, body={**body, "seconds": self.seconds})
 
     def paths(self, frame: int) -> Mapping[str, Path]:

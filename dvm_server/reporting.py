@@ -91,6 +91,8 @@ def say_summary(shot: Shot, summary: Summary) -> None:
     say("frames", f"{frames} ({summary.computed} computed, {summary.kept} kept)")
     where = f"with {summary.network} on {summary.device}"
     say("speed", f"{rate:.2f} frames/s, {summary.seconds:.1f} s {where}")
+    if summary.suggest is not None:
+        say("next keyframe", f"a trimap of frame {summary.suggest} would help the others most")
 
 
 class LineReporter:

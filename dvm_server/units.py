@@ -22,6 +22,7 @@ from model.plates.file_errors import writing
 from model.plates.mattes import write_matte
 from model.plates.plate import Plate
 from model.plates.spool import write_trimap_spool
+from model.suggest import doubt_of
 
 Tell = Callable[[Mapping[str, Any]], None]
 IsCancelled = Callable[[], bool]
@@ -61,7 +62,7 @@ def do_span(
         order: from `jobs.span_order`.
         decoder: free.
         scratch: folder for what the engine puts aside.
-        tell: given ``trimap_done`` for each frame, once it is on disk.
+        tell: given ``trimap_done`` for each frame, once it is on disk, with its doubt.
         cancelled: asked between frames.
     """
     plates = PlateReader(decoder, _by_frame(order["plates"]), order["frames"])
@@ -75,7 +76,7 @@ def do_span(
         carried = engine.propagate(span, plates, plates.header, keyframes, Path(folder), cancelled)
         for frame, trimap in carried:
             write_trimap_spool(Path(into[frame]), trimap)
-            tell({"type": "trimap_done", "frame": frame})
+            tell({"type": "trimap_done", "frame": frame, "doubt": round(doubt_of(trimap), 4)})
 
 
 def do_block(

@@ -110,13 +110,17 @@ class Matte:
 
 @dataclass(frozen=True)
 class Done:
-    """A job has ended well. ``seconds`` is the server's wall time for it."""
+    """A job has ended well. ``seconds`` is the server's wall time for it.
+
+    ``suggest`` is the frame that would help most as a further keyframe; None if none would.
+    """
 
     job: str
     total: int
     computed: int
     kept: int
     seconds: float
+    suggest: int | None = None
 
 
 @dataclass(frozen=True)
@@ -183,6 +187,7 @@ def event(message: Message, frames: int) -> Event:
             computed=fields.whole(body, "computed", 0, frames),
             kept=fields.whole(body, "kept", 0, frames),
             seconds=fields.number(body, "seconds", 0.0),
+            suggest=fields.frame(body, "suggest"),
         )
     if message.type == "cancelled":
         return Stopped(message.job)

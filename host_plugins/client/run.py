@@ -54,6 +54,7 @@ class Summary:
         seconds: wall time at our end.
         network: that matted.
         device: it ran on.
+        suggest: the frame that would help most as a further keyframe; None if none would.
     """
 
     frames: int
@@ -62,6 +63,7 @@ class Summary:
     seconds: float
     network: str
     device: str
+    suggest: int | None = None
 
 
 def run_shot(
@@ -128,6 +130,7 @@ def run_shot(
         seconds=time.monotonic() - began,
         network=accepted.network,
         device=accepted.device,
+        suggest=done.suggest,
     )
 
 

@@ -2,7 +2,8 @@
 
 Alpha is 0 and 1 where the trimap is certain; where it is unknown it is the mean of the window's
 plates, folded into 0…1, so that a wrong neighbour shows. A propagated trimap is that of the nearest
-keyframe with unknown wherever the span's plates are bright, so that a wrong span shows too.
+keyframe with unknown wherever the span's plates are bright, so that a wrong span shows too; where
+it is unknown it is the less sure the further that keyframe is.
 
 `EngineOptions.network` doubles as a script: words of the form ``name=value``: ``slow=0.1`` seconds
 a frame, ``once=PATH`` kill the worker the first time (PATH marks it), ``always`` kill it each time,
@@ -80,7 +81,8 @@ class PaintEngine:
             nearest = min(span.keyframes, key=lambda key: abs(key - frame))
             pixels = place_trimap(keyframes[nearest], plate(frame).header).copy()
             pixels[total > 0.75] = 128
-            sure = np.full(pixels.shape, 255 - abs(nearest - frame), np.uint8)
+            sure = np.where(pixels == 128, 255 - min(9 * abs(nearest - frame), 255), 255)
+            sure = sure.astype(np.uint8)
             yield frame, Trimap(pixels, plate(frame).header.data_window, "propagated", sure)
 
     def matte(
