@@ -41,34 +41,21 @@ def matting_gates(rows: Sequence[Row], method: str, prior: str) -> list[Gate]:
     ours, theirs, before = (_of(real, name) for name in (method, PYMATTING, prior))
     gates = []
     if ours and len(theirs) == len(ours):
-        gates.append(
-            _mean(f"MSE, mean over items ÷ {PYMATTING}", MSE, ours, theirs, MEAN_OF_PYMATTING)
-        )
-        answered = [i for i, row in enumerate(theirs) if not row.note]
-        if 0 < len(answered) < len(theirs):
-            gates.append(
-                _mean(
-                    f"the same, over the items that {PYMATTING} answers",
-                    MSE,
-                    [ours[i] for i in answered],
-                    [theirs[i] for i in answered],
-                    MEAN_OF_PYMATTING,
-                )
-            )
+        gates += _means(f"MSE, mean over items ÷ {PYMATTING}", MSE, ours, theirs, MEAN_OF_PYMATTING)
         gates.append(_worst(f"MSE, worst item ÷ {PYMATTING}", MSE, ours, theirs, ITEM_OF_PYMATTING))
     if ours and len(before) == len(ours):
         gates.append(_worst("MSE, worst item ÷ own prior", MSE, ours, before, ITEM_OF_PRIOR))
-    if len(theirs) == len(ours):
-        moving = [(o, t) for o, t in zip(ours, theirs, strict=True) if DTSSD in o.figures]
-        if moving:
-            first, second = [o for o, _ in moving], [t for _, t in moving]
-            for text, gate in (("mean over moving items", _mean), ("worst moving item", _worst)):
-                demand = f"dtSSD, {text} ÷ {PYMATTING}"
-                gates.append(gate(demand, DTSSD, first, second, DTSSD_OF_PYMATTING))
+    moving = [row for row in ours if DTSSD in row.figures]
+    rivals = [row for row in theirs if DTSSD in row.figures]
+    if moving and len(moving) == len(rivals):
+        text = f"dtSSD, mean over moving items ÷ {PYMATTING}"
+        gates += _means(text, DTSSD, moving, rivals, DTSSD_OF_PYMATTING)
+        text = f"dtSSD, worst moving item ÷ {PYMATTING}"
+        gates.append(_worst(text, DTSSD, moving, rivals, DTSSD_OF_PYMATTING))
     ours, theirs = _of(made, method), _of(made, PYMATTING)
     if ours and len(theirs) == len(ours):
         text = f"MSE, mean over {SYNTHETIC[0]} ÷ {PYMATTING}"
-        gates.append(_mean(text, MSE, ours, theirs, SYNTHETIC_OF_PYMATTING))
+        gates += _means(text, MSE, ours, theirs, SYNTHETIC_OF_PYMATTING)
     return [replace(gate, method=method) for gate in gates]
 
 
@@ -127,11 +114,22 @@ def _average(rows: Sequence[Row], metric: str) -> float:
     return sum(row.figures[metric].value for row in rows) / len(rows)
 
 
-def _mean(
+def _means(
     demand: str, metric: str, ours: Sequence[Row], theirs: Sequence[Row], limit: float
-) -> Gate:
-    figures = [{r.item.name: r.figures[metric] for r in rows} for rows in (ours, theirs)]
-    value = ratio(figures[0], figures[1]).value
+) -> list[Gate]:
+    """The ratio of the means over all items; and, where they refused any, over the others: one item
+    for which something else stands in can outweigh all the rest."""
+    pairs = list(zip(ours, theirs, strict=True))
+    answered = [pair for pair in pairs if not pair[1].note]
+    gates = [_mean(demand, metric, pairs, limit)]
+    if 0 < len(answered) < len(pairs):
+        gates.append(_mean(f"{demand}, where that answers", metric, answered, limit))
+    return gates
+
+
+def _mean(demand: str, metric: str, pairs: Sequence[tuple[Row, Row]], limit: float) -> Gate:
+    ours, theirs = ({pair[i].item.name: pair[i].figures[metric] for pair in pairs} for i in (0, 1))
+    value = ratio(ours, theirs).value
     return Gate("", demand, limit, value, value <= limit)
 
 

@@ -32,8 +32,8 @@ from training.kept import Kept, key_of, sources_digest
 
 WINDOWS = (1, 3, 5)
 FLOW = "trimap_flow"
-_ENGINE = ("model/classical", "model/networks", "model/pipeline.py", "model/tiles.py", "cuda_ops")
-_CARRY = ("model/classical", "model/networks", "model/blend.py", "model/pipeline.py", "cuda_ops")
+_ENGINE = ("model/classical", "model/pipeline.py", "model/tiles.py", "model/blend.py")
+_LEARNED = ("model/networks", "cuda_ops")
 
 
 @dataclass(frozen=True)
@@ -200,7 +200,7 @@ def run_matting(
     for place, n in enumerate(order):
         around = [order[min(max(place + d, 0), len(order) - 1)] for d in range(-2, 3)]
         read = [digests[one] for one in (around if subject.network.reach else (n,))]
-        keys[n] = key_of("matte", sources_digest(*_ENGINE), identity, read)
+        keys[n] = key_of("matte", _code(subject), identity, read)
     for n in wanted:
         arrays = kept.find(keys[n])
         if arrays is not None:
@@ -253,7 +253,7 @@ def run_propagation(
     plates = [
         key_of(f.plate.pixels, f.plate.header.colourspace, f.classes) for f in frames.values()
     ]
-    key = key_of("carried", sources_digest(*_CARRY), identity, item.light, plates)
+    key = key_of("carried", _code(subject), identity, item.light, plates)
 
     def compute() -> Mapping[str, npt.NDArray[Any]]:
         view = LightView("", item.light, subject.exposure, device)
@@ -318,6 +318,12 @@ def _engine(
     propagation = open_network(find(FLOW, "propagation"), "", device)
     options = EngineOptions(precision="float32", layers=("alpha", "confidence"))
     return ShotMatte(network, propagation, view, options, {"network": subject.entry.name})
+
+
+def _code(subject: Subject) -> str:
+    """Of all that makes its mattes or trimaps; what learns nothing is not made by the networks."""
+    learned = subject.entry.factory.startswith("model.networks.")
+    return sources_digest(*_ENGINE, *(_LEARNED if learned else ()))
 
 
 def _never() -> bool:

@@ -145,6 +145,11 @@ def errors_table(rows: Sequence[Row], metric: str, *, means: bool = True) -> str
                 continue
             cells = [_mean_cell(rows, group, method, metric) for method in methods]
             lines.append([f"{title} ({len(group)})", "", "", *cells])
+        refused = {row.item.name for row in rows if row.note}
+        group = [item for item in items if item.name not in refused]
+        if refused and group:
+            cells = [_mean_cell(rows, group, method, metric) for method in methods]
+            lines.append([f"mean, {PYMATTING} answers ({len(group)})", "", "", *cells])
     return _joined(lines)
 
 
@@ -160,6 +165,10 @@ def ratios_table(rows: Sequence[Row], pairs: Sequence[tuple[str, str]], metric: 
         shown.sort(key=lambda one: -_ratio(rows, one[1], *first, metric).value)
         shown = shown[:3]
     shown.append((f"**mean** ({len(items)})", items))
+    refused = {row.item.name for row in rows if row.note}
+    answered = [item for item in items if item.name not in refused]
+    if refused and answered:
+        shown.append((f"mean, {PYMATTING} answers ({len(answered)})", answered))
     for title, group in shown:
         cells = [_text(_ratio(rows, group, *column, metric), 2) for column in columns]
         lines.append([title, *cells])
