@@ -29,6 +29,7 @@ _EDGES = 600  # edge pixels that are followed through a clip
 _ENOUGH = 0.0006  # of the frame must be edge, in every frame
 _SURE = 0.1  # of the frame must be foreground or background entirely, in every frame
 _CUT = 0.02  # of the frame may show a sprite beyond its own border
+_BRIGHT = 0.6  # linear: no layer is brighter in the mean
 _UPRIGHT = ("person",)  # kinds that are not turned over
 _THERE = 96  # alpha's code above which a border cuts an object off rather than brushes it
 _LYING = 0.2  # radians they may lean
@@ -313,7 +314,7 @@ class Cast:
         self.clips = [clip.shape for clip in clips]
         self._photograph_colours = [_mean_colour(picture) for picture in photographs]
         self._clip_colours = [_mean_colour(clip[len(clip) // 2]) for clip in clips]
-        self._solid = [i for i, player in enumerate(self.players) if player.solid > 0.6]
+        self._solid = [i for i, player in enumerate(self.players) if player.solid > 0.8]
         y, x = np.mgrid[0 : config.height - 1 : 20j, 0 : config.width - 1 : 20j]
         self._raster = np.stack((x.ravel(), y.ravel()), -1)
         kinds = [player.sprite.kind for player in self.players]
@@ -703,6 +704,15 @@ class Cast:
             before = before * gain[:, None].astype(np.float32)
             if not linear:
                 before = np.clip(before, 0, 1)
+        if linear:
+            # Whoever exposes the camera keeps most of the picture below white.
+            codes = self._codes(backdrop), self._codes(foregrounds[0])
+            means = [
+                float(light[np.arange(3), code].mean())
+                for light, code in zip((behind, before), codes, strict=True)
+            ]
+            stop = np.float32(min(1.0, _BRIGHT / max(*means, 1e-6)))
+            behind, before = behind * stop, before * stop
         backdrop = _coloured(backdrop, behind)
         lit = [_coloured(foregrounds[0], before)]
         for shot in foregrounds[1:]:

@@ -38,6 +38,18 @@ __all__ = ["HOLD_OUT_SEED", "Clips", "Synthesis", "SynthesisConfig", "hold_out"]
 
 HOLD_OUT_SEED = 1 << 40  # seeds from here on are for judging, never for training
 _HOLD_OUT_SPRITES = 64
+_HOLD_OUT_KINDS = {
+    "strands": 1.6,
+    "fur": 1.6,
+    "solid": 1.4,
+    "curves": 0.6,
+    "lace": 0.4,
+    "smoke": 0.4,
+    "cloth": 0.15,
+    "cutout": 1.0,
+    "person": 1.2,
+    "effect": 0.4,
+}
 _WHITE = 16.0  # linear light that a codec's code 255 stands for at most
 
 
@@ -217,11 +229,17 @@ def hold_out(kind: str, material: Path | None, workers: int = 1) -> Iterator[Cli
     """
     if kind == "matting":
         count = 48
-        config = SynthesisConfig(height=256, width=320)
+        config = SynthesisConfig(height=256, width=320, kind_shares=_HOLD_OUT_KINDS)
     elif kind == "propagation":
         count = 8
         config = SynthesisConfig(
-            height=272, width=480, frames=24, framing="whole", still_share=0.0, speeds=(1.0, 6.0)
+            height=272,
+            width=480,
+            frames=24,
+            framing="whole",
+            still_share=0.0,
+            speeds=(1.0, 6.0),
+            kind_shares=_HOLD_OUT_KINDS,
         )
     else:
         raise ValueError(f"a hold-out is matting or propagation, not {kind!r}")
