@@ -20,6 +20,8 @@ from torch import Tensor
 
 # Gathered numbers that are held at once, per device: on the CPU they should stay near the cache.
 BUDGET = {"cpu": 2**20, "cuda": 2**25}
+# Devices that multiply matrices of halves faster than of floats, and sum them in float32.
+HALVES_PAY = ("cuda",)
 _ZEROS_BILINEAR = (0, 0, False)  # grid_sampler's interpolation, padding and align_corners
 
 
@@ -119,7 +121,7 @@ class _Layers:
         groups = mask.shape[1] // at.taps
         self.at = at
         self.precise = torch.promote_types(x.dtype, torch.float32)
-        self.working = x.dtype if x.is_cuda else self.precise
+        self.working = x.dtype if x.device.type in HALVES_PAY else self.precise
         self._each = channels // groups
         self.x = x.reshape(self.batch * groups, self._each, self.height, self.width)
         self.x = self.x.to(self.precise).contiguous()

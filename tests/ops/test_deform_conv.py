@@ -129,9 +129,16 @@ def test_layout_does_not_matter(shape):
         )
 
 
+@pytest.mark.parametrize("products", ["floats", "halves"])
 @pytest.mark.parametrize(("dtype", "unit"), [(torch.float16, 2.0**-11), (torch.bfloat16, 2.0**-8)])
-def test_half_precision_errs_by_its_rounding_only(dtype, unit):
-    """Against the specification in float64 of the very inputs: sums are not made in halves."""
+def test_half_precision_errs_by_its_rounding_only(dtype, unit, products, monkeypatch):
+    """Against the specification in float64 of the very inputs: sums are not made in halves.
+
+    Products of halves are what a GPU does; there each of them is rounded, here as well.
+    """
+    if products == "halves":
+        monkeypatch.setattr(taps, "HALVES_PAY", ("cpu",))
+        monkeypatch.setitem(taps.BUDGET, "cpu", 2**17)  # two taps at a time
     (x, offset, mask, weight, bias), options = case((2, 64, 8, 21, 19, 4, 3, 1, 1, 1, 5))
     inputs = [t.to(dtype).requires_grad_() for t in (x, mask, weight, bias)]
     where = offset.to(torch.float16).requires_grad_()
@@ -139,11 +146,11 @@ def test_half_precision_errs_by_its_rounding_only(dtype, unit):
     found = modulated_deform_conv2d(inputs[0], where, *inputs[1:], **options)
     right = specification(exact[0], exact[4], *exact[1:4], **options)
     assert found.dtype == dtype
-    assert (found - right).abs().max() <= unit * right.abs().max()
+    assert (found - right).norm() < 0.6 * unit * right.norm()
     pull = torch.randn(right.shape, generator=torch.Generator().manual_seed(1)).to(dtype)
     mine = torch.autograd.grad(found, [*inputs, where], pull)
     for one, true in zip(mine, torch.autograd.grad(right, exact, pull.double()), strict=True):
-        assert (one - true).norm() < 2 * unit * true.norm()
+        assert (one - true).norm() < unit * true.norm()
     assert [g.dtype for g in mine] == [dtype] * 4 + [torch.float16]
 
 
