@@ -287,9 +287,9 @@ def frame_losses(
     def per_band(values: Tensor) -> Tensor:
         return (values.flatten(1).sum(1) / size).mean()
 
-    answer = given.logits.detach().argmax(1, keepdim=True)
+    answer = chosen(given.logits.detach())
     right = is_right(answer, band, alpha).float()
-    prior = is_right(guess[:, CLASSES].argmax(1, keepdim=True), band, alpha).float()
+    prior = is_right(chosen(guess[:, CLASSES]), band, alpha).float()
     doubt = F.binary_cross_entropy_with_logits(given.sure, right, reduction="none")
     unknown = torch.maximum((answer == 1).float(), guess[:, 1:2])
     near = _grown_each(unknown, _NEAR * scale)
@@ -300,6 +300,13 @@ def frame_losses(
         "confidence": doubt.mean() + (doubt * near).sum() / near.sum().clamp_min(1),
         "stay": (given.added.square() * prior).mean(),
     }
+
+
+def chosen(planes: Tensor) -> Tensor:
+    """N×1×H×W: 0, 1 or 2, the class of N×3×H×W; as arg-max, which is slow on the CPU."""
+    background, unknown, foreground = planes.chunk(3, 1)
+    certain = 2 * (foreground > background).long()
+    return torch.where(unknown > torch.maximum(background, foreground), 1, certain)
 
 
 def is_right(answer: Tensor, band: Tensor, alpha: Tensor) -> Tensor:
@@ -333,7 +340,7 @@ def judged(
                 (given.logits, given.sure.sigmoid()),
                 (guess[:, i, CLASSES], guess[:, i, CONFIDENCE]),
             ):
-                answer = planes.argmax(1, keepdim=True)
+                answer = chosen(planes)
                 right = is_right(answer, band, truth).float()
                 levels = _LEVELS[answer[0, 0].cpu().numpy()]
                 found = trimap_quality(levels, truth.double().cpu().numpy())

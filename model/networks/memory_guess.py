@@ -7,6 +7,7 @@ gone by with the network's own: so what is read from memory can be compared with
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.networks.blocks import Residual, act, conv
@@ -28,24 +29,28 @@ def keyframe_guess(trimap: Tensor) -> Tensor:
 
 
 class GuessEncoder(nn.Module):
-    """Picture N×3×H×W and guess N×7×H×W → maps at 1, 1/2, 1/4 and 1/8; and what memory keeps."""
+    """Picture N×3×H×W and guess N×7×H×W → maps at 1/2, 1/4 and 1/8; and what memory keeps.
 
-    def __init__(self, channels: tuple[int, int, int, int], value: int):
+    Four pixels are one place with four times the planes: bands are wider than that, and nothing is
+    lost.
+    """
+
+    def __init__(self, channels: tuple[int, int, int], value: int):
         super().__init__()
-        full, half, quarter, eighth = channels
-        self.stem = conv(3 + GUESS, full)
-        self.to_half = conv(full, half, stride=2)
+        half, quarter, eighth = channels
+        self.to_half = conv(4 * (3 + GUESS), half)
         self.to_quarter = nn.Sequential(conv(half, quarter, stride=2), Residual(quarter))
         self.to_eighth = nn.Sequential(conv(quarter, eighth, stride=2), Residual(eighth))
         self.value = conv(eighth, value, size=1)
 
     def forward(self, picture: Tensor, guess: Tensor) -> list[Tensor]:
-        maps = [self.stem(torch.cat([picture, guess], 1) - 0.5)]
-        for deeper in (self.to_half, self.to_quarter, self.to_eighth):
+        planes = torch.cat([picture, guess], 1) - 0.5
+        maps = [self.to_half(F.pixel_unshuffle(planes, 2))]
+        for deeper in (self.to_quarter, self.to_eighth):
             maps.append(deeper(act(maps[-1])))
         return maps
 
     def kept(self, maps: list[Tensor]) -> Tensor:
         """N×V×H/8×W/8, the value for memory."""
-        found: Tensor = self.value(act(maps[3]))
+        found: Tensor = self.value(act(maps[2]))
         return found

@@ -7,7 +7,7 @@
         │                         │                               │               open, held
     KeyEncoder, GuessEncoder  (each frame once, kept)         KeyEncoder ─ picture ─ GuessEncoder
         │ key, value              │ key, value                    │ key             │
-        │ pinned                  │ the last two                  │ 1/2 … 1/16      │ 1 … 1/8
+        │ pinned                  │ the last two                  │ 1/2 … 1/16      │ 1/2 … 1/8
         └──────── MemoryRead ◄────┼───────────────────────────────┤                 │
                       │       MemoryRead, near by ◄───────────────┤                 │
                       │           │                               │                 │
@@ -89,7 +89,7 @@ class TrimapMemoryS(nn.Module):
 
     Args:
         look: channels at 1/2, 1/4, 1/8, 1/16 of what frames look like.
-        guess: channels at 1, 1/2, 1/4, 1/8 of what is thought of their trimaps.
+        guess: channels at 1/2, 1/4, 1/8 of what is thought of their trimaps.
         caution: how much more likely, in log odds, a certain class must be than the unknown before
             the band of `trimap_flow` is made narrower.
     """
@@ -97,7 +97,7 @@ class TrimapMemoryS(nn.Module):
     def __init__(
         self,
         look: Sequence[int] = (24, 40, 64, 96),
-        guess: Sequence[int] = (16, 24, 40, 64),
+        guess: Sequence[int] = (24, 40, 64),
         caution: float = 0.0,
     ):
         super().__init__()
@@ -107,11 +107,8 @@ class TrimapMemoryS(nn.Module):
             "caution": caution,
         }
         half, quarter, eighth, sixteenth = look
-        full, own_half, own_quarter, own_eighth = guess
-        looks, guesses = (
-            (half, quarter, eighth, sixteenth),
-            (full, own_half, own_quarter, own_eighth),
-        )
+        own_half, own_quarter, own_eighth = guess
+        looks, guesses = (half, quarter, eighth, sixteenth), (own_half, own_quarter, own_eighth)
         self.caution = caution
         self.keys = KeyEncoder(looks, KEY)
         self.guess = GuessEncoder(guesses, VALUE)
@@ -139,7 +136,7 @@ class TrimapMemoryS(nn.Module):
         """What to add to the guess N×7×H×W of the frames N×3×H×W at hand."""
         read = torch.cat([self.pinned(look.key, pinned), self.recent(look.key, recent)], 1)
         own = self.guess(picture, guess)
-        found = self.decoder(look.maps, own, read, torch.cat([picture, guess], 1))
+        found = self.decoder(look.maps, own, read)
         classes = found[:, :3]
         if self.caution:
             unknown = classes[:, 1:2] + self.caution * guess[:, 1:2].float()

@@ -71,7 +71,7 @@ def test_needs_a_checkpoint_of_its_own(tmp_path):
 def test_untrained_it_answers_trimap_flow(size, clip_of, tmp_path):
     clip = clip_of(3, *size)
     keyframe, frames = frames_of(clip, painted=True)[0], frames_of(clip)[1:]
-    network = opened(tmp_path, look=(8, 8, 8, 8), guess=(8, 8, 8, 8))
+    network = opened(tmp_path, look=(8, 8, 8, 8), guess=(8, 8, 8))
     assert isinstance(network, PropagationNetwork)
     _, ours = walk(network, [keyframe], frames)
     _, theirs = walk(TrimapFlow(), [keyframe], frames)

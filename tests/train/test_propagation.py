@@ -24,7 +24,7 @@ from training.synthesis import Clips
 
 CPU = torch.device("cpu")
 SIZE = 64, 96
-SMALL = {"look": (8, 12, 16, 16), "guess": (8, 8, 12, 16)}
+SMALL = {"look": (8, 12, 16, 16), "guess": (8, 12, 16)}
 
 
 class Maker:
