@@ -37,6 +37,7 @@ DATA ?= ../shared/data/eval
 tables: $(READY)
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python tests/benchmarks/still_baselines.py --threads 1 --data $(DATA) --out tests/benchmarks/results/still_baselines.json
 	$(BIN)/python tests/benchmarks/propagation.py --out tests/benchmarks/results/propagation.json
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python tests/benchmarks/suggested_keyframes.py --out tests/benchmarks/results/suggested_keyframes.json
 
 bench: $(READY)
 	$(BIN)/dvm bench --json tests/benchmarks/results/bench.json
