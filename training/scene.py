@@ -318,8 +318,13 @@ class Cast:
         y, x = np.mgrid[0 : config.height - 1 : 20j, 0 : config.width - 1 : 20j]
         self._raster = np.stack((x.ravel(), y.ravel()), -1)
         kinds = [player.sprite.kind for player in self.players]
-        chances = [config.kind_shares.get(kind, 1.0) / kinds.count(kind) for kind in kinds]
-        self._chances = np.array(chances) / sum(chances)
+        chances = np.array(
+            [config.kind_shares.get(kind, 1.0) / kinds.count(kind) for kind in kinds]
+        )
+        whole = np.array([sum(player.cut) < 3 for player in self.players])
+        if config.framing == "whole" and (chances * whole).any():
+            chances = chances * whole  # what is cut off all around is never seen whole
+        self._chances = chances / chances.sum()
 
     def _cast(self, rng: np.random.Generator) -> int:
         """Which sprite plays: its kind by the shares of those that are there, then any of it."""
