@@ -19,7 +19,7 @@ from model.networks.frame_encoder import frame_planes
 from model.networks.st_fam_s import SURE, Answer, Encoding, StFamS
 from training import losses
 from training.material import read_material
-from training.pool import Batch, ClipPool, PoolConfig
+from training.pool import Batch, ClipPool, PoolConfig, batch_of
 from training.prior import exact_priors, quick_priors
 from training.sprites import sprite_library
 from training.synthesis import HOLD_OUT_SEED, Synthesis, SynthesisConfig
@@ -92,8 +92,9 @@ class MattingStage:
         }
         if pairs == 2:
             first, second = alpha.chunk(2)
+            before, after = truth.chunk(2)
             region = torch.logical_or(*unknown.chunk(2))
-            parts["temporal"] = losses.temporal((first, second), tuple(truth.chunk(2)), region)
+            parts["temporal"] = losses.temporal((first, second), (before, after), region)
         if len(answer.shifts):
             parts["shift"] = shift_loss(answer.shifts, batch, windows)
         total = sum(
@@ -147,7 +148,7 @@ class MattingStage:
         rows = []
         for batch in self._judged:
             for i in range(len(batch.linear)):
-                one = Batch(*(planes[i : i + 1] for planes in _planes(batch)), 0)
+                one = batch_of([planes[i : i + 1] for planes in _planes(batch)], 0)
                 full, _ = answers(network, one, [[c, c - 2, c - 1, c + 1, c + 2] for c in CENTRES])
                 alone, _ = answers(network, one, [[c] for c in CENTRES])
                 prior = torch.cat([one.prior[:, c] for c in CENTRES])
@@ -172,7 +173,7 @@ class MattingStage:
         """A held-out sheet: picture, trimap, truth, prior, ours; uint8 H×W×3."""
         rows = []
         for batch in self._judged:
-            one = Batch(*(planes[:1] for planes in _planes(batch)), 0)
+            one = batch_of([planes[:1] for planes in _planes(batch)], 0)
             full, _ = answers(network, one, [[c, c - 2, c - 1, c + 1, c + 2] for c in CENTRES])
             known = one.trimap[:, 2] != 0.5
             ours = torch.where(known, one.trimap[:, 2], full.alpha[:1].clamp(0, 1))

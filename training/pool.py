@@ -12,7 +12,7 @@ depends on how fast they are.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -45,6 +45,12 @@ class Batch:
     both: Tensor
     linear: Tensor
     step: int
+
+
+def batch_of(planes: Sequence[Tensor], step: int) -> Batch:
+    """From the tensors in their order."""
+    picture, alpha, prior, trimap, both, linear = planes
+    return Batch(picture, alpha, prior, trimap, both, linear, step)
 
 
 @dataclass(frozen=True)
@@ -95,7 +101,7 @@ class ClipPool:
         rng = np.random.default_rng((self.seed, 1, step))
         held = min(self._done, self._slots) * self.config.fill
         crops = [self._crop(int(rng.integers(held)), rng) for _ in range(count)]
-        return Batch(*(torch.stack(planes) for planes in zip(*crops, strict=True)), step)
+        return batch_of([torch.stack(planes) for planes in zip(*crops, strict=True)], step)
 
     def _keep_up(self, step: int) -> None:
         """Make the fills that are missing at a step; after a resume, those that it would hold."""

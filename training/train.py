@@ -303,7 +303,8 @@ def _decay(decay: float, step: int) -> float:
 
 @torch.no_grad()
 def _follow(average: nn.Module, network: nn.Module, decay: float) -> None:
-    mine, theirs = list(average.parameters()), [p.detach() for p in network.parameters()]
+    mine: list[Tensor] = list(average.parameters())
+    theirs = [p.detach() for p in network.parameters()]
     torch._foreach_lerp_(mine, theirs, 1 - decay)
 
 

@@ -23,7 +23,8 @@ def conv(
         inside, outside, size, stride, padding=dilation * (size // 2), dilation=dilation
     )
     nn.init.kaiming_normal_(made.weight, a=SLOPE)
-    nn.init.zeros_(made.bias)
+    if made.bias is not None:
+        nn.init.zeros_(made.bias)
     return made
 
 
@@ -44,4 +45,5 @@ class Residual(nn.Module):
         self.second.weight.data.mul_(0.1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.second(act(self.first(act(x))))
+        correction: Tensor = self.second(act(self.first(act(x))))
+        return x + correction

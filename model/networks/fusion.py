@@ -56,4 +56,6 @@ class Fusion(nn.Module):
         over_time = act(mean.flatten(1, 2))
         peaks = torch.cat([over_time.amax(1, True), over_time.mean(1, True)], 1)
         over_space = over_time * torch.sigmoid(self.space(peaks))
-        return own + self.merge(torch.cat([over_space, spread.flatten(1, 2), act(centre)], 1))
+        seen = torch.cat([over_space, spread.flatten(1, 2), act(centre)], 1)
+        gained: Tensor = self.merge(seen)
+        return own + gained

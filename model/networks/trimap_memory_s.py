@@ -62,7 +62,7 @@ from model.networks.memory_read import KEY, VALUE, Kept, MemoryRead
 NAME = "trimap_memory_s"
 MULTIPLE = 16
 RECENT = 2  # frames gone by that are remembered
-FIRM = 4.0  # logit of the class that trimap_flow has chosen: the network can change its mind
+FIRM = 3.0  # logit of the class that trimap_flow has chosen: the network can change its mind
 _LEAST = 1e-4  # confidence is kept this far from 0 and 1, where its logit ends
 
 
