@@ -17,8 +17,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from training import smoke_and_cloth, solids, strands
+from training.cloth import cloth
+from training.curves import curves
+from training.fur import fur
+from training.lace import lace
 from training.painting import Picture, extended
+from training.smoke import smoke
+from training.solids import solid
+from training.strands import hair
 
 if TYPE_CHECKING:
     from training.material import Material
@@ -36,7 +42,10 @@ SHARES = {
     "cloth": 5,
 }
 KINDS = tuple(SHARES)
-_FRAMES = 6  # of sprites that move by themselves
+_STILL = {"solid": solid, "curves": curves, "lace": lace}
+_MOVING = {"strands": hair, "fur": fur, "smoke": smoke, "cloth": cloth}
+_FRAMES = 8  # of those that move by themselves, half of the time
+_MARGIN = 12  # pixels of nothing around a sprite
 
 
 @dataclass(frozen=True)
@@ -68,17 +77,21 @@ def grow_sprite(kind: str, seed: int, photographs: Sequence[Picture]) -> Sprite:
     rng = np.random.default_rng((KINDS.index(kind), seed))
     frames = _FRAMES if rng.random() < 0.5 else 1
     cv2.setRNGSeed(0)
-    if kind == "strands":
-        made = strands.hair(rng, photographs, frames)
-    elif kind == "fur":
-        made = strands.fur(rng, photographs, frames)
-    elif kind == "smoke":
-        made = smoke_and_cloth.smoke(rng, photographs, frames)
-    elif kind == "cloth":
-        made = smoke_and_cloth.cloth(rng, photographs)
+    if kind in _STILL:
+        made = _STILL[kind](rng, photographs)
     else:
-        made = getattr(solids, kind)(rng, photographs)
+        made = _MOVING[kind](rng, photographs, frames)
+    made = _cropped(made)
     return Sprite(f"{kind} {seed}", kind, made, "filmed" if len(made) > 1 else "still")
+
+
+def _cropped(frames: Picture) -> Picture:
+    """Without most of the emptiness around it: sprites lie in memory by the hundred."""
+    seen = frames[..., 3].max(0) > 0
+    rows, columns = np.flatnonzero(seen.any(1)), np.flatnonzero(seen.any(0))
+    top, left = max(rows[0] - _MARGIN, 0), max(columns[0] - _MARGIN, 0)
+    kept = frames[:, top : rows[-1] + 1 + _MARGIN, left : columns[-1] + 1 + _MARGIN]
+    return np.ascontiguousarray(kept)
 
 
 def sprite_library(material: Material, seed: int, count: int, workers: int) -> tuple[Sprite, ...]:
