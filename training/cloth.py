@@ -33,7 +33,7 @@ def cloth(rng: np.random.Generator, photographs: Sequence[Picture], frames: int)
     sheer = float(rng.uniform(0.15, 0.7))
     across = x * np.cos(turn) + y * np.sin(turn)
     down = -x * np.sin(turn) + y * np.cos(turn)
-    across = across + rng.uniform(5, 35) * noise(rng, 2, octaves=2)
+    across = across + rng.uniform(3, 16) * noise(rng, 2, octaves=2)
     if hang and rng.random() < 0.5:  # gathered at the top
         gather = np.clip(down / SIZE, 0, 1) * rng.uniform(0.3, 0.9)
         across = (across - SIZE / 2) / (0.4 + gather) + SIZE / 2
@@ -42,9 +42,9 @@ def cloth(rng: np.random.Generator, photographs: Sequence[Picture], frames: int)
         for i in range(4)
     ]
     deep = rng.uniform(0.5, 2.4)
-    crease = rng.uniform(0, 0.5) * noise(rng, 14, octaves=3)
+    crease = rng.uniform(0, 0.25) * noise(rng, 14, octaves=3)
     pace = rng.uniform(0.03, 0.2) * rng.choice([-1, 1])
-    double = rng.uniform(0.9, 2.5)
+    double, soft = rng.uniform(0.9, 2.5), rng.uniform(1, 5)
     weave = rng.uniform(0, 0.08) if rng.random() < 0.4 else 0.0
     pitch = rng.uniform(2.6, 6)
     threads = np.sin(across * 2 * np.pi / pitch) * np.sin(down * 2 * np.pi / pitch)
@@ -64,7 +64,7 @@ def cloth(rng: np.random.Generator, photographs: Sequence[Picture], frames: int)
                 across * 2 * np.pi / period + phase + pace * frame * 60 / period
             )
         slope = slope * deep
-        layers = np.sqrt(1 + slope**2) * (1 + np.clip((np.abs(slope) - double) * 4, 0, 1))
+        layers = np.sqrt(1 + slope**2) * (1 + np.clip((np.abs(slope) - double) * soft, 0, 1))
         clear = np.power(np.float32(1 - sheer), layers) * (1 - weave * threads)
         alpha = np.maximum(1 - np.clip(clear, 0.02, 0.97), hem) * inside
         shade = 0.85 + light * slope / np.sqrt(1 + slope**2) + 0.1 * (layers - 1)

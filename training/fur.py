@@ -33,7 +33,7 @@ def fur(rng: np.random.Generator, photographs: Sequence[Picture], frames: int) -
     shape = filled(*_animal(rng, long) if rng.random() < 0.6 else [_lump(rng, long)])
     inside = np.asarray(cv2.erode(shape, np.ones((3, 3), np.uint8), iterations=3), np.uint8)
     core = cv2.erode(
-        shape, np.ones((3, 3), np.uint8), iterations=int(3 + long * rng.uniform(0, 0.5))
+        shape, np.ones((3, 3), np.uint8), iterations=int(3 + long * rng.uniform(0, 0.3))
     )
     covered = (shape > 127).astype(np.uint8)
     deep = np.asarray(cv2.distanceTransform(covered, cv2.DIST_L2, 5), np.float32)

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,24 +30,46 @@ SPLITS = ("train", "held_out")
 
 # What checkpoints are chosen on. By file and by shot, never by frame: neighbours are alike. One of
 # each sort: the shortest shot of the person; hair, lashes, smoke, fire, an object, a plant; every
-# sixth photograph or so; footage of one person and one object.
+# sixth photograph or so; footage of persons and of one object.
 HELD_OUT = frozenset(
     [
         "dancer_shot3",
         *("hair_bob02", "hair_eyelashes02", "hair_eyebrow005", "leaf_photo", "tuxpaint_firetruck"),
-        *("kenney_pp_smoke_04", "kenney_pp_smoke_09", "kenney_pp_fire_02", "rpicster_effect_3"),
+        *("kenney_pp_smoke_04", "kenney_pp_smoke_09", "kenney_pp_fire_02"),
         *("kenney_black_smoke_blacksmoke08", "kenney_white_puff_whitepuff10"),
         *("kodak_02", "kodak_09", "kodak_15", "kodak_23", "sk_gravel", "sk_coffee"),
         *("exrj_MultiView_Fog", "exrj_Tiles_Ocean"),
         *("intel_asl_book", "intel_asl_night", "sam2_04_coffee"),
     ]
 )
+# What no plate shows, or what others show already.
+SKIPPED = frozenset(
+    [
+        # Rays and swirls of a lens: light that is added, not something that covers.
+        *("rpicster_effect_1", "rpicster_effect_2", "rpicster_effect_3", "rpicster_effect_4"),
+        # One flat cartoon green.
+        *(f"kenney_fart_fart0{i}" for i in (0, 2, 4, 6, 8)),
+        # A strip cut straight on both sides, 0.87 opaque all over.
+        "hair_long01_panel",
+        # Two plain arcs without hairs.
+        *("hair_eyebrow006", "hair_eyebrow007"),
+        # Brows and puffs like their neighbours; the others are enough of them.
+        *("hair_eyebrow002", "hair_eyebrow004", "hair_eyebrow008"),
+        *(f"kenney_black_smoke_blacksmoke{i:02}" for i in (2, 6, 10, 14, 18, 22)),
+        *(f"kenney_white_puff_whitepuff{i:02}" for i in (2, 6, 14, 18, 22)),
+    ]
+)
+_PIECES = 4  # of a sheet of hair, the largest
 _MOST_PHOTO = 900  # pixels of a photograph's longer side
 _MOST_CUTOUT = 900
 _CLIP_SIDE = 360  # pixels of a clip's shorter side
 _RUN = 60  # frames read in a row
 _RUNS = 3  # from so many places of a long clip
 _PERSON_RUN = 100
+_SHORTEST_RUN = 8
+_THERE = 0.005  # of a frame, covered, is somebody
+_SEEN = 8  # alpha's code above which something is there
+_MARGIN = 12  # pixels of nothing around a person
 _OBJECTS = ("hair_", "grass_", "leaf_", "tuxpaint_")  # other cut-outs are effects
 
 
@@ -91,9 +112,10 @@ def read_material(folder: Path | None, split: str) -> Material:
 
     def mine(pattern: str, part: str = "stem") -> list[Path]:
         found = sorted(folder.glob(pattern))
-        return [p for p in found if (_name(p) in HELD_OUT) == (split == "held_out")]
+        held_out = split == "held_out"
+        return [p for p in found if (_name(p) in HELD_OUT) == held_out and p.stem not in SKIPPED]
 
-    sprites = [_cutout(path) for path in mine("fg_cutouts/*.png")]
+    sprites = [piece for path in mine("fg_cutouts/*.png") for piece in _cutouts(path)]
     for path in mine("fg_video/*/fgr.mp4"):
         sprites += _keyed(path.parent)
     sprites += [_sheet(path) for path in mine("fg_video/*/sheet_*.png")]
@@ -137,21 +159,45 @@ def _shrunk(picture: Picture, most: int) -> Picture:
     return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _cutout(path: Path) -> Sprite:
+def _cutouts(path: Path) -> list[Sprite]:
+    """A cut-out, or the largest pieces of a sheet of hair."""
     found = _picture(path, cv2.IMREAD_UNCHANGED)
-    if found.ndim != 3 or found.shape[2] != 4:
-        raise _bad(path, "has no alpha")
+    if found.ndim != 3 or found.shape[2] != 4 or found.dtype != np.uint8:
+        raise _bad(path, "is no 8-bit picture with alpha")
     alpha = found[..., 3]
-    rows, columns = np.flatnonzero(alpha.max(1) > 8), np.flatnonzero(alpha.max(0) > 8)
-    if not len(rows):
+    if alpha.max() <= _SEEN:
         raise _bad(path, "is transparent everywhere")
-    found = found[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    found = np.pad(found, ((2, 2), (2, 2), (0, 0)))
-    alpha = found[..., 3]
-    whole = extended(np.ascontiguousarray(found[..., 2::-1]), alpha)
-    whole = _shrunk(np.dstack([whole, alpha]), _MOST_CUTOUT)
     kind = "cutout" if path.stem.startswith(_OBJECTS) else "effect"
-    return Sprite(f"cutout {path.stem}", kind, whole[None], "still")
+    masks = _pieces(alpha) if path.stem.startswith("hair_") else [alpha > _SEEN]
+    made = []
+    for number, mask in enumerate(masks):
+        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+        where = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+        piece = found[where].copy()
+        piece[..., 3] *= mask[where]
+        piece = np.pad(piece, ((2, 2), (2, 2), (0, 0)))
+        colour = extended(np.ascontiguousarray(piece[..., 2::-1]), piece[..., 3])
+        whole = _shrunk(np.dstack([colour, piece[..., 3]]), _MOST_CUTOUT)
+        name = f"cutout {path.stem}" + (f" {number}" if len(masks) > 1 else "")
+        made.append(Sprite(name, kind, whole[None], "still"))
+    return made
+
+
+def _pieces(alpha: Picture) -> list[NDArray[np.bool_]]:
+    """The largest pieces of a sheet that lie apart, hairs and all; of equal ones the first."""
+    joined = cv2.dilate((alpha > 100).astype(np.uint8), np.ones((3, 3)))
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(joined)
+    order = sorted(range(1, count), key=lambda i: -int(stats[i, cv2.CC_STAT_AREA]))
+    kept: list[int] = []
+    for i in order[:_PIECES]:
+        alike = [np.abs(stats[i, 2:4] - stats[k, 2:4]).max() < 4 for k in kept]
+        if stats[i, cv2.CC_STAT_AREA] > 0.15 * stats[order[0], cv2.CC_STAT_AREA] and not any(alike):
+            kept.append(i)
+    wide = np.ones((15, 15))
+    masks = [cv2.dilate((labels == i).astype(np.uint8), wide) > 0 for i in kept]
+    others = [np.isin(labels, [k for k in range(1, count) if k != i]) for i in kept]
+    own = [m & ~o & (alpha > _SEEN) for m, o in zip(masks, others, strict=True)]
+    return own or [alpha > _SEEN]
 
 
 def _sheet(path: Path) -> Sprite:
@@ -173,24 +219,58 @@ def _sheet(path: Path) -> Sprite:
 
 
 def _keyed(folder: Path) -> list[Sprite]:
-    """The runs of a keyed shot in which somebody is there."""
+    """The runs of a keyed shot in which somebody is there, each cut to where he is.
+
+    A keyer leaves the screen's green in what it lets through. Every other run is cleaned of it, so
+    that a network meets edges that took on colour from behind, as in many plates, and clean ones,
+    and cannot take green for the sign of an edge.
+    """
     colours, alphas = (list(_frames(folder / name)) for name in ("fgr.mp4", "pha.mp4"))
     if len(colours) != len(alphas):
         raise _bad(folder, f"has {len(colours)} frames of colour and {len(alphas)} of alpha")
-    with ThreadPoolExecutor() as threads:
-        carried = list(threads.map(lambda c, a: extended(c, a[..., 0]), colours, alphas))
-    runs: list[list[Picture]] = [[]]
-    for colour, grey in zip(carried, alphas, strict=True):
-        alpha = grey[..., 0]
-        if (alpha > 128).mean() < 0.005 or len(runs[-1]) >= _PERSON_RUN:
+    if colours[0].shape != alphas[0].shape:
+        raise _bad(folder, "has colour and alpha of different sizes")
+    runs: list[list[int]] = [[]]
+    for number, alpha in enumerate(alphas):
+        there = float((alpha[..., 0] > 128).mean()) >= _THERE
+        if not there or len(runs[-1]) >= _PERSON_RUN:
             runs.append([])
-        if (alpha > 128).mean() >= 0.005:
-            runs[-1].append(np.dstack([colour, alpha]))
+        if there:
+            runs[-1].append(number)
+    made: list[Sprite] = []
+    for run in runs:
+        if len(run) < _SHORTEST_RUN:
+            continue
+        keyed = _cut_to_size([colours[n] for n in run], [alphas[n][..., 0] for n in run])
+        clean = len(made) % 2 == 1
+        frames = np.empty((len(run), *keyed[0][0].shape[:2], 4), np.uint8)
+        for frame, (colour, alpha) in zip(frames, keyed, strict=True):
+            frame[..., :3] = _despilled(colour, alpha) if clean else extended(colour, alpha)
+            frame[..., 3] = alpha
+        made.append(Sprite(f"person {folder.name} {len(made)}", "person", frames, "filmed"))
+    return made
+
+
+def _cut_to_size(colours: list[Picture], alphas: list[Picture]) -> list[tuple[Picture, Picture]]:
+    """Frames without the borders that stay empty all along."""
+    seen = np.max(alphas, axis=0) > _SEEN
+    rows, columns = np.flatnonzero(seen.any(1)), np.flatnonzero(seen.any(0))
+    top, left = max(rows[0] - _MARGIN, 0), max(columns[0] - _MARGIN, 0)
+    where = slice(top, rows[-1] + 1 + _MARGIN), slice(left, columns[-1] + 1 + _MARGIN)
     return [
-        Sprite(f"person {folder.name} {i}", "person", np.stack(run), "filmed")
-        for i, run in enumerate(runs)
-        if len(run) >= 8
+        (np.ascontiguousarray(c[where]), np.ascontiguousarray(a[where]))
+        for c, a in zip(colours, alphas, strict=True)
     ]
+
+
+def _despilled(colour: Picture, alpha: Picture) -> Picture:
+    """Colour of what is certain, carried on over the edge, with no more green than red or blue."""
+    certain = np.where(cv2.erode(alpha, np.ones((3, 3))) > 245, alpha, 0).astype(np.uint8)
+    if not certain.any():
+        certain = alpha
+    clean = extended(colour, certain)
+    clean[..., 1] = np.minimum(clean[..., 1], np.maximum(clean[..., 0], clean[..., 2]))
+    return clean
 
 
 def _runs(path: Path) -> Iterator[Picture]:

@@ -27,8 +27,9 @@ def smoke(rng: np.random.Generator, photographs: Sequence[Picture], frames: int)
     pace = rng.uniform(0.05, 0.25)
     y, x = np.mgrid[:SIZE, :SIZE].astype(np.float32)
     envelope = _flame(rng, x, y) if fire else _envelope(rng, x, y)
-    thick = rng.uniform(0.3, 1.2) if rng.random() < 0.6 else rng.uniform(1.5, 5.0)
+    thick = rng.uniform(0.3, 1.2) if rng.random() < 0.6 else rng.uniform(1.5, 4.0)
     ragged = rng.uniform(0.4, 0.9)
+    blur = rng.uniform(0.8, 3)
     grey = _grey(rng)
     lit = rng.uniform(0, 2 * np.pi)
     relief = rng.uniform(0, 0.22)
@@ -55,6 +56,7 @@ def smoke(rng: np.random.Generator, photographs: Sequence[Picture], frames: int)
             )
         shape = (1 - np.abs(field)) * 1.6 - 0.7 if wispy else field * ragged
         density = np.clip(envelope * (1.1 + shape) - 0.2, 0, None) * border * thick
+        density = cv2.GaussianBlur(density, (0, 0), blur)
         alpha = 1 - np.exp(-2.0 * density)
         alpha = np.where(alpha > 0.985, 1, alpha)
         if fire:

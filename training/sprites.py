@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from model.errors import InputError
 from training.cloth import cloth
 from training.curves import curves
 from training.fur import fur
@@ -76,7 +77,6 @@ def grow_sprite(kind: str, seed: int, photographs: Sequence[Picture]) -> Sprite:
         raise ValueError(f"a procedural sprite is one of {', '.join(KINDS)}, not {kind!r}")
     rng = np.random.default_rng((KINDS.index(kind), seed))
     frames = _FRAMES if rng.random() < 0.5 else 1
-    cv2.setRNGSeed(0)
     if kind in _STILL:
         made = _STILL[kind](rng, photographs)
     else:
@@ -163,7 +163,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--count", type=int, default=24)
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args(arguments)
-    found = read_material(chosen.material, "train") if chosen.material else Material()
+    if chosen.real and not chosen.material:
+        parser.error("--real shows the sprites of a folder: name it with --material")
+    try:
+        found = read_material(chosen.material, "train")
+    except InputError as error:
+        raise SystemExit(f"{error.message}: {error.hint}") from None
     if chosen.real:
         sprites: Sequence[Sprite] = found.sprites
     elif chosen.kind:
@@ -173,7 +178,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         ]
     else:
         sprites = sprite_library(Material((), found.photographs), chosen.seed, chosen.count, 1)
-    cv2.imwrite(str(chosen.out), sheet(sprites)[..., ::-1])
+    if not cv2.imwrite(str(chosen.out), sheet(sprites)[..., ::-1]):
+        raise SystemExit(f"{chosen.out} cannot be written: check that its folder is there")
 
 
 if __name__ == "__main__":
