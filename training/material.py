@@ -128,7 +128,7 @@ def read_material(folder: Path | None, split: str) -> Material:
         raise InputError(
             "input.no_material",
             f"{folder} holds none of fg_cutouts, fg_video, bg_photos and clips for {split}",
-            hint="see training/README.md for how material is laid out",
+            hint="training/material.py says how such a folder is laid out",
         )
     return Material(tuple(sprites), tuple(photographs), tuple(clips))
 
