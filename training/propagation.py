@@ -36,10 +36,13 @@ from training.synthesis import HOLD_OUT_SEED, Synthesis, SynthesisConfig
 _MANY = 1 << 20  # clips; a run ends before
 _BEFORE = 2 + RECENT  # frames of a window that are only remembered: keyframes, frames gone by
 _MIXED = 0.02, 0.98
+SETTLED = (
+    0.9  # probability from which on a class need not become more certain; below that of a guess
+)
 _CARRIED = slice(4, 7)  # planes of a guess that the network answers nothing about
 _GROWN = 2  # px
 _WRONG = 0.05  # alpha further than this from a certain class makes it wrong
-_LEAST_BAND = 0.002  # of the frame: no band counts as smaller
+_LEAST_BAND = 0.01  # of the frame: no band counts as smaller
 _NEAR = 24.0  # px of a 640×360 picture around the unknown, where confidence is asked for twice
 
 WEIGHTS = {
@@ -279,9 +282,7 @@ def frame_losses(
     likely = log.exp()
     right_class = torch.where(alpha > 0.5, log[:, 2:], log[:, :1])
     wrong = torch.cat([likely[:, :1] * (alpha > _WRONG), likely[:, 2:] * (alpha < 1 - _WRONG)], 1)
-    wrong = -torch.log1p(-wrong.sum(1, keepdim=True).clamp_max(1 - 1e-4))
-    # Far from doubt everything is right already; the factor keeps that from counting for much.
-    wide = -right_class * (1 - right_class.exp())
+    likely_right = 1 - wrong.sum(1, keepdim=True).clamp_max(1 - 1e-4)
     size = band.flatten(1).sum(1).clamp_min(_LEAST_BAND * band[0].numel())
 
     def per_band(values: Tensor) -> Tensor:
@@ -294,12 +295,18 @@ def frame_losses(
     unknown = torch.maximum((answer == 1).float(), guess[:, 1:2])
     near = _grown_each(unknown, _NEAR * scale)
     return {
-        "missed": per_band(-log[:, 1:2] * band),
-        "wide": per_band(wide * far),
-        "wrong": per_band(wrong),
+        "missed": per_band(_unsettled(log[:, 1:2]) * band),
+        "wide": per_band(_unsettled(right_class) * far),
+        "wrong": per_band(_unsettled(likely_right.log())),
         "confidence": doubt.mean() + (doubt * near).sum() / near.sum().clamp_min(1),
         "stay": (given.added.square() * prior).mean(),
     }
+
+
+def _unsettled(log: Tensor) -> Tensor:
+    """Cross-entropy, but nothing where the right is likely enough: most of a frame is far from any
+    doubt, and would drown the rest by being made more certain still."""
+    return torch.where(log.detach().exp() < SETTLED, -log, 0.0)
 
 
 def chosen(planes: Tensor) -> Tensor:

@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from training.sprites import Sprite
 
+from training.sprites import Sprite
 from training.synthesis import Synthesis, SynthesisConfig
 
 pytestmark = pytest.mark.gpu
