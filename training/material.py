@@ -27,6 +27,12 @@ from training.sprites import Sprite, extended
 
 Picture = NDArray[np.uint8]
 SPLITS = ("train", "held_out")
+PARTS = {
+    "fg_cutouts": ("*.png",),
+    "fg_video": ("*/fgr.mp4", "*/sheet_*.png"),
+    "bg_photos": ("*",),
+    "clips": ("*",),
+}
 
 # What checkpoints are chosen on. By file and by shot, never by frame: neighbours are alike. One of
 # each sort: the shortest shot of the person; hair, lashes, smoke, fire, an object, a plant; every
@@ -100,37 +106,50 @@ def read_material(folder: Path | None, split: str) -> Material:
             ``input.bad_material`` if a file cannot be read.
         ValueError: another split.
     """
-    if split not in SPLITS:
-        raise ValueError(f"a split is {' or '.join(SPLITS)}, not {split!r}")
-    if folder is None:
-        return Material()
-    if not folder.is_dir():
-        raise InputError(
-            "input.no_material", f"there is no folder of material at {folder}",
-            hint="check --material, or leave it out: then everything is procedural",
-        )  # fmt: skip
-
-    def mine(pattern: str, part: str = "stem") -> list[Path]:
-        found = sorted(folder.glob(pattern))
-        held_out = split == "held_out"
-        return [p for p in found if (_name(p) in HELD_OUT) == held_out and p.stem not in SKIPPED]
-
-    sprites = [piece for path in mine("fg_cutouts/*.png") for piece in _cutouts(path)]
-    for path in mine("fg_video/*/fgr.mp4"):
-        sprites += _keyed(path.parent)
-    sprites += [_sheet(path) for path in mine("fg_video/*/sheet_*.png")]
+    files = material_files(folder, split)
+    sprites = [piece for path in files["fg_cutouts"] for piece in _cutouts(path)]
+    for path in files["fg_video"]:
+        sprites += _keyed(path.parent) if path.suffix == ".mp4" else [_sheet(path)]
     photographs = [
         _shrunk(_picture(path, cv2.IMREAD_COLOR)[..., ::-1], _MOST_PHOTO)
-        for path in mine("bg_photos/*")
+        for path in files["bg_photos"]
     ]
-    clips = [run for path in mine("clips/*") for run in _runs(path)]
-    if not sprites and not photographs and not clips:
+    clips = [run for path in files["clips"] for run in _runs(path)]
+    if folder is not None and not sprites and not photographs and not clips:
         raise InputError(
             "input.no_material",
             f"{folder} holds none of fg_cutouts, fg_video, bg_photos and clips for {split}",
             hint="training/material.py says how such a folder is laid out",
         )
     return Material(tuple(sprites), tuple(photographs), tuple(clips))
+
+
+def material_files(folder: Path | None, split: str) -> dict[str, list[Path]]:
+    """The files of a split, by the parts of the folder; those of keyed shots stand for both.
+
+    Raises:
+        InputError: ``input.no_material`` if the folder is not there.
+        ValueError: another split.
+    """
+    if split not in SPLITS:
+        raise ValueError(f"a split is {' or '.join(SPLITS)}, not {split!r}")
+    if folder is None:
+        return {part: [] for part in PARTS}
+    if not folder.is_dir():
+        raise InputError(
+            "input.no_material", f"there is no folder of material at {folder}",
+            hint="check --material, or leave it out: then everything is procedural",
+        )  # fmt: skip
+    held_out = split == "held_out"
+    return {
+        part: [
+            path
+            for pattern in patterns
+            for path in sorted(folder.glob(f"{part}/{pattern}"))
+            if (_name(path) in HELD_OUT) == held_out and path.stem not in SKIPPED
+        ]
+        for part, patterns in PARTS.items()
+    }
 
 
 def _name(path: Path) -> str:

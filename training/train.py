@@ -40,6 +40,7 @@ from torch import Tensor, nn
 
 from model.checkpoint import CheckpointRecord, load_tensors, read_record, save_checkpoint
 from model.errors import CapacityError, EngineError, InputError, SetupError
+from training.material import material_files
 
 LICENCE = (
     "weights: Apache-2.0, trained on procedural clips and on material under CC0, CC-BY, MIT, "
@@ -242,9 +243,19 @@ def write_checkpoint(
     recipe: Mapping[str, Any],
     step: int,
     metrics: Mapping[str, float],
-    init: str = "",
+    material: Path | None = None,
+    init: Path | None = None,
 ) -> None:
-    """Weights as float16 with the record of how they came to be."""
+    """Weights as float16 with the record of how they came to be.
+
+    Args:
+        material: folder of what was taught with; the record names each file.
+        init: the checkpoint that training began with; its own record becomes part of this one.
+    """
+    taught = {
+        part: [str(path.relative_to(material)) for path in files] if material else []
+        for part, files in material_files(material, "train").items()
+    }
     record = CheckpointRecord(
         network=str(recipe["network"]),
         config=dict(network.config),  # type: ignore[arg-type]
@@ -253,7 +264,8 @@ def write_checkpoint(
             "recipe": dict(recipe),
             "recipe_sha256": recipe_hash(recipe),
             "steps": step,
-            "init": init,
+            "material": taught,
+            "init": None if init is None else dict(read_record(init).training),
             "held_out": dict(metrics),
             "torch": torch.__version__,
         },
@@ -281,8 +293,7 @@ def _judge(
     figures = stage.validate(average)
     log.scalars(progress.step, {f"held out/{k}": v for k, v in figures.items()})
     log.pictures(progress.step, stage.pictures(average))
-    init = "" if options.init is None else Path(options.init).name
-    arguments = average, recipe, progress.step, figures, init
+    arguments = average, recipe, progress.step, figures, options.material, options.init
     write_checkpoint(options.out / "last.safetensors", *arguments)
     if figures["score"] < progress.best:
         progress.best = figures["score"]

@@ -107,6 +107,8 @@ def test_it_learns_and_keeps_the_best(recipe, tmp_path):
     assert record.config == {"width": 1}
     assert record.training["held_out"]["score"] == min(judged)
     assert record.training["recipe_sha256"]
+    assert record.training["init"] is None
+    assert not any(record.training["material"].values())
     tensors = load_tensors(tmp_path / "run" / "best.safetensors", torch.device("cpu"))
     assert {t.dtype for t in tensors.values()} == {torch.float16}
 
@@ -157,6 +159,19 @@ def test_init_takes_weights_and_nothing_else(recipe, tmp_path):
     found, wanted = state(tmp_path / "second"), load_tensors(best, torch.device("cpu"))
     assert found["step"] == 0
     assert torch.equal(found["network"]["layer.weight"], wanted["layer.weight"].float())
+    record = read_record(tmp_path / "second" / "best.safetensors")
+    assert record.training["init"] == read_record(best).training
+
+
+def test_the_record_names_what_was_taught_with(recipe, tmp_path):
+    for name in ("fg_cutouts/fern.png", "fg_cutouts/hair_bob02.png", "fg_video/dance/fgr.mp4"):
+        (tmp_path / "material" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "material" / name).touch()
+    material = "--material", str(tmp_path / "material")
+    assert go(recipe, tmp_path / "run", *material) == 0
+    named = read_record(tmp_path / "run" / "best.safetensors").training["material"]
+    assert named["fg_cutouts"] == ["fg_cutouts/fern.png"]  # the other one is held out
+    assert named["fg_video"] == ["fg_video/dance/fgr.mp4"]
 
 
 @pytest.mark.parametrize(
