@@ -86,8 +86,8 @@ class Engine(Protocol):
         """What provenance and identity need.
 
         ``{"engine": "deep-video-matte 0.1.0", "network": "closed_form", "propagation":
-        "trimap_flow",
-        "checkpoint": "name sha256" or "", "device": "cpu", "ocio": digest of the colour config}``
+        "trimap_flow", "checkpoint": "name sha256" or "", "propagation_checkpoint": the same,
+        "device": "cpu", "ocio": digest of the colour config}``
         """
         ...
 

@@ -48,13 +48,15 @@ def open_engine(options: EngineOptions) -> ShotMatte:
     propagation = find(matting.companion, "propagation")
     network = open_network(matting, options.checkpoint, device)
     path = checkpoint_path(matting, options.checkpoint)
+    carries = checkpoint_path(propagation, "")
     exposure = ExposureMap() if path is None else read_record(path).exposure
     description = {
         "engine": f"deep-video-matte {version('deep-video-matte')}",
         "engine_version": ENGINE_VERSION,
         "network": matting.name,
         "propagation": propagation.name,
-        "checkpoint": "" if path is None else f"{path.name} {sha256_of_file(path)}",
+        "checkpoint": _named_file(path),
+        "propagation_checkpoint": _named_file(carries),
         "device": str(device),
         "device_name": device_name(device),
         "ocio": colour.config_digest(),
@@ -92,6 +94,10 @@ def choose_device(name: str) -> torch.device:
             hint="use --device auto or cpu; `dvm doctor` says what is there",
         )
     return device
+
+
+def _named_file(checkpoint: Path | None) -> str:
+    return "" if checkpoint is None else f"{checkpoint.name} {sha256_of_file(checkpoint)}"
 
 
 def device_name(device: torch.device) -> str:

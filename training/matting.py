@@ -24,6 +24,7 @@ from training.prior import exact_priors, quick_priors
 from training.sprites import sprite_library
 from training.synthesis import HOLD_OUT_SEED, Synthesis, SynthesisConfig
 
+FRAMES = 6  # of a clip
 CENTRES = (2, 3)
 LEAK = 0.05
 AWAY = (0, 2, 1, 1, 2)  # of a window's frames, the centre first; also where a frame is repeated
@@ -57,8 +58,8 @@ class MattingStage:
         self.device = device
         config = SynthesisConfig(**recipe.get("synthesis", {}))
         library = {"count": 64, "workers": 2, **recipe.get("library", {})}
-        if config.frames != 6:
-            raise ValueError(f"st_fam_s is taught on clips of 6 frames, not {config.frames}")
+        if config.frames != FRAMES:
+            raise ValueError(f"st_fam_s is taught on clips of {FRAMES} frames, not {config.frames}")
         real = read_material(material, "train")
         sprites = sprite_library(real, self.seed, library["count"], library["workers"])
         synthesis = Synthesis(sprites, real.photographs, real.clips, config, device)
@@ -105,9 +106,11 @@ class MattingStage:
 
     def _windows(self, step: int) -> list[list[int]]:
         """Frame numbers of each centre's window, the centre first."""
-        draw = np.random.default_rng((self.seed, 2, step)).random()
+        rng = np.random.default_rng((self.seed, 2, step))
+        draw = rng.random()
         if draw < self.alone:
-            return [[c] for c in CENTRES]
+            # Any two frames: none of a clip is left unused, and no two are much alike.
+            return [[int(c)] for c in rng.permutation(FRAMES)[: len(CENTRES)]]
         draw = (draw - self.alone) / (1 - self.alone)
         if draw < 0.1:
             return [[c, c - 2, c - 1] for c in CENTRES]
