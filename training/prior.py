@@ -1,4 +1,4 @@
-"""The closed-form prior of many frames at once, for training.
+"""The prior of many frames at once, for training: closed form with look-alikes.
 
 In use the prior is solved exactly, frame by frame (`model.classical.closed_form`). That takes about
 a tenth of a second a crop on a processor core, far too long to feed a GPU. Here all frames of a
@@ -12,25 +12,38 @@ IEEE TPAMI 30(2), 2008.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.classical.closed_form import regularisation, solve_alpha
-from model.classical.laplacian import UnknownSystem, assemble
+from model.classical.closed_form import ALIKE, regularisation, solve_alpha
+from model.classical.laplacian import OWN, UnknownSystem, assemble
+from model.classical.look_alikes import LookAlikes, look_alikes, side_by_side
+from model.exposure import ExposureMap, to_picture
 
 _COARSEST = 40  # no guess is made from frames with a side below this
 _APART = 2  # rows between frames
 _STIFF = 1e-4  # share of the diagonal that ties pixels to the guess where nothing else does
 
 
+def _looks(light: Tensor, linear: Tensor) -> Tensor:
+    """What networks see of a batch's light, N×3×H×W, 0…1."""
+    return torch.where(
+        linear[:, None, None, None], to_picture(light, ExposureMap()), light.clamp(0, 1)
+    )
+
+
 def exact_priors(light: Tensor, trimap: Tensor, linear: Tensor) -> Tensor:
     """As in use, one frame after the other; see `quick_priors` for shapes."""
     names = ["linear" if one else "display" for one in linear.tolist()]
-    found = [
-        solve_alpha(light[i : i + 1], trimap[i : i + 1], composited_in=name)
-        for i, name in enumerate(names)
-    ]
+    looks = _looks(light, linear)
+    found = []
+    for i, name in enumerate(names):
+        one = slice(i, i + 1)
+        found.append(solve_alpha(light[one], trimap[one], composited_in=name, picture=looks[one]))
     return torch.cat(found)
 
 
@@ -47,10 +60,13 @@ def quick_priors(light: Tensor, trimap: Tensor, linear: Tensor, iterations: int 
         float32 N×1×H×W in 0…1; 0 or 1 where the trimap is, and everywhere where a frame knows
         foreground or background alone.
     """
-    return _solve(light.float(), trimap.float(), linear, iterations)
+    looks = _looks(light, linear)
+    return _solve(light.float(), trimap.float(), linear, iterations, looks)
 
 
-def _solve(light: Tensor, trimap: Tensor, linear: Tensor, iterations: int) -> Tensor:
+def _solve(
+    light: Tensor, trimap: Tensor, linear: Tensor, iterations: int, looks: Tensor | None = None
+) -> Tensor:
     unknown = (trimap > 0) & (trimap < 1)
     guess = torch.where(unknown, _guess(light, trimap, unknown, linear, iterations), trimap)
     one_sided = ~((trimap == 0).flatten(1).any(1) & (trimap == 1).flatten(1).any(1))
@@ -63,13 +79,38 @@ def _solve(light: Tensor, trimap: Tensor, linear: Tensor, iterations: int) -> Te
     epsilon = _stacked(regularisation(light.double(), unknown[:, 0], linear)[:, None], fill=1.0)[0]
     exact = assemble(tall[0], tall[1][0], tall[2], pixels, epsilon, between)
     system = UnknownSystem(exact.neighbours, exact.weights.float(), exact.right.float())
+    apply, right, diagonal = system.apply, system.right, system.weights[OWN]
+    if looks is not None:
+        alike = _alike(looks, trimap, unknown, linear)
+        right, diagonal = right + alike.right, diagonal + alike.diagonal
+
+        def apply(x: Tensor) -> Tensor:
+            return system.apply(x) + alike.apply(x)
+
     start = tall[1].flatten()[pixels].float()
-    solution = _descend(system, start, iterations)
+    solution = _descend(apply, right, diagonal, start, iterations)
     flat = tall[1].float().flatten().index_copy(0, pixels, solution.clamp(0, 1))
     alpha = flat.view(len(trimap), height + _APART, width)[:, None, :height]
     known = (trimap == 1).flatten(1).any(1).float()[:, None, None, None]
     alpha = torch.where(one_sided[:, None, None, None], known.expand_as(alpha), alpha)
     return torch.where(unknown, alpha, trimap)
+
+
+def _alike(looks: Tensor, trimap: Tensor, unknown: Tensor, linear: Tensor) -> LookAlikes:
+    """Of all frames, in single precision."""
+    parts = []
+    for picture, known, open_, one in zip(looks, trimap, unknown, linear.tolist(), strict=True):
+        pixels = open_.flatten().nonzero().squeeze(1)
+        if len(pixels):
+            strength = ALIKE["linear" if one else "display"]
+            parts.append(look_alikes(picture, known[0], pixels, strength))
+    found = side_by_side(parts)
+    return replace(
+        found,
+        weights=found.weights.float(),
+        diagonal=found.diagonal.float(),
+        right=found.right.float(),
+    )
 
 
 def _guess(
@@ -87,16 +128,18 @@ def _guess(
     return F.interpolate(coarse, (height, width), mode="bilinear", align_corners=False)
 
 
-def _descend(system: UnknownSystem, x: Tensor, iterations: int) -> Tensor:
+def _descend(
+    apply: Callable[[Tensor], Tensor], right: Tensor, diagonal: Tensor, x: Tensor, iterations: int
+) -> Tensor:
     """Conjugate gradients with the diagonal as preconditioner, a fixed number of steps: how far
     they have come is not looked at, for that would make the GPU wait each time."""
-    diagonal = system.weights[12].clamp_min(1e-8)
-    residual = system.right - system.apply(x)
+    diagonal = diagonal.clamp_min(1e-8)
+    residual = right - apply(x)
     z = residual / diagonal
     direction = z
     energy = torch.dot(residual, z)
     for _ in range(iterations):
-        image = system.apply(direction)
+        image = apply(direction)
         step = energy / torch.dot(direction, image).clamp_min(1e-20)
         x = x + step * direction
         residual = residual - step * image

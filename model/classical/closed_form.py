@@ -7,6 +7,7 @@ IEEE TPAMI 30(2), 2008. Known pixels are eliminated instead of weighted, so they
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -14,7 +15,8 @@ from torch.nn.functional import avg_pool2d, pad
 
 from model.classical.dissection import Dissection, dissect
 from model.classical.elimination import Factor, factorise
-from model.classical.laplacian import UnknownSystem, assemble
+from model.classical.laplacian import OWN, UnknownSystem, assemble
+from model.classical.look_alikes import LookAlikes, look_alikes
 from model.classical.solver import conjugate_gradients
 from model.errors import SetupError
 from model.face import Estimate, Frame
@@ -26,6 +28,11 @@ _BLACK = 1e-6  # least exposure: a black window must not divide by nothing
 _LOOSE = 3000.0  # looseness at which a pixel is trusted by half
 _AMBIGUOUS = 0.3  # what an alpha of 0.5 takes off
 _LIMIT = 50
+# Weight of the look-alikes' Laplacian. In linear light the matting Laplacian is regularised more,
+# leaves more open, and look-alikes may say more.
+ALIKE = {"display": 0.003, "linear": 0.03}
+_ALIKE_TOLERANCE = 1e-5  # of the solution with look-alikes
+_ALIKE_LIMIT = 400
 
 _USABLE = 1e-6  # residual accepted after the last attempt; where measured, 0.002 of alpha at most
 
@@ -45,6 +52,7 @@ def solve_alpha(
     *,
     composited_in: str,
     tolerance: float = TOLERANCE,
+    picture: Tensor | None = None,
 ) -> Tensor:
     """Alpha of one frame; depends on nothing but its arguments.
 
@@ -53,12 +61,14 @@ def solve_alpha(
         trimap: float 1×1×H×W: 0 background, 1 foreground, anything between is unknown.
         composited_in: ``linear`` or ``display``: which light that is.
         tolerance: of the solver, relative to the right-hand side.
+        picture: float 1×3×H×W, 0…1, encoded: if it is given, unknown pixels are joined to pixels of
+            like colours too, anywhere in the frame, see `look_alikes`.
 
     Returns:
         float32 1×1×H×W in 0…1, exactly 0 and 1 where the trimap is. If only one of the two is
         known it is that everywhere; 0.5 if nothing is known at all.
     """
-    return _solve(light, trimap, composited_in, tolerance, judge=False)[0]
+    return _solve(light, trimap, composited_in, tolerance, picture, judge=False)[0]
 
 
 class ClosedForm:
@@ -78,7 +88,7 @@ class ClosedForm:
         if frame.trimap is None:
             raise ValueError(f"frame {frame.number} came to closed_form without a trimap")
         return Estimate(
-            *_solve(frame.light, frame.trimap, frame.composited_in, TOLERANCE, judge=True)
+            *_solve(frame.light, frame.trimap, frame.composited_in, TOLERANCE, None, judge=True)
         )
 
     def encode(self, frame: Frame, prior: Estimate) -> Estimate:
@@ -102,7 +112,13 @@ def open_network(checkpoint: str | None, device: torch.device) -> ClosedForm:
 
 
 def _solve(
-    light: Tensor, trimap: Tensor, composited_in: str, tolerance: float, *, judge: bool
+    light: Tensor,
+    trimap: Tensor,
+    composited_in: str,
+    tolerance: float,
+    seen: Tensor | None,
+    *,
+    judge: bool,
 ) -> tuple[Tensor, Tensor]:
     """Alpha and confidence, 1×1×H×W each; the confidence of unknown pixels is 0 unless judged."""
     known = trimap[0, 0].clamp(0, 1)
@@ -111,18 +127,26 @@ def _solve(
         return torch.full_like(trimap, 0.5), torch.zeros_like(trimap)
     if not unknown.any():
         return known[None, None].clone(), torch.ones_like(trimap)
-    planes = torch.cat([light[0].double(), known[None].double()])
+    foreground, background = (known == 1).any(), (known == 0).any()
+    if not (foreground and background):
+        return torch.full_like(trimap, float(foreground)), (~unknown)[None, None].to(trimap.dtype)
+    looks = light if seen is None else seen
+    planes = torch.cat([light[0].double(), looks[0].double(), known[None].double()])
     planes, inside = _thickened(planes.nan_to_num().clamp(-1e6, 1e6))
-    picture, alpha = planes[:3], planes[3]
+    picture, looks, alpha = planes[:3], planes[3:6], planes[6]
     open_ = (alpha > 0) & (alpha < 1)
     dissection = dissect(open_)
     linear = torch.tensor([composited_in == "linear"], device=light.device)
     epsilon = regularisation(picture[None], open_[None], linear)[0]
     system = assemble(picture, alpha, open_, dissection.pixels, epsilon)
-    x, factor = _solution(system, dissection, tolerance)
+    if seen is None:
+        x, factor = _solution(system, dissection, tolerance)
+    else:
+        alike = look_alikes(looks, alpha, dissection.pixels, ALIKE[composited_in])
+        x, factor = _solution(system, dissection, _ALIKE_TOLERANCE, alike)
     x = x.clamp(0, 1)
     trust = torch.zeros_like(x)
-    if judge and (alpha == 0).any() and (alpha == 1).any():
+    if judge:
         trust = _confidence(x, factor.solve(torch.ones_like(x)))
     alpha = alpha.flatten().index_copy(0, dissection.pixels, x).view_as(open_)
     confidence = torch.ones_like(alpha).flatten().index_copy(0, dissection.pixels, trust)
@@ -131,20 +155,35 @@ def _solve(
 
 
 def _solution(
-    system: UnknownSystem, dissection: Dissection, tolerance: float
+    system: UnknownSystem,
+    dissection: Dissection,
+    tolerance: float,
+    alike: LookAlikes | None = None,
 ) -> tuple[Tensor, Factor]:
     """The solution, and the factor it was found with.
+
+    With look-alikes L it is that of A + L, found with the factor of A and L's diagonal alone: what
+    joins pixels far apart would fill any factor.
 
     Raises:
         ArithmeticError: no attempt came near; never seen.
     """
+    apply, right, limit, factored = system.apply, system.right, _LIMIT, system
+    if alike is not None:
+        joins = alike
+
+        def apply(x: Tensor) -> Tensor:
+            return system.apply(x) + joins.apply(x)
+
+        right, limit = right + alike.right, _ALIKE_LIMIT
+        weights = system.weights.clone()
+        weights[OWN] += alike.diagonal
+        factored = replace(system, weights=weights)
     for dtype, shift in _ATTEMPTS:
-        factor = factorise(system, dissection, dtype, shift)
+        factor = factorise(factored, dissection, dtype, shift)
         if not factor.sound:
             continue
-        solution = conjugate_gradients(
-            system.apply, system.right, factor.solve, tolerance=tolerance, limit=_LIMIT
-        )
+        solution = conjugate_gradients(apply, right, factor.solve, tolerance=tolerance, limit=limit)
         last = (dtype, shift) == _ATTEMPTS[-1]
         if solution.residual <= (max(tolerance, _USABLE) if last else tolerance):
             return solution.x, factor

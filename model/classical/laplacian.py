@@ -21,6 +21,7 @@ from model.classical.gather import pick
 
 _WINDOW = 9  # pixels of a 3×3 window
 _REACH = 25  # pixels of a 5×5 neighbourhood: all that share a window with its centre
+OWN = 12  # place of the centre among them
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""`st_fam_s`: alpha from a frame, its closed-form prior, and what its neighbours show.
+"""`st_fam_s`: alpha from a frame, its prior, and what its neighbours show.
 
     picture, trimap, prior of frame t+k          k = −2 … 2, each frame once
               │
@@ -17,7 +17,8 @@
 The idea is that of Y. Sun et al., "Deep Video Matting via Spatio-Temporal Alignment and
 Aggregation", CVPR 2021: neighbours aligned by deformable convolution at several scales, attention
 over time and space, a decoder. The residual on a classical prior, the coarse-to-fine shifts and the
-size are ours. Untrained, it answers the prior.
+size are ours. Untrained, it answers the prior: the closed form, in which each pixel is joined to
+look-alikes as well (`model.classical.look_alikes`).
 
 Tensor names: N frames or windows, K frames of a window, C channels, H×W of the frame.
 """
@@ -165,11 +166,16 @@ class StFamSMatting:
         self.network = network.eval().requires_grad_(False)
 
     def prior(self, frame: Frame) -> Estimate:
-        """Closed form on the whole frame. Its confidence says whether the trimap has both classes:
-        1, or 0 if the prior could not tell anything."""
+        """Closed form with look-alikes, on the whole frame. Its confidence says whether the trimap
+        has both classes: 1, or 0 if the prior could not tell anything."""
         if frame.trimap is None:
             raise ValueError(f"frame {frame.number} came to {NAME} without a trimap")
-        alpha = solve_alpha(frame.light, frame.trimap, composited_in=frame.composited_in)
+        alpha = solve_alpha(
+            frame.light,
+            frame.trimap,
+            composited_in=frame.composited_in,
+            picture=frame.picture,
+        )
         both = bool((frame.trimap == 0).any()) and bool((frame.trimap == 1).any())
         return Estimate(alpha, torch.full_like(alpha, float(both)))
 
