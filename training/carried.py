@@ -7,6 +7,7 @@ by its number alone, so who made it does not show.
 
 from __future__ import annotations
 
+import signal
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -137,7 +138,10 @@ def made(dataset: CarriedClips, numbers: Sequence[int], workers: int) -> Iterato
 
 
 def _alone(_: int) -> None:
-    """One worker, one core."""
+    """One worker, one core. What asks a whole group of processes to stop is answered by the one
+    that has something to save; it ends its workers itself."""
+    for asked in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(asked, signal.SIG_IGN)
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import signal
+
 import numpy as np
 import pytest
 import torch
@@ -107,6 +111,16 @@ def test_clips_depend_on_seed_and_number_alone() -> None:
     assert not (dataset(8)[0].picture == here[0].picture).all()
 
 
+def test_workers_leave_it_to_the_run_to_stop() -> None:
+    """A group of processes is asked to stop as a whole; what is not saved yet would be lost."""
+    clips = made(dataset(), range(8), workers=1)
+    next(clips)
+    for worker in multiprocessing.active_children():
+        assert worker.pid is not None
+        os.kill(worker.pid, signal.SIGTERM)
+    assert len(list(clips)) == 7
+
+
 def test_batches_go_on_where_a_run_was_resumed() -> None:
     straight = pool()
     steps = [straight.batch(step, 2) for step in range(8)]
@@ -194,7 +208,7 @@ def test_training_lowers_the_loss_and_mends_a_guess_that_is_spoilt() -> None:
     network = TrimapMemoryS(**SMALL)
     before = judged(network, clips, CPU)
     assert before["recall network"] == before["recall prior"] < 0.8
-    assert before["score"] == pytest.approx(1.0)
+    assert before["score"] == pytest.approx(0.9 + 0.1 * (2 + 0.8) / 3)
     optimiser = torch.optim.AdamW(network.parameters(), lr=4e-3)
     losses = []
     for _ in range(25):
