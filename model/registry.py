@@ -53,7 +53,7 @@ NETWORKS: tuple[NetworkEntry, ...] = (
         kind="matting",
         factory="model.networks.st_fam_s:open_network",
         summary="learned: neighbours aligned in time, a residual on closed_form",
-        companion="trimap_flow",
+        companion="trimap_memory_s",
         weights="st_fam_s.safetensors",
     ),
     NetworkEntry(

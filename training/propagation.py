@@ -37,7 +37,6 @@ _MANY = 1 << 20  # clips; a run ends before
 _BEFORE = 2 + RECENT  # frames of a window that are only remembered: keyframes, frames gone by
 _MIXED = 0.02, 0.98
 SETTLED = 0.9  # probability from which on a class need not become more certain; a guess has more
-_WIDER = 1.25  # of trimap_flow's band is as good, in a score
 _CARRIED = slice(4, 7)  # planes of a guess that the network answers nothing about
 _GROWN = 2  # px
 _WRONG = 0.05  # alpha further than this from a certain class makes it wrong
@@ -208,8 +207,7 @@ class PropagationStage:
         """Means over the held-out clips' frames, carried forward from the first: recall, width and
         per cent certainly wrong of the network and of `trimap_flow`, and how far their confidences
         are from right, as mean squares ×10³. ``score`` is mostly the worst of three ratios, missed
-        recall, width and wrong over those of `trimap_flow`: lower is better. A band a quarter wider
-        counts as equal: what is missed or wrong costs an artist more than what is still unknown."""
+        recall, width and wrong over those of `trimap_flow`: lower is better, and 1 is no better."""
         return judged(network, self._judged, self.device)
 
     @torch.no_grad()
@@ -361,7 +359,7 @@ def judged(
     least = 1e-4  # so that a prior without fault does not make every network infinitely worse
     ratios = [
         (1 - means[0] + least) / (1 - means[4] + least),
-        means[1] / means[5] / _WIDER,
+        means[1] / means[5],
         (means[2] + 100 * least) / (means[6] + 100 * least),
     ]
     figures["score"] = float(0.9 * max(ratios) + 0.1 * np.mean(ratios))

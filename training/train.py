@@ -44,7 +44,8 @@ from training.material import material_files
 
 LICENCE = (
     "weights: Apache-2.0, trained on procedural clips and on material under CC0, CC-BY, MIT, "
-    "Apache-2.0, BSD-3-Clause and public-domain terms that is named in training.material"
+    "Apache-2.0, BSD-3-Clause and public-domain terms or released for unrestricted use, each file "
+    "named in training.material"
 )
 STAGES = {
     "matting": "training.matting:MattingStage",

@@ -92,6 +92,7 @@ class TrimapMemoryS(nn.Module):
         guess: channels at 1/2, 1/4, 1/8 of what is thought of their trimaps.
         caution: how much more likely, in log odds, a certain class must be than the unknown before
             the band of `trimap_flow` is made narrower.
+        restraint: how much more likely the unknown must be before that band is made wider.
     """
 
     def __init__(
@@ -99,17 +100,19 @@ class TrimapMemoryS(nn.Module):
         look: Sequence[int] = (24, 40, 64, 96),
         guess: Sequence[int] = (24, 40, 64),
         caution: float = 0.0,
+        restraint: float = 0.0,
     ):
         super().__init__()
         self.config: Mapping[str, Any] = {
             "look": list(look),
             "guess": list(guess),
             "caution": caution,
+            "restraint": restraint,
         }
         half, quarter, eighth, sixteenth = look
         own_half, own_quarter, own_eighth = guess
         looks, guesses = (half, quarter, eighth, sixteenth), (own_half, own_quarter, own_eighth)
-        self.caution = caution
+        self.caution, self.restraint = caution, restraint
         self.keys = KeyEncoder(looks, KEY)
         self.guess = GuessEncoder(guesses, VALUE)
         self.pinned = MemoryRead(local=False)
@@ -138,9 +141,9 @@ class TrimapMemoryS(nn.Module):
         own = self.guess(picture, guess)
         found = self.decoder(look.maps, own, read)
         classes = found[:, :3]
-        if self.caution:
-            unknown = classes[:, 1:2] + self.caution * guess[:, 1:2].float()
-            classes = torch.cat([classes[:, :1], unknown, classes[:, 2:]], 1)
+        was_unknown = guess[:, 1:2].float()
+        bias = self.caution * was_unknown - self.restraint * (1 - was_unknown)
+        classes = torch.cat([classes[:, :1], classes[:, 1:2] + bias, classes[:, 2:]], 1)
         doubt = F.pad(classes[:, 1:2].clamp_min(0), (0, 0, 0, 0, 1, 1))
         return Answer(torch.where(guess[:, HELD] > 0.5, doubt, classes), found[:, 3:])
 

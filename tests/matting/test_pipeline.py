@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from model.canvas import canvas_of
+from model.checkpoint import sha256_of_file
 from model.engine import EngineOptions
 from model.errors import Cancelled, CapacityError, InputError, SetupError
 from model.exposure import ExposureMap, to_picture
@@ -14,6 +15,7 @@ from model.face import Estimate
 from model.passes import blocks, spans
 from model.pipeline import ShotMatte, open_engine
 from model.plates.plate import Plate, PlateHeader, Trimap, Window
+from model.registry import WEIGHTS_FOLDER
 from model.tiles import Seen, estimate_in_tiles, tiles
 from model.view import LightView
 
@@ -157,7 +159,7 @@ def test_a_painted_trimap_without_a_class_is_named_not_answered_with_zeros(value
     clip = clip_of(2, 24, 24)
     pixels = np.full((24, 24), value, np.uint8)
     pixels[8:16, 8:16] = 128
-    engine = open_engine(EngineOptions(device="cpu", threads=1))
+    engine = open_engine(EngineOptions(network="closed_form", device="cpu", threads=1))
     (block,) = blocks(clip.frames)
 
     def matte(source):
@@ -260,6 +262,16 @@ def test_cancel_is_seen_between_frames(clip_of, tmp_path):
     with pytest.raises(Cancelled):
         keyframes = {1001: clip.trimaps[1001]}
         list(engine.propagate(span, sources[0], clip.header, keyframes, tmp_path, lambda: True))
+
+
+def test_the_description_names_the_checkpoints_of_both_passes():
+    said = open_engine(EngineOptions(network="st_fam_s", device="cpu", threads=1)).describe()
+    carries = WEIGHTS_FOLDER / "trimap_memory_s.safetensors"
+    assert said["propagation"] == "trimap_memory_s"
+    assert said["propagation_checkpoint"] == f"{carries.name} {sha256_of_file(carries)}"
+    assert str(said["checkpoint"]).startswith("st_fam_s.safetensors ")
+    said = open_engine(EngineOptions(network="closed_form", device="cpu", threads=1)).describe()
+    assert said["propagation_checkpoint"] == ""
 
 
 def test_the_exposure_map_bends_and_never_clips():

@@ -1,0 +1,89 @@
+"""The weights that are shipped: small enough, made by committed recipes, and better than what they
+correct. The figures are those of a few frames; the README has all."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from model.checkpoint import load_tensors, read_record
+from model.registry import NETWORKS, WEIGHTS_FOLDER
+from training.evaluation import Request, judge
+from training.judgement import DTSSD, MSE, RECALL, WIDTH, WRONG
+from training.subjects import FLOW
+from training.train import read_recipe, recipe_hash
+
+ROOT = Path(__file__).parents[2]
+EVAL = ROOT / ".." / "shared" / "data" / "eval"
+LEARNED = [entry for entry in NETWORKS if entry.weights]
+MOST_BYTES, MOST_PARAMETERS = 10_000_000, 8_000_000  # of all together
+STILLS = "still_hair_short01", "still_rose"
+CLIPS = "clip_dancer_A_pan_stream", "cg_fur_linear"
+
+real = pytest.mark.skipif(not EVAL.is_dir(), reason="needs shared/data/eval")
+
+
+def test_they_are_small():
+    files = [WEIGHTS_FOLDER / entry.weights for entry in LEARNED]
+    tensors = [load_tensors(file, torch.device("cpu")) for file in files]
+    assert sum(file.stat().st_size for file in files) <= MOST_BYTES
+    assert sum(t.numel() for found in tensors for t in found.values()) <= MOST_PARAMETERS
+    assert {t.dtype for found in tensors for t in found.values()} == {torch.float16}
+
+
+@pytest.mark.parametrize("entry", LEARNED, ids=lambda entry: entry.name)
+def test_they_say_how_they_were_made_and_the_recipes_are_here(entry):
+    record = read_record(WEIGHTS_FOLDER / entry.weights)
+    assert record.network == entry.name
+    assert record.licence.startswith("weights: Apache-2.0")
+    committed = {recipe_hash(read_recipe(p)) for p in (ROOT / "training/recipes").glob("*.toml")}
+    training = record.training
+    while training:
+        assert training["recipe_sha256"] in committed
+        assert training["steps"] > 0
+        assert all(training["material"].values())
+        training = training["init"]
+
+
+@real
+@pytest.mark.parametrize(("items", "first"), [(STILLS, 0), (CLIPS, 3)])
+def test_mattes_are_better_than_the_prior(items, first, tmp_path):
+    found = judge(
+        Request(
+            data=(str(EVAL),),
+            out=tmp_path,
+            networks=("st_fam_s",),
+            items=items,
+            first=first,
+            pymatting=False,
+            sheets=False,
+        )
+    )
+    figures = {(row.item.name, row.method): row.figures for row in found.mattes}
+    for item in items:
+        ours, prior = figures[item, "st_fam_s"], figures[item, "prior of st_fam_s"]
+        assert ours[MSE].value < prior[MSE].value
+        if first:
+            assert ours[DTSSD].value < prior[DTSSD].value
+
+
+@real
+def test_carried_trimaps_are_better_than_those_of_optical_flow(tmp_path):
+    found = judge(
+        Request(
+            data=(str(EVAL),),
+            out=tmp_path,
+            networks=("trimap_memory_s",),
+            trimaps="keyframes",
+            keyframes=("first",),
+            items=("cg_fur_linear",),
+            pymatting=False,
+        )
+    )
+    ours, theirs = (
+        next(row.figures for row in found.carried if row.method == method)
+        for method in ("trimap_memory_s", FLOW)
+    )
+    assert ours[RECALL].value > theirs[RECALL].value
+    assert ours[WRONG].value < theirs[WRONG].value
+    assert ours[WIDTH].value < 4
