@@ -71,7 +71,7 @@ class Answer:
     """What the network says about the centre of a window.
 
     Attributes:
-        alpha: float32 N×1×H×W, the prior plus the residual; not clamped.
+        alpha: float32 N×1×H×W, the prior plus the trusted share of the residual; not clamped.
         logit: float32 N×1×H×W, of the confidence.
         shifts: the neighbours' shifts at 1/4, float32 (N·(K−1))×2×H/4×W/4, for a loss.
     """
@@ -82,20 +82,31 @@ class Answer:
 
 
 class StFamS(nn.Module):
-    """The network itself. See `StFamSMatting` for its face."""
+    """The network itself. See `StFamSMatting` for its face.
+
+    Args:
+        channels: of the encoder at full size, 1/2, 1/4, 1/8, 1/16.
+        narrow: of what is aligned and fused at 1/4, 1/8, 1/16.
+        guide: of the map that alignment hands from scale to scale.
+        trust: share of the residual that is added to the prior. Taught with 1; less is for use,
+            where a prior must not be made much worse.
+    """
 
     def __init__(
         self,
         channels: Sequence[int] = (16, 32, 64, 96, 160),
         narrow: Sequence[int] = (32, 48, 64),
         guide: int = 32,
+        trust: float = 1.0,
     ):
         super().__init__()
         self.config: Mapping[str, Any] = {
             "channels": list(channels),
             "narrow": list(narrow),
             "guide": guide,
+            "trust": trust,
         }
+        self.trust = trust
         full, half, quarter, eighth, sixteenth = channels
         wide = (full, half, quarter, eighth, sixteenth)
         self.encoder = FrameEncoder(wide)
@@ -145,7 +156,7 @@ class StFamS(nn.Module):
             fused.append(self.fuse[scale](middle.maps[2 + scale], own, stack, apart))
         maps = [middle.maps[0], middle.maps[1], *reversed(fused)]
         found = self.decoder(maps, middle.planes)
-        return Answer(middle.prior + found[:, :1], found[:, 1:], shifts)
+        return Answer(middle.prior + self.trust * found[:, :1], found[:, 1:], shifts)
 
 
 class StFamSMatting:

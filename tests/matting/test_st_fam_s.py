@@ -42,6 +42,17 @@ def test_untrained_it_answers_its_prior():
     assert (found.alpha - priors[2].alpha).abs().max() < 1e-6
 
 
+def test_trust_is_the_share_of_the_residual():
+    network = random_network()
+    planes = torch.rand(1, 9, 32, 48, generator=torch.Generator().manual_seed(1))
+    encoded = network.encode(planes)
+    whole = network.decode([encoded] * 5, 2).alpha - encoded.prior
+    network.trust = 0.25
+    part = network.decode([encoded] * 5, 2).alpha - encoded.prior
+    assert whole.abs().max() > 0.01
+    assert (part - 0.25 * whole).abs().max() < 1e-5
+
+
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 def test_nothing_farther_than_the_halo_matters(sign):
     """Measured with every shift at its limit: 335 pixels; the halo must hold them."""

@@ -121,6 +121,15 @@ def test_caution_widens_but_never_narrows(clip_of, tmp_path):
     assert (unknown[0] <= unknown[1]).all()
 
 
+def test_restraint_narrows_but_never_widens(clip_of, tmp_path):
+    clip = clip_of(4, 45, 70)
+    keyframe, frames = frames_of(clip, painted=True)[0], frames_of(clip)[1:]
+    free = walk(opened(tmp_path, trained=True), [keyframe], frames[:1])[1][0]
+    kept = walk(opened(tmp_path, trained=True, restraint=2.0), [keyframe], frames[:1])[1][0]
+    unknown = [c.probability.argmax(1) == 1 for c in (free, kept)]
+    assert (unknown[1] <= unknown[0]).all()
+
+
 def test_where_a_keyframe_holds_it_can_be_doubted_but_not_narrowed(tmp_path):
     network = opened(tmp_path, trained=True).network
     picture, trimap = torch.rand(1, 3, 32, 48), torch.rand(1, 1, 32, 48).mul(3).floor() / 2
