@@ -60,7 +60,7 @@ def solve_alpha(
         light: float 1×3×H×W, in the light the frame was composited in.
         trimap: float 1×1×H×W: 0 background, 1 foreground, anything between is unknown.
         composited_in: ``linear`` or ``display``: which light that is.
-        tolerance: of the solver, relative to the right-hand side.
+        tolerance: of the solver, relative to the right-hand side; with ``picture`` it is 1e-5.
         picture: float 1×3×H×W, 0…1, encoded: if it is given, unknown pixels are joined to pixels of
             like colours too, anywhere in the frame, see `look_alikes`.
 
