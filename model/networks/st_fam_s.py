@@ -41,7 +41,7 @@ from model.face import Estimate, Frame
 from model.networks.alignment import Alignment
 from model.networks.blocks import conv
 from model.networks.decoder import Decoder
-from model.networks.frame_encoder import FrameEncoder, frame_planes
+from model.networks.frame_encoder import BOTH, PRIOR, FrameEncoder, frame_planes
 from model.networks.fusion import Fusion
 
 NAME = "st_fam_s"
@@ -89,7 +89,7 @@ class StFamS(nn.Module):
         narrow: of what is aligned and fused at 1/4, 1/8, 1/16.
         guide: of the map that alignment hands from scale to scale.
         trust: share of the residual that is added to the prior. Taught with 1; less is for use,
-            where a prior must not be made much worse.
+            where a prior must not be made much worse. Frames whose prior knew nothing get all.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ class StFamS(nn.Module):
         """N×9×H×W, H and W multiples of 16; see `frame_planes`."""
         maps = self.encoder(planes)
         narrowed = [narrow(x) for narrow, x in zip(self.narrow, maps[2:], strict=True)]
-        return Encoding(planes, planes[:, 5:6].float() + 0.5, tuple(maps), tuple(narrowed))
+        return Encoding(planes, planes[:, PRIOR : PRIOR + 1].float() + 0.5, tuple(maps), tuple(narrowed))
 
     def decode(
         self, window: Sequence[Encoding], centre: int, away: Sequence[int] | None = None
@@ -156,7 +156,9 @@ class StFamS(nn.Module):
             fused.append(self.fuse[scale](middle.maps[2 + scale], own, stack, apart))
         maps = [middle.maps[0], middle.maps[1], *reversed(fused)]
         found = self.decoder(maps, middle.planes)
-        return Answer(middle.prior + self.trust * found[:, :1], found[:, 1:], shifts)
+        knew = middle.planes[:, BOTH : BOTH + 1].float()
+        share = 1 - (1 - self.trust) * knew
+        return Answer(middle.prior + share * found[:, :1], found[:, 1:], shifts)
 
 
 class StFamSMatting:

@@ -9,6 +9,7 @@ from model.checkpoint import CheckpointRecord, save_checkpoint
 from model.errors import SetupError
 from model.face import Frame
 from model.networks.alignment import Alignment, warp
+from model.networks.frame_encoder import BOTH
 from model.networks.fusion import Fusion
 from model.networks.st_fam_s import NAME, StFamS, StFamSMatting, open_network
 
@@ -42,15 +43,17 @@ def test_untrained_it_answers_its_prior():
     assert (found.alpha - priors[2].alpha).abs().max() < 1e-6
 
 
-def test_trust_is_the_share_of_the_residual():
+@pytest.mark.parametrize(("knew", "share"), [(1.0, 0.25), (0.0, 1.0)])
+def test_trust_is_the_share_of_the_residual_where_there_is_a_prior(knew, share):
     network = random_network()
     planes = torch.rand(1, 9, 32, 48, generator=torch.Generator().manual_seed(1))
+    planes[:, BOTH] = knew
     encoded = network.encode(planes)
     whole = network.decode([encoded] * 5, 2).alpha - encoded.prior
     network.trust = 0.25
     part = network.decode([encoded] * 5, 2).alpha - encoded.prior
     assert whole.abs().max() > 0.01
-    assert (part - 0.25 * whole).abs().max() < 1e-5
+    assert (part - share * whole).abs().max() < 1e-5
 
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])
