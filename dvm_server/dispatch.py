@@ -309,7 +309,7 @@ class Dispatch:
                         for f in frames
                         for layer in plan.outputs[f]
                     )
-                order = block_order(plan, unit.index, frames)
+                order = block_order(plan, unit.index, frames, dict(job.doubts))
             self._ledger.write(unit.job, event)
             return order
 

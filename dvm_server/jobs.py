@@ -187,8 +187,17 @@ def span_order(plan: Plan, index: int, frames: tuple[int, ...], spool: Spool) ->
     }
 
 
-def block_order(plan: Plan, index: int, frames: tuple[int, ...]) -> dict[str, Any]:
-    """The worker's ``block`` message for pass B."""
+def block_order(
+    plan: Plan, index: int, frames: tuple[int, ...], doubts: Mapping[int, float]
+) -> dict[str, Any]:
+    """The worker's ``block`` message for pass B.
+
+    Args:
+        plan: the plan.
+        index: of the block.
+        frames: of it, that are wanted.
+        doubts: of carried trimaps, by frame.
+    """
     block = plan.blocks[index]
     outputs = plan.offer.shot.outputs
     return {
@@ -205,12 +214,13 @@ def block_order(plan: Plan, index: int, frames: tuple[int, ...]) -> dict[str, An
         "layers": outputs.layers,
         "split": outputs.split,
         "compression": outputs.compression,
-        "attributes": {f: provenance(plan, f) for f in frames},
+        "attributes": {f: provenance(plan, f, doubts.get(f)) for f in frames},
     }
 
 
-def provenance(plan: Plan, frame: int) -> dict[str, str]:
-    """Attributes of a frame's files that are known before it is made."""
+def provenance(plan: Plan, frame: int, doubt: float | None) -> dict[str, str | float]:
+    """Attributes of a frame's files that are known before it is made; ``doubt`` is of its trimap,
+    None if that was not carried."""
     said = plan.description
     own = {
         "dvm:engine": f"{said.get('engine', '')} {said.get('network', '')}".strip(),
@@ -220,7 +230,10 @@ def provenance(plan: Plan, frame: int) -> dict[str, str]:
         "dvm:composited_in": plan.offer.shot.plates.composited_in,
         "dvm:colourspace": plan.offer.shot.plates.colourspace,
     }
-    return {name: value for name, value in own.items() if value}
+    said_of_it: dict[str, str | float] = {name: value for name, value in own.items() if value}
+    if doubt is not None:
+        said_of_it["dvm:doubt"] = float(doubt)
+    return said_of_it
 
 
 def _files(plan: Plan, frames: Iterable[int]) -> frozenset[int]:

@@ -84,9 +84,15 @@ def engine_options(shot: Shot, *, threads: int) -> EngineOptions:
         colourspace=shot.plates.colourspace,
         composited_in=shot.plates.composited_in,
         foreground=shot.outputs.foreground,
-        layers=shot.outputs.layers,
+        layers=_layers(shot),
         threads=threads,
     )
+
+
+def _layers(shot: Shot) -> tuple[str, ...]:
+    """In one file there is always an alpha."""
+    layers = shot.outputs.layers
+    return layers if shot.outputs.split or "alpha" in layers else ("alpha", *layers)
 
 
 def carrying_options(shot: Shot) -> dict[str, Any]:

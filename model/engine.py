@@ -1,6 +1,5 @@
 """The face of the engine: what a worker may ask of it. Arrays in, arrays out; torch-free, so that
-servers can be
-tested with an engine that needs no torch.
+servers can be tested with an engine that needs no torch.
 
 `model.pipeline:open_engine` is the real one. A factory takes `EngineOptions` and returns an
 `Engine`.
@@ -34,7 +33,9 @@ class EngineOptions:
         colourspace: of the plates; ``""`` = from the file.
         composited_in: ``linear``, ``display`` or ``""`` = from the colourspace.
         foreground: ``premultiplied`` or ``straight``.
-        layers: which of alpha, trimap, confidence, foreground are wanted.
+        layers: which of alpha, trimap, confidence, foreground are wanted. Without alpha and
+            foreground nothing is solved: a matte is then its trimap, and confidence is that of the
+            trimap.
         threads: CPU threads; 0 = the machine's.
     """
 
@@ -50,13 +51,19 @@ class EngineOptions:
     layers: tuple[str, ...] = ("alpha",)
     threads: int = 0
 
+    @property
+    def solves(self) -> bool:
+        """Whether any layer needs alpha."""
+        return "alpha" in self.layers or "foreground" in self.layers
+
 
 @dataclass(frozen=True)
 class FrameMatte:
     """The matte of one frame, over the plate's data window.
 
     Attributes:
-        alpha: float32 H×W in 0…1; exactly 0 or 1 where the trimap is certain.
+        alpha: float32 H×W in 0…1; exactly 0 or 1 where the trimap is certain. None if no layer
+            that is wanted needs it.
         trimap: uint8 H×W, the trimap it was made from.
         confidence: float32 H×W in 0…1, or None.
         foreground: float32 or float16 H×W×3, premultiplied or straight as asked, in the plate's
@@ -68,7 +75,7 @@ class FrameMatte:
     """
 
     frame: int
-    alpha: npt.NDArray[np.float32]
+    alpha: npt.NDArray[np.float32] | None
     trimap: npt.NDArray[np.uint8]
     confidence: npt.NDArray[np.float32] | None
     foreground: npt.NDArray[np.floating] | None

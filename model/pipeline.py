@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from model.blend import blend
@@ -191,6 +192,9 @@ class ShotMatte:
         cancelled: Callable[[], bool],
     ) -> Iterator[FrameMatte]:
         """Pass B: each wanted frame from its window of neighbours."""
+        if not self._options.solves:
+            yield from self._trimaps(block, wanted, plate, trimap, cancelled)
+            return
         solved: dict[tuple[int, Window], Seen] = {}
         features: dict[tuple[int, Any], Any] = {}
         asked = set(wanted)
@@ -229,6 +233,37 @@ class ShotMatte:
                 canvas,
                 fallback,
                 clock,
+            )
+
+    def _trimaps(
+        self,
+        block: Block,
+        wanted: Sequence[int],
+        plate: Callable[[int], Plate],
+        trimap: Callable[[int], Trimap],
+        cancelled: Callable[[], bool],
+    ) -> Iterator[FrameMatte]:
+        """Pass B where only trimaps are asked for: each is laid over its plate, nothing is solved.
+
+        That is how an artist looks at what pass A carried, before any matte is worth its time.
+        """
+        asked = set(wanted)
+        for number in (f for f in block.frames if f in asked):
+            if cancelled():
+                raise Cancelled(frame=number)
+            clock = _Clock()
+            header = plate(number).header
+            clock.lap("read")
+            own = trimap(number)
+            yield FrameMatte(
+                frame=number,
+                alpha=None,
+                trimap=place_trimap(own, header),
+                confidence=_carried_confidence(own, header),
+                foreground=None,
+                header=header,
+                source=own.source,
+                seconds=clock.seconds,
             )
 
     def _check_solvable(self, number: int, trimap: Trimap) -> None:
@@ -315,10 +350,7 @@ class ShotMatte:
         if "confidence" not in self._options.layers:
             return None
         confidence = estimate.confidence[0, 0][where].cpu().numpy()
-        if trimap.confidence is None:
-            return confidence
-        carried = Trimap(trimap.confidence, trimap.window)
-        return np.minimum(confidence, place_trimap(carried, plate.header) / np.float32(255))
+        return np.minimum(confidence, _carried_confidence(trimap, plate.header))
 
     def _foreground(self, light: Any, alpha: Any, plate: Plate) -> Any:
         """Straight colours in compositing light to the deliverable in the plate's own space."""
@@ -329,6 +361,15 @@ class ShotMatte:
         if self._options.foreground == "straight":
             return straight
         return straight * alpha[..., None]
+
+
+def _carried_confidence(trimap: Trimap, header: PlateHeader) -> npt.NDArray[np.float32]:
+    """Of a trimap, over the plate's data window, 0…1; painted and given ones are certain."""
+    if trimap.confidence is None:
+        shape = header.data_window.height, header.data_window.width
+        return np.ones(shape, np.float32)
+    carried = Trimap(trimap.confidence, trimap.window)
+    return place_trimap(carried, header).astype(np.float32) / np.float32(255)
 
 
 class _Clock:

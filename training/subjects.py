@@ -214,7 +214,7 @@ def run_matting(
             block, order, part, lambda n: frames[n].plate, lambda n: trimaps[n], _never
         ):
             prior = network.priors[matte.frame]
-            assert matte.confidence is not None
+            assert matte.alpha is not None and matte.confidence is not None
             inside = _data_window(frames[matte.frame], prior)
             one = Matte(matte.alpha, matte.confidence, inside[0], inside[1])
             kept.keep(keys[matte.frame], vars(one))

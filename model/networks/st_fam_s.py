@@ -123,7 +123,9 @@ class StFamS(nn.Module):
         """N×9×H×W, H and W multiples of 16; see `frame_planes`."""
         maps = self.encoder(planes)
         narrowed = [narrow(x) for narrow, x in zip(self.narrow, maps[2:], strict=True)]
-        return Encoding(planes, planes[:, PRIOR : PRIOR + 1].float() + 0.5, tuple(maps), tuple(narrowed))
+        return Encoding(
+            planes, planes[:, PRIOR : PRIOR + 1].float() + 0.5, tuple(maps), tuple(narrowed)
+        )
 
     def decode(
         self, window: Sequence[Encoding], centre: int, away: Sequence[int] | None = None

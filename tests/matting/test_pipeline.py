@@ -98,6 +98,33 @@ def test_tiles_with_a_halo_equal_the_whole(tile, clip_of):
     assert torch.allclose(whole.alpha, tiled.alpha, atol=1e-6)
 
 
+def test_where_only_trimaps_are_asked_for_nothing_is_solved(clip_of):
+    clip = clip_of(20, 40, 44)
+
+    class Untouched(Recorder):
+        def prior(self, frame):
+            raise AssertionError("solved")
+
+    carried = np.full((40, 44), 200, np.uint8)
+    trimaps = dict(clip.trimaps)
+    trimaps[1003] = Trimap(trimaps[1003].pixels, trimaps[1003].window, "propagated", carried)
+    read = []
+
+    def plate(number):
+        read.append(number)
+        return clip.plates[number]
+
+    engine = engine_with(Untouched(), layers=("trimap", "confidence"))
+    block = blocks(clip.frames)[0]
+    found = list(engine.matte(block, clip.frames, [1002, 1003], plate, trimaps.get, NEVER))
+    assert [one.frame for one in found] == read == [1002, 1003]  # and no neighbour is read
+    assert all(one.alpha is None and one.foreground is None for one in found)
+    for one in found:
+        assert np.array_equal(one.trimap, clip.trimaps[one.frame].pixels)
+    assert (found[0].confidence == 1).all()
+    assert np.allclose(found[1].confidence, 200 / 255)
+
+
 def test_features_are_computed_once_a_frame(clip_of):
     clip = clip_of(8, 32, 32)
     calls = []
