@@ -9,7 +9,7 @@ from OpenImageIO import ImageBuf
 from dvm_server.reporting import LineReporter
 from host_plugins.client import connection as connection_file
 from host_plugins.client.run import Summary
-from model.plates.image_files import read_header
+from model.review import read_layer
 
 
 def test_a_line_for_people_and_a_field_for_programs(dvm, engine_server, clip, capsys):
@@ -50,9 +50,7 @@ def test_trimaps_alone_are_written_with_how_doubtful_each_is(dvm, engine_server,
     carried = len(engine_server.events("trimap"))
     doubts = {}
     for frame in clip.frames:
-        header = read_header(clip.folder / f"look.trimap.{frame:04d}.exr")
-        assert header.channels == ("A",)
-        doubts[frame] = header.metadata.get("dvm:doubt")
+        doubts[frame] = read_doubt(clip.folder / f"look.trimap.{frame:04d}.exr")
     assert doubts[1001] is None  # painted
     assert all(0 <= doubts[f] <= 1 for f in clip.frames[1:])
     assert doubts == {f: read_doubt(clip.folder / f"look.confidence.{f:04d}.exr") for f in doubts}
@@ -60,14 +58,14 @@ def test_trimaps_alone_are_written_with_how_doubtful_each_is(dvm, engine_server,
     assert len(engine_server.events("trimap")) == carried
     for frame in clip.frames:
         looked, made = (
-            ImageBuf(str(clip.folder / f"{name}.trimap.{frame:04d}.exr")).get_pixels()
+            read_layer(clip.folder / f"{name}.trimap.{frame:04d}.exr", "trimap", split=True)
             for name in ("look", "alpha")
         )
         assert (looked == made).all() and set(looked.flat) <= {0, 0.5, 1}
 
 
 def read_doubt(path):
-    return read_header(path).metadata.get("dvm:doubt")
+    return ImageBuf(str(path)).spec().getattribute("dvm:doubt")
 
 
 def test_no_line_without_a_suggestion(capsys, clip):
