@@ -4,9 +4,10 @@ A trimap is carried from a keyframe from frame to frame, and what one step loses
 lack. So the doubt of frames grows with the distance from their keyframes, fast over steps where
 much is lost and hardly where little moves. Those losses are read from the doubts; then every frame
 is tried as a new keyframe: it cuts its span in two, and each frame is as doubtful as the losses
-between it and the nearer keyframe add up to. The frame that takes away most is suggested. That is
-two thirds of the way into a tail where losses are even, the middle of such a span between two
-keyframes, and never before a step that loses much.
+between it and the nearer keyframe add up to, but a quarter of that between two keyframes, for what
+one way loses the other one knows. The frame that takes away most is suggested. That is
+nine tenths of the way into a tail where losses are even, the middle of such a span between two
+keyframes, and not before a step that loses much, if more than a few frames come after it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ import numpy.typing as npt
 
 from model.plates.plate import Trimap
 
+Floats = npt.NDArray[np.float64]
+
 # Samples along the wider side: a statistic needs no more.
 _SAMPLES = 320
 # How far around the unknown confidence counts, as a share of the wider side.
@@ -28,6 +31,13 @@ _NEAR = 0.03
 _SUREST = 0.1
 # Frames of a span that are tried at most, evenly chosen: a shot may have ten thousand.
 _TRIED = 256
+# How much of the doubt is left where trimaps are carried both ways, against one way. Measured on
+# synthetic clips of 24 frames: with a keyframe at the last frame too, what is certainly wrong falls
+# to a fifth or less where anything was.
+_BOTH_WAYS = 0.25
+# Doubt tells of some losses late or not at all, and stops growing where much is lost already. So
+# this share of it is taken to have been lost evenly.
+_EVENLY = 0.5
 # What a new keyframe must take off the doubt of its span's frames, in the mean.
 LEAST = 0.005
 
@@ -97,10 +107,17 @@ def _losses(doubts: Sequence[float], left: bool, right: bool) -> list[float]:
     backward = [b - a for a, b in pairwise([0.0, *behind])][::-1]
     if not left or not right:
         # Beyond the last frame of an open end there is nothing to be carried to.
-        return [*forward, 0.0] if left else [0.0, *backward]
+        steps = _evened(forward if left else backward)
+        return [*steps, 0.0] if left else [0.0, *steps]
     # The step where both meet was taken by neither: it is as the others.
     between = (sum(forward) + sum(backward)) / count
-    return [*forward, between, *backward]
+    return _evened([*forward, between, *backward])
+
+
+def _evened(losses: Sequence[float]) -> list[float]:
+    """The same sum, part of it spread over all."""
+    mean = sum(losses) / len(losses)
+    return [(1 - _EVENLY) * one + _EVENLY * mean for one in losses]
 
 
 def _gains(losses: Sequence[float], left: bool, right: bool) -> dict[int, float]:
@@ -111,8 +128,24 @@ def _gains(losses: Sequence[float], left: bool, right: bool) -> dict[int, float]
     from_right = sums[-1] - at if right else np.full_like(at, np.inf)
     now = np.minimum(from_left, from_right)
     step = -(-len(at) // _TRIED)
-    tried = range(step // 2, len(at), step)
-    return {i: float((now - np.abs(at - at[i])).clip(min=0).sum()) for i in tried}
+    return {
+        i: float((now - _after(at, i, from_left, from_right, left and right)).clip(min=0).sum())
+        for i in range(step // 2, len(at), step)
+    }
+
+
+def _after(at: Floats, new: int, from_left: Floats, from_right: Floats, is_closed: bool) -> Floats:
+    """The doubt of a span's frames once the one of index ``new`` is a keyframe.
+
+    In a span between two keyframes doubts were seen with both ways blended already, and stay on
+    that scale; in an open one, frames that come to lie between two get theirs down.
+    """
+    nearer: Floats = np.minimum(np.minimum(from_left, from_right), np.abs(at - at[new]))
+    if is_closed:
+        return nearer
+    index = np.arange(len(at))
+    between = index < new if np.isfinite(from_left).all() else index > new
+    return nearer * np.where(between, _BOTH_WAYS, 1.0)
 
 
 def _rising(values: Sequence[float]) -> list[float]:

@@ -24,12 +24,13 @@ def steady(frames, rate=0.01, start=0):
 
 
 @pytest.mark.parametrize("last", [9, 30, 100])
-def test_a_tail_without_events_is_cut_at_two_thirds(last):
+def test_a_tail_without_events_is_closed_near_its_end(last):
+    """What is carried both ways loses a quarter, so of n frames the best is 8/9 n."""
     found = suggest_keyframe(steady(range(1, last + 1)), [0])
-    assert abs(found - last * 2 / 3) <= 1
+    assert abs(found - last * 8 / 9) <= 1
     # And a lead-in is the mirror image of a tail.
     mirrored = suggest_keyframe(steady(range(last), start=last), [last])
-    assert abs(mirrored - last / 3) <= 1
+    assert abs(mirrored - last / 9) <= 1
 
 
 def test_between_two_keyframes_without_events_it_is_the_middle():
@@ -37,9 +38,9 @@ def test_between_two_keyframes_without_events_it_is_the_middle():
     assert abs(suggest_keyframe(doubts, [0, 40]) - 20) <= 1
 
 
-@pytest.mark.parametrize("event", [3, 8, 25, 30])
+@pytest.mark.parametrize("event", [3, 8, 20, 25])
 def test_behind_an_event(event):
-    """Something new comes in at a frame, and all that follow lack it: two thirds is no rule."""
+    """Something new comes in at a frame, and all that follow lack it."""
     doubts = {f: 0.001 * f + (0.3 if f >= event else 0) for f in range(1, 31)}
     found = suggest_keyframe(doubts, [0])
     assert found >= event
@@ -52,13 +53,19 @@ def test_not_the_most_doubtful_frame():
     """The last frame of a tail is the most doubtful, and a keyframe there helps few others."""
     doubts = steady(range(1, 31), rate=0.02)
     assert max(doubts, key=doubts.get) == 30
-    assert 15 < suggest_keyframe(doubts, [0]) < 25
+    assert 25 <= suggest_keyframe(doubts, [0]) < 30
+
+
+def test_doubt_that_has_stopped_growing_does_not_pull_the_keyframe_to_where_it_grew():
+    """Much was lost in the first three frames of thirty, and doubt says no more after that."""
+    doubts = {f: 0.03 * min(f, 3) for f in range(1, 31)}
+    assert suggest_keyframe(doubts, [0]) > 15
 
 
 def test_one_hard_frame_among_easy_ones_is_left_alone():
     """It is blurred, say: painting it helps that frame and no other."""
     doubts = steady(range(1, 31)) | {5: 0.35}
-    assert abs(suggest_keyframe(doubts, [0]) - 20) <= 3
+    assert abs(suggest_keyframe(doubts, [0]) - 27) <= 3
 
 
 def test_the_span_that_needs_it_most():
@@ -73,7 +80,7 @@ def test_the_span_that_needs_it_most():
 
 def test_keyframes_and_frames_before_them_are_looked_at_as_they_are():
     doubts = steady(range(40), start=20)
-    assert suggest_keyframe(doubts | {20: 9.0}, [20]) in (6, 7, 33, 34)
+    assert suggest_keyframe(doubts | {20: 9.0}, [20]) in (2, 3, 37, 38)
     assert suggest_keyframe({f: 0.05 * f for f in range(1, 3)}, [0]) in (1, 2)
 
 
