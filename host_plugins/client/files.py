@@ -64,7 +64,7 @@ def unreadable(role: str, path: Path, frame: int, error: OSError) -> InputError:
     )
 
 
-def write_atomically(path: Path, data: Buffer, frame: int) -> None:
+def write_atomically(path: Path, data: Buffer, frame: int | None = None) -> None:
     """Write a file so that under its name there is either all of it or what was there before.
 
     Raises:

@@ -141,6 +141,7 @@ class _Run:
     Attributes:
         moved: something came through since the last reconnection, so another is worth trying.
         told: the last progress, so that nothing is told twice.
+        attached: the server has accepted the shot, over this connection or an earlier one.
     """
 
     session: Session
@@ -150,6 +151,7 @@ class _Run:
     cancel: threading.Event
     moved: bool = True
     told: Progress | None = None
+    attached: bool = False
 
     def may_reconnect(self) -> bool:
         """Once, and once more whenever something came through meanwhile."""
@@ -165,13 +167,21 @@ class _Run:
             trimaps=self.prepared.trimaps,
             cancel=self.cancel,
         )
+        unheard = [one for one in accepted.done if one not in self.delivery.delivered]
         self.delivery.delivered.update(accepted.done)
+        if self.attached:
+            # Finished while we were away, or their messages were lost with the connection.
+            for frame in unheard:
+                done = len(self.delivery.delivered)
+                self._report("matting", done, accepted.total, frame)
+        self.attached = True
         ended = False
         try:
             end = self._follow(accepted)
             ended = True
         except SetupError as error:
-            ended = error.code in (SERVER_LOST, NO_ANSWER)
+            # Who has not answered our cancel need not be asked to cancel once more.
+            ended = error.code in (SERVER_LOST, NO_ANSWER, "setup.no_server")
             raise
         finally:
             if not ended:

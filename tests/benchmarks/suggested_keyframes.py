@@ -12,12 +12,12 @@ keyframes, blended. Judged are the frames that are no keyframes, by the conventi
 Clips: two dancers of ``shared/data/eval``, 36 frames each, and the synthetic hold-out for
 propagation, 8 clips of 24 frames without persons.
 
-Expected before measuring: first measured with suggestions at two thirds of a tail, they lost to even
-spacing (.059 % certainly wrong against .020 % with both ends, five synthetic clips). Since then a
-frame between two keyframes counts as a quarter as doubtful, which puts the second keyframe at
-nine tenths: with two keyframes about equal to both ends, clearly better than equal steps; with three
-and four about equal to the better of the two in the mean, single clips either way. Chosen on seven
-clips made of training material, none of those judged here.
+Expected before measuring: first measured with suggestions at two thirds of a tail, they lost to
+even spacing (.059 % certainly wrong against .020 % with both ends, five synthetic clips). Since
+then a frame between two keyframes counts as a quarter as doubtful, which puts the second keyframe
+at nine tenths: with two keyframes about equal to both ends, clearly better than equal steps; with
+three and four about equal to the better of the two in the mean, single clips either way. Chosen on
+seven clips made of training material, none of those judged here.
 """
 
 from __future__ import annotations

@@ -1,0 +1,107 @@
+"""The add-on's preferences, and what they mean when it runs without any."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import bpy
+from bpy.props import EnumProperty, IntProperty, StringProperty
+
+from . import adapter
+
+# Of the add-on as it is installed: this folder and the client's lie in it.
+PACKAGE = __package__.rpartition(".")[0] or __package__
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is set.
+
+    Attributes:
+        server: address or connection file; "" = the server of this user on this machine.
+        command: `dvm`, or the folder of its Python environment; "" = on the PATH.
+        cache: folder of mattes; "" = beside the .blend.
+        cache_gb: oldest mattes go beyond that; 0 = never.
+        travel: ``AUTO``: plates and mattes are read and written by a server on this machine, and
+            travel to one at an address; ``PATHS``, ``FILES``: always the one or the other.
+    """
+
+    server: str = ""
+    command: str = ""
+    cache: str = ""
+    cache_gb: int = 0
+    travel: str = "AUTO"
+
+
+class DVM_AP_preferences(bpy.types.AddonPreferences):
+    bl_idname = PACKAGE
+
+    server: StringProperty(
+        name="Server",
+        description="tcp://HOST:PORT with the secret in $DVM_SECRET, or the path of a connection "
+        "file; empty: the server that runs on this machine for you",
+    )
+    command: StringProperty(
+        name="Command",
+        subtype="FILE_PATH",
+        description="The program dvm, or the folder of the Python environment it is installed in; "
+        "empty: dvm on the PATH. For Start Local Server",
+    )
+    cache: StringProperty(
+        name="Mattes",
+        subtype="DIR_PATH",
+        description="Folder of all mattes; empty: dvm/mattes beside each .blend",
+    )
+    cache_gb: IntProperty(
+        name="Keep at most (GB)",
+        min=0,
+        default=0,
+        description="Beyond that, the mattes that were used longest ago and that this file does "
+        "not show are removed; 0: never",
+    )
+    travel: EnumProperty(
+        name="Plates and mattes",
+        items=[
+            ("AUTO", "Automatic", "By path on this machine, else they travel"),
+            ("PATHS", "By path", "The server reads and writes the same paths: shared storage"),
+            ("FILES", "Travel", "Files are sent to the server, and mattes come back"),
+        ],
+    )
+
+    def draw(self, context):
+        layout = self.layout
+        layout.use_property_split = True
+        layout.prop(self, "server")
+        layout.prop(self, "travel")
+        layout.prop(self, "command")
+        layout.prop(self, "cache")
+        layout.prop(self, "cache_gb")
+        row = layout.row()
+        row.operator("dvm.connect", icon="LINKED")
+        row.operator("dvm.start_server", icon="PLAY")
+        row.operator("dvm.clear_cache", icon="TRASH")
+
+
+def current() -> Options:
+    """What is set now; the defaults where the add-on was not enabled by Blender."""
+    found = adapter.package_preferences(PACKAGE)
+    if found is None:
+        return Options()
+    return Options(found.server, found.command, found.cache, found.cache_gb, found.travel)
+
+
+def cache_limit() -> int:
+    """In bytes; 0 = none."""
+    return current().cache_gb * 10**9
+
+
+def state_folder() -> Path:
+    """Of a server that is started from here."""
+    return adapter.user_folder() / "server"
+
+
+def register():
+    bpy.utils.register_class(DVM_AP_preferences)
+
+
+def unregister():
+    bpy.utils.unregister_class(DVM_AP_preferences)

@@ -1,0 +1,3 @@
+"""The host contract, in Blender."""
+
+from tests.hosts.contract import *  # noqa: F403

@@ -1,0 +1,201 @@
+"""What the window test does inside of Blender: steps, one after the other, from a timer, as an
+artist would do them by hand. Run by Blender itself; see `tests/hosts/test_blender_window.py`.
+
+Arguments after ``--``: a JSON file with ``repository``, ``addon`` (folder to import it from),
+``clip``, ``folder`` and ``server``. Pictures and ``told.json`` go into ``folder``.
+"""
+
+import json
+import subprocess
+import sys
+import time
+import traceback
+from pathlib import Path
+
+import bpy
+
+SETTINGS = json.loads(Path(sys.argv[sys.argv.index("--") + 1]).read_text())
+FOLDER = Path(SETTINGS["folder"])
+sys.path.insert(0, SETTINGS["addon"])
+
+TOLD = {"stalls": [], "steps": []}
+STALL = 0.05
+
+
+def window():
+    return bpy.context.window_manager.windows[0]
+
+
+def area_of(kind):
+    return next((a for a in window().screen.areas if a.type == kind), None)
+
+
+def picture(name):
+    """The whole screen, as it is seen."""
+    subprocess.run(["import", "-window", "root", str(FOLDER / f"{name}.png")], check=True)
+
+
+def click(x, y):
+    subprocess.run(["xdotool", "mousemove", str(x), str(y), "click", "1"], check=True)
+
+
+def operator(area, call, **arguments):
+    """Call an operator in an area, as its button does."""
+    region = next(r for r in area.regions if r.type == "WINDOW")
+    with bpy.context.temp_override(
+        window=window(), screen=window().screen, area=area, region=region
+    ):
+        return call(**arguments)
+
+
+def settle(seconds=0.6):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        yield
+
+
+def steps():
+    import host_plugins.blender as addon
+    from host_plugins.blender import adapter, group, live, preferences
+
+    measured(live)
+    addon.register()
+    options = preferences.Options(server=SETTINGS["server"])
+    preferences.current = lambda: options
+    bpy.ops.wm.save_as_mainfile(filepath=str(FOLDER / "shot.blend"))
+    window().workspace = bpy.data.workspaces["Compositing"]
+    yield from settle(1.0)
+
+    # Clip and node.
+    clip = bpy.data.movieclips.load(SETTINGS["clip"])
+    scene = bpy.context.scene
+    scene.active_clip = clip
+    scene.frame_start, scene.frame_end = 1, clip.frame_duration
+    scene.render.resolution_x, scene.render.resolution_y = clip.size
+    tree = adapter.scene_tree(scene, make=True)
+    tree.nodes.clear()
+    nodes = area_of("NODE_EDITOR")
+    nodes.spaces.active.show_region_ui = True
+    yield from settle()
+    operator(nodes, bpy.ops.dvm.add_node)
+    ours = tree.nodes.active
+    shot = ours.node_tree
+    source = tree.nodes.new("CompositorNodeMovieClip")
+    source.clip, source.location = clip, (-420, 120)
+    adapter.ensure_output(scene)
+    output = next(n for n in tree.nodes if n.bl_idname == "CompositorNodeComposite")
+    output.location = (360, 160)
+    viewer = tree.nodes.new("CompositorNodeViewer")
+    viewer.location = (360, -40)
+    tree.links.new(source.outputs["Image"], ours.inputs["Image"])
+    tree.links.new(ours.outputs["Image"], output.inputs["Image"])
+    tree.links.new(ours.outputs["Alpha"], viewer.inputs["Image"])
+    tree.nodes.active = ours
+    TOLD["uid"] = shot.dvm.uid
+
+    # Masks on the first and the last frame.
+    shot.dvm.mask = adapter.new_mask("Trimap", ("core", "edge"))
+    for frame in (1, clip.frame_duration):
+        scene.frame_set(frame)
+        draw_masks(shot.dvm.mask, frame, clip)
+        operator(nodes, bpy.ops.dvm.trimap_from_masks)
+        yield from settle(1.0)
+    TOLD["keyframes"] = [key.frame for key in shot.dvm.keyframes]
+    TOLD["trimaps"] = [adapter.absolute(key.path) for key in shot.dvm.keyframes]
+    for x, y in SETTINGS["clicks"]:
+        click(x, y)
+        yield from settle()
+    yield from settle(1.5)
+    picture("panel")
+
+    # Propagate, and matte: with pictures of the progress.
+    for what in ("propagate", "matte"):
+        operator(nodes, bpy.ops.dvm.run, what=what)
+        state = live.live().state(shot)
+        pictured = False
+        while state.busy:
+            state = live.live().state(shot)
+            if not pictured and state.done > 2:
+                yield from settle(0.3)
+                picture(f"{what}-progress")
+                pictured = True
+            yield
+        TOLD["steps"].append({"what": what, "text": state.text, "failed": state.failed,
+                              "hint": state.hint})  # fmt: skip
+        yield from settle(1.5)
+    TOLD["doubts"] = {str(k): v for k, v in live.live().state(shot).doubts.items()}
+    TOLD["files"] = {k: str(p) for k, p in group.shown(shot).items()}
+    scene.frame_set(clip.frame_duration // 2)
+    yield from settle(2.0)
+    picture("result")
+    image = bpy.data.images.get("Viewer Node")
+    TOLD["viewer"] = list(image.size) if image else []
+
+    # The same in a render.
+    scene.render.filepath = str(FOLDER / "render.")
+    scene.render.image_settings.file_format = "PNG"
+    TOLD["uses"] = len(list(adapter.nodes_in_use(scene)))
+    addon.unregister()
+    TOLD["done"] = True
+
+
+def draw_masks(mask, frame, clip):
+    """Circles around the disc of the clip: what an artist draws."""
+    share = (frame - 1) / max(clip.frame_duration - 1, 1)
+    middle = 0.35 + 0.3 * share
+    for name, radius in (("core", 0.13), ("edge", 0.19)):
+        layer = mask.layers[name]
+        if layer.splines:
+            points = layer.splines[0].points
+        else:
+            spline = layer.splines.new()
+            spline.use_cyclic = True
+            points = spline.points
+            points.add(3)
+        bend = 0.5523 * radius
+        circle = [(radius, 0, 0, bend), (0, radius, -bend, 0), (-radius, 0, 0, -bend),
+                  (0, -radius, bend, 0)]  # fmt: skip
+        for point, (x, y, dx, dy) in zip(points, circle):
+            point.handle_type = "FREE"
+            point.co = (middle + x, 0.5 + y)
+            point.handle_left = (middle + x - dx, 0.5 + y - dy)
+            point.handle_right = (middle + x + dx, 0.5 + y + dy)
+
+
+def measured(live):
+    """Note how long each of our calls holds Blender's main thread."""
+    pump = live.Live.pump
+
+    def timed(self):
+        began = time.perf_counter()
+        try:
+            return pump(self)
+        finally:
+            TOLD["stalls"].append(time.perf_counter() - began)
+
+    live.Live.pump = timed
+
+
+def run():
+    going = steps()
+
+    def tick():
+        try:
+            next(going)
+        except StopIteration:
+            finish()
+            return None
+        except Exception:  # noqa: BLE001  told to the test, which fails by it
+            TOLD["error"] = traceback.format_exc()
+            finish()
+            return None
+        return 0.05
+
+    def finish():
+        (FOLDER / "told.json").write_text(json.dumps(TOLD))
+        bpy.ops.wm.quit_blender()
+
+    bpy.app.timers.register(tick, first_interval=2.0)
+
+
+run()
