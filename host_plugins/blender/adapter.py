@@ -269,9 +269,16 @@ def show_sequence(node, image, timing: Timing) -> None:
     node.use_cyclic = False
 
 
-def reload(image) -> None:
-    """Its files are new or have changed."""
-    image.reload()
+def reload(node) -> None:
+    """The files of an Image node are new or have changed: look at them, and compose again."""
+    node.image.reload()
+    # That alone composes nothing (3.4); a setting that is set, be it to what it was, does.
+    node.frame_duration = node.frame_duration
+
+
+def go_to(scene, frame: int) -> None:
+    """Show a frame. (Through `frame_set` the compositor is not told.)"""
+    scene.frame_current = frame
 
 
 def clip_path(clip) -> str:

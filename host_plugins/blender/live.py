@@ -305,8 +305,12 @@ class Live:
                     state.doubts.update({} if doubt is None else {report.frame: doubt})
         elif report.kind == "done":
             state.suggest = report.suggest
-            made = "trimaps carried" if state.what == "propagate" else "matted"
-            text = f"{state.total} plates {made}"
+            looked = state.what == "propagate"
+            text = (
+                f"trimaps carried to {state.total} plates"
+                if looked
+                else (f"{state.total} plates matted")
+            )
             if report.suggest is not None:
                 text += f"; a trimap of plate {report.suggest} would help most"
             self._ended(state, text, failed=False)
@@ -397,7 +401,7 @@ def show_shot(tree, shot: Shot) -> None:
         kept = {k: p for k, p in before.items() if k not in wanted and k in group.LAYERS}
         group.show(tree, {**kept, **wanted}, source.timing, colourspace=source.shown_in)
     for layer in wanted:
-        adapter.reload(tree.nodes[layer].image)
+        adapter.reload(tree.nodes[layer])
 
 
 def cache_folder(tree) -> Path:

@@ -239,7 +239,7 @@ class DVM_OT_jump(_OnShot, bpy.types.Operator):
             plate = live.suggested(tree)
         elif self.to != "PLATE":
             plate = keyframes.neighbour(tree, now, ahead=self.to == "NEXT")
-        context.scene.frame_set(timing.frame(plate))
+        adapter.go_to(context.scene, timing.frame(plate))
 
 
 class DVM_OT_run(_OnShot, bpy.types.Operator):

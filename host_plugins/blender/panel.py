@@ -8,6 +8,8 @@ from .operators import sentence
 
 TAB = "Deep Video Matte"
 BUCKETS = 24  # of the strip of confidence
+# Of Blender's interface, in pixels at a scale of 1.
+_MARGINS, _ICON, _LETTER = 44, 14, 6.6
 
 
 class DVM_UL_keyframes(bpy.types.UIList):
@@ -46,7 +48,14 @@ class _Server(_Panel):
         layout = self.layout
         running = live.live()
         known = running.server
-        told(layout, known.text, known.hint, "LINKED" if known.up else "UNLINKED", not known.up)
+        told(
+            context,
+            layout,
+            known.text,
+            known.hint,
+            "LINKED" if known.up else "UNLINKED",
+            not known.up,
+        )
         row = layout.row(align=True)
         row.operator("dvm.connect", text="Connect")
         if running.has_local:
@@ -78,7 +87,7 @@ class _Clip(_Panel):
             timing = shots.source_of(tree).timing
             layout.label(text=f"Plates {timing.first}–{timing.last}, from frame {timing.start}")
         except DvmError as error:
-            told(layout, error.message, error.hint, "INFO", False)
+            told(context, layout, error.message, error.hint, "INFO", False)
         layout.prop(shot, "use_range")
         if shot.use_range:
             row = layout.row(align=True)
@@ -140,8 +149,8 @@ class _Run(_Panel):
                 run = row.operator("dvm.run", text=text)
                 run.what, run.tree = what, tree.name
             if state.text:
-                told(layout, state.text, state.hint, "ERROR" if state.failed else "CHECKMARK",
-                     state.failed)  # fmt: skip
+                told(context, layout, state.text, state.hint,
+                     "ERROR" if state.failed else "CHECKMARK", state.failed)  # fmt: skip
         self.strip(context, layout, tree, state)
 
     def strip(self, context, layout, tree, state):
@@ -149,9 +158,10 @@ class _Run(_Panel):
         if not state.doubts:
             return
         layout.label(text="Confidence of the carried trimaps")
+        parts = buckets(state.doubts, BUCKETS)
         row = layout.row(align=True)
-        row.scale_x = 0.5
-        for plate, doubt in buckets(state.doubts, BUCKETS):
+        row.scale_x = max(_width(context) / (len(parts) * _ICON), 0.2)
+        for plate, doubt in parts:
             icon = pictures.colour_of(doubt)
             jump = row.operator("dvm.jump", text="", icon_value=icon, emboss=False)
             jump.plate, jump.tree = plate, tree.name
@@ -190,11 +200,18 @@ class _Options(_Panel):
             layout.label(text=sentence(live.live().cleared, ""))
 
 
-def told(layout, text: str, hint: str, icon: str, alert: bool) -> None:
+def _width(context) -> float:
+    """Of a panel, in pixels at a scale of 1."""
+    scale = context.preferences.system.ui_scale
+    return context.region.width / scale - _MARGINS
+
+
+def told(context, layout, text: str, hint: str, icon: str, alert: bool) -> None:
     """A sentence and what to do, wrapped: labels do not wrap by themselves."""
     box = layout.column(align=True)
     box.alert = alert
-    for i, line in enumerate(wrapped(sentence(text, hint), 42)):
+    letters = max(int((_width(context) - _ICON) / _LETTER), 12)
+    for i, line in enumerate(wrapped(sentence(text, hint), letters)):
         box.label(text=line, icon=icon if i == 0 else "BLANK1")
 
 

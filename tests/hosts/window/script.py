@@ -1,8 +1,8 @@
 """What the window test does inside of Blender: steps, one after the other, from a timer, as an
-artist would do them by hand. Run by Blender itself; see `tests/hosts/test_blender_window.py`.
+artist would do them by hand. Run by Blender itself.
 
-Arguments after ``--``: a JSON file with ``repository``, ``addon`` (folder to import it from),
-``clip``, ``folder`` and ``server``. Pictures and ``told.json`` go into ``folder``.
+The argument after ``--`` is a JSON file, see `running.run_script`. Pictures and ``told.json`` go
+into its ``folder``.
 """
 
 import json
@@ -19,7 +19,7 @@ FOLDER = Path(SETTINGS["folder"])
 sys.path.insert(0, SETTINGS["addon"])
 
 TOLD = {"stalls": [], "steps": []}
-STALL = 0.05
+STAGES = {"propagate": "propagating", "matte": "matting"}
 
 
 def window():
@@ -39,13 +39,21 @@ def click(x, y):
     subprocess.run(["xdotool", "mousemove", str(x), str(y), "click", "1"], check=True)
 
 
+def scroll(steps):
+    """Over the panel: negative is down."""
+    x, y = SETTINGS["panel"]
+    subprocess.run(["xdotool", "mousemove", str(x), str(y)], check=True)
+    button = "4" if steps > 0 else "5"
+    subprocess.run(["xdotool", "click", "--repeat", str(abs(steps)), button], check=True)
+
+
 def operator(area, call, **arguments):
     """Call an operator in an area, as its button does."""
     region = next(r for r in area.regions if r.type == "WINDOW")
     with bpy.context.temp_override(
         window=window(), screen=window().screen, area=area, region=region
     ):
-        return call(**arguments)
+        return timed(call.idname(), call)(**arguments)
 
 
 def settle(seconds=0.6):
@@ -58,7 +66,7 @@ def steps():
     import host_plugins.blender as addon
     from host_plugins.blender import adapter, group, live, preferences
 
-    measured(live)
+    measured(live, adapter)
     addon.register()
     options = preferences.Options(server=SETTINGS["server"])
     preferences.current = lambda: options
@@ -81,12 +89,13 @@ def steps():
     ours = tree.nodes.active
     shot = ours.node_tree
     source = tree.nodes.new("CompositorNodeMovieClip")
-    source.clip, source.location = clip, (-420, 120)
+    source.clip, source.location = clip, (-460, 160)
+    ours.location = (-120, 60)
     adapter.ensure_output(scene)
     output = next(n for n in tree.nodes if n.bl_idname == "CompositorNodeComposite")
-    output.location = (360, 160)
+    output.location = (220, 160)
     viewer = tree.nodes.new("CompositorNodeViewer")
-    viewer.location = (360, -40)
+    viewer.location = (220, 0)
     tree.links.new(source.outputs["Image"], ours.inputs["Image"])
     tree.links.new(ours.outputs["Image"], output.inputs["Image"])
     tree.links.new(ours.outputs["Alpha"], viewer.inputs["Image"])
@@ -115,8 +124,10 @@ def steps():
         pictured = False
         while state.busy:
             state = live.live().state(shot)
-            if not pictured and state.done > 2:
-                yield from settle(0.3)
+            if not pictured and state.stage == STAGES[what] and state.done > 2:
+                scroll(-40)
+                bpy.ops.dvm.jump(plate=2, tree=shot.name)
+                yield from settle(0.5)
                 picture(f"{what}-progress")
                 pictured = True
             yield
@@ -125,11 +136,13 @@ def steps():
         yield from settle(1.5)
     TOLD["doubts"] = {str(k): v for k, v in live.live().state(shot).doubts.items()}
     TOLD["files"] = {k: str(p) for k, p in group.shown(shot).items()}
-    scene.frame_set(clip.frame_duration // 2)
+    bpy.ops.dvm.jump(plate=clip.frame_duration // 2, tree=shot.name)
     yield from settle(2.0)
+    scroll(-40)
+    yield from settle(1.0)
     picture("result")
     image = bpy.data.images.get("Viewer Node")
-    TOLD["viewer"] = list(image.size) if image else []
+    TOLD["viewer"] = seen(image)
 
     # The same in a render.
     scene.render.filepath = str(FOLDER / "render.")
@@ -137,6 +150,14 @@ def steps():
     TOLD["uses"] = len(list(adapter.nodes_in_use(scene)))
     addon.unregister()
     TOLD["done"] = True
+
+
+def seen(image):
+    """Size and mean of what the viewer shows: the backdrop."""
+    if image is None or not len(image.pixels):
+        return [0, 0, 0.0]
+    red = image.pixels[:][::4]
+    return [*image.size, sum(red) / len(red)]
 
 
 def draw_masks(mask, frame, clip):
@@ -162,24 +183,32 @@ def draw_masks(mask, frame, clip):
             point.handle_right = (middle + x + dx, 0.5 + y + dy)
 
 
-def measured(live):
+def measured(live, adapter):
     """Note how long each of our calls holds Blender's main thread."""
-    pump = live.Live.pump
+    for owner, name in ((live.Live, "pump"), (live, "show_shot"), (adapter, "reload")):
+        setattr(owner, name, timed(name, getattr(owner, name)))
 
-    def timed(self):
+
+def timed(name, function):
+    def call(*arguments, **named):
         began = time.perf_counter()
         try:
-            return pump(self)
+            return function(*arguments, **named)
         finally:
-            TOLD["stalls"].append(time.perf_counter() - began)
+            TOLD["stalls"].append([name, time.perf_counter() - began])
 
-    live.Live.pump = timed
+    return call
 
 
 def run():
     going = steps()
 
+    last = [time.perf_counter()]
+
     def tick():
+        now = time.perf_counter()
+        TOLD["gap"] = max(TOLD.get("gap", 0.0), now - last[0])
+        last[0] = now
         try:
             next(going)
         except StopIteration:
