@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -96,6 +97,7 @@ class Live:
         self._waiting: list[tuple[str, Future[Any], Callable[[Any], None]]] = []
         self._local: LocalServer | None = None
         self._stale: set[str] = set()  # shots with files that are not shown yet
+        self._to_reload: deque[tuple[str, str]] = deque()  # shot and layer
         self._reloaded = 0.0
         self._reports: list[Report] = []
 
@@ -108,7 +110,8 @@ class Live:
     def busy(self) -> bool:
         """Whether anything goes on that `pump` has to look after."""
         starting = self._local is not None and self._local.starting
-        return bool(self._waiting) or self._runner.busy() or starting or bool(self._stale)
+        going = self._waiting or self._stale or self._to_reload
+        return bool(going) or self._runner.busy() or starting
 
     def connect(self) -> None:
         """Ask the server who it is; the answer comes with a pump."""
@@ -195,8 +198,10 @@ class Live:
         self._waiting.append(("", future, told))
 
     def pending(self, tree) -> bool:
-        """Something goes on for a shot: a run, or an errand."""
-        return self.state(tree).busy or any(uid == tree.dvm.uid for uid, _, _ in self._waiting)
+        """Something goes on for a shot: a run, an errand, files to be looked at."""
+        uid = tree.dvm.uid
+        going = [one for one, _, _ in self._waiting] + [one for one, _ in self._to_reload]
+        return self.state(tree).busy or uid in going or uid in self._stale
 
     def cancel(self, tree) -> None:
         """Stop what is being done for a tree's shot; what is finished stays."""
@@ -227,9 +232,18 @@ class Live:
         if self._local is not None and self._local.starting:
             changed |= self._poll_local()
         now = time.monotonic()
-        if self._stale and now - self._reloaded > _RELOAD:
+        if self._to_reload:
+            # One a turn: each takes Blender some milliseconds.
+            uid, layer = self._to_reload.popleft()
+            tree = adapter.tree_of(uid)
+            if tree is not None and adapter.is_editable(tree) and layer in group.shown(tree):
+                adapter.reload(tree.nodes[layer])
+                changed = True
+        elif self._stale and now - self._reloaded > _RELOAD:
             self._reloaded = now
-            self._show_new()
+            stale, self._stale = self._stale, set()
+            for uid in stale:
+                self._show(uid)
             changed = True
         if changed:
             adapter.redraw()
@@ -238,7 +252,7 @@ class Live:
     def wait(self, tree, timeout: float = 86400.0) -> State:
         """Pump until a shot's run has ended: for background use, where no timer fires."""
         end = time.monotonic() + timeout
-        while (self.state(tree).busy or self._waiting or self._stale) and time.monotonic() < end:
+        while (self.state(tree).busy or self.busy()) and time.monotonic() < end:
             self.pump()
             time.sleep(0.02)
         return self.state(tree)
@@ -316,7 +330,7 @@ class Live:
             self._ended(state, text, failed=False)
             self._stale.discard(report.job)
             if tree is not None and state.shot is not None:
-                show_shot(tree, state.shot)
+                self._show(report.job)
                 self._finish(tree, state.shot)
         elif report.kind == "cancelled":
             self._ended(state, "cancelled; finished plates are kept", failed=False)
@@ -341,7 +355,13 @@ class Live:
                 cache.trim(limit, keep=kept)
             return doubts_in(folder)
 
-        self.errand(tree, note, self.state(tree).doubts.update)
+        uid = tree.dvm.uid
+
+        def learnt(doubts: Mapping[int, float]) -> None:
+            # By then another run may have begun, with a state of its own.
+            self.states[uid].doubts.update(doubts)
+
+        self.errand(tree, note, learnt)
 
     def _poll_local(self) -> bool:
         assert self._local is not None
@@ -355,12 +375,15 @@ class Live:
             return True
         return False
 
-    def _show_new(self) -> None:
-        stale, self._stale = self._stale, set()
-        for uid in stale:
-            tree, state = adapter.tree_of(uid), self.states.get(uid)
-            if tree is not None and state is not None and state.shot is not None:
-                show_shot(tree, state.shot)
+    def _show(self, uid: str) -> None:
+        """Have the group show what has been made for a shot; its files are read again by and by."""
+        tree, state = adapter.tree_of(uid), self.states.get(uid)
+        if tree is None or state is None or state.shot is None:
+            return
+        show_shot(tree, state.shot)
+        for layer in state.shot.outputs.layers:
+            if (uid, layer) not in self._to_reload:
+                self._to_reload.append((uid, layer))
 
 
 LIVE: Live | None = None
@@ -400,8 +423,6 @@ def show_shot(tree, shot: Shot) -> None:
     if any(before.get(layer) != path for layer, path in wanted.items()):
         kept = {k: p for k, p in before.items() if k not in wanted and k in group.LAYERS}
         group.show(tree, {**kept, **wanted}, source.timing, colourspace=source.shown_in)
-    for layer in wanted:
-        adapter.reload(tree.nodes[layer])
 
 
 def cache_folder(tree) -> Path:
