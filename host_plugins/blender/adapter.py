@@ -561,6 +561,20 @@ def stop_timer(function: Callable[[], float | None]) -> None:
         bpy.app.timers.unregister(function)
 
 
+def warn(text: str) -> None:
+    """Show a message where it cannot be overlooked. May be called from a render's thread."""
+
+    def show() -> None:
+        manager = bpy.context.window_manager
+        if manager is not None and manager.windows:
+            with bpy.context.temp_override(window=manager.windows[0]):
+                manager.popup_menu(
+                    lambda menu, _: menu.layout.label(text=text), title="Render", icon="ERROR"
+                )
+
+    bpy.app.timers.register(show)
+
+
 def render_frames(scene) -> list[int]:
     """The frames that an animation render would make."""
     return list(range(scene.frame_start, scene.frame_end + 1, max(scene.frame_step, 1)))

@@ -16,6 +16,8 @@ from ..client.outputs import output_path
 from . import adapter, group, live, shots
 from .operators import sentence
 
+STOPPED = 10  # the exit code of what an artist must act on
+
 
 def missing(scene, frames) -> list[tuple[str, int, Path]]:
     """The files that a render would read and that are not there: node, plate, path."""
@@ -74,14 +76,20 @@ def fetch(tree) -> DvmError | None:
 
 
 def stop(message: str, hint: str) -> None:
-    """Stop a render so that nobody takes what it made for a picture."""
+    """Stop a render so that nobody takes what it made for a picture.
+
+    In the background the process ends, with exit code 10. In a window nothing that an add-on can do
+    stops a render: there a message says what is missing.
+    """
     text = f"Deep Video Matte: {sentence(message, hint)}"
     print(text, file=sys.stderr, flush=True)  # noqa: T201
-    if adapter.in_background():
-        # An exception in a handler is printed and the render goes on; only ending the process
-        # stops it, and a farm sees the code.
-        os._exit(10)
-    adapter.stop_render(text)
+    if not adapter.in_background():
+        adapter.warn(text)
+        return
+    # An exception in a handler is printed and the render goes on; only the end of the process ends
+    # it, and a farm sees the code. Threads are ended first, for they have finished nothing.
+    live.end()
+    os._exit(STOPPED)
 
 
 @adapter.persistent
