@@ -154,12 +154,20 @@ def set_alpha_node(tree, mode: str):
     return node
 
 
+_ALPHA_TYPES = {"APPLY": "Apply Mask", "REPLACE_ALPHA": "Replace Alpha"}
+
+
 def set_alpha_mode(node, mode: str) -> None:
     if _TYPES_ARE_SOCKETS:
-        names = {"APPLY": "Apply Mask", "REPLACE_ALPHA": "Replace Alpha"}
-        node.inputs["Type"].default_value = names[mode]
+        node.inputs["Type"].default_value = _ALPHA_TYPES[mode]
     else:
         node.mode = mode
+
+
+def has_alpha_mode(node, mode: str) -> bool:
+    if _TYPES_ARE_SOCKETS:
+        return bool(node.inputs["Type"].default_value == _ALPHA_TYPES[mode])
+    return bool(node.mode == mode)
 
 
 def shot_trees() -> list:
@@ -267,6 +275,12 @@ def show_sequence(node, image, timing: Timing) -> None:
     node.frame_offset = timing.first - 1
     node.use_auto_refresh = True
     node.use_cyclic = False
+
+
+def shows_at(node, timing: Timing) -> bool:
+    """Whether an Image node shows the plates of a clip where the clip has them."""
+    now = node.frame_start, node.frame_offset, node.frame_duration
+    return bool(now == (timing.start, timing.first - 1, max(timing.count, 1)))
 
 
 def reload(node) -> None:

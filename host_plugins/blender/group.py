@@ -81,7 +81,19 @@ def show(tree, folders: Mapping[str, Path], timing: Timing, *, colourspace: str)
     links.new(colours, cut.inputs["Image"])
     links.new(adapter.matte_socket(nodes["alpha"]), cut.inputs["Alpha"])
     links.new(cut.outputs["Image"], out.inputs["Image"])
-    adapter.set_alpha_mode(cut, "APPLY" if tree.dvm.premultiply else "REPLACE_ALPHA")
+    adapter.set_alpha_mode(cut, _cut_mode(tree))
+
+
+def lies_at(tree, timing: Timing) -> bool:
+    """Whether what is shown lies where the clip does, and as the options say."""
+    nodes = [tree.nodes[layer] for layer in shown(tree)]
+    return all(adapter.shows_at(node, timing) for node in nodes) and adapter.has_alpha_mode(
+        tree.nodes["cut"], _cut_mode(tree)
+    )
+
+
+def _cut_mode(tree) -> str:
+    return "APPLY" if tree.dvm.premultiply else "REPLACE_ALPHA"
 
 
 def shown(tree) -> dict[str, Path]:

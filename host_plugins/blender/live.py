@@ -10,30 +10,28 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..client import connection as connection_file
 from ..client.background import Report, Runner, Work
-from ..client.cache import Cache
-from ..client.connection import Connection
 from ..client.errors import DvmError, InputError
-from ..client.exr_header import read_exr_header
 from ..client.local_server import LocalServer, command
 from ..client.outputs import output_path
-from ..client.plate_files import check_plates, matte_files
-from ..client.shot import Shot, save, shot_id
+from ..client.plate_files import check_plates
+from ..client.shot import Shot, save
 from . import adapter, group, preferences, shots
+from .caches import cache_folder, cache_folders, clear_caches, ids_in_use, note_files
+from .doubts import doubt_of, doubts_in
+from .finding import finder, sees_our_files
+from .showing import follow, show_shot
 
 TICK = 0.1  # seconds between pumps while something goes on
 IDLE = 0.5
 _BUDGET = 0.015  # seconds a pump may take; what is left waits for the next one
 _RELOAD = 0.7  # seconds between looks at new files, at least
-_LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
 
 @dataclass
@@ -98,7 +96,7 @@ class Live:
         self._local: LocalServer | None = None
         self._stale: set[str] = set()  # shots with files that are not shown yet
         self._to_reload: deque[tuple[str, str]] = deque()  # shot and layer
-        self._reloaded = 0.0
+        self._reloaded = self._followed = 0.0
         self._reports: list[Report] = []
 
     # Asked by operators and panels
@@ -232,6 +230,10 @@ class Live:
         if self._local is not None and self._local.starting:
             changed |= self._poll_local()
         now = time.monotonic()
+        if now - self._followed > IDLE:
+            self._followed = now
+            for tree in adapter.shot_trees():
+                changed |= follow(tree)
         if self._to_reload:
             # One a turn: each takes Blender some milliseconds.
             uid, layer = self._to_reload.popleft()
@@ -315,7 +317,9 @@ class Live:
             self._stale.add(report.job)
             if report.frame is not None and state.shot is not None and state.what == "propagate":
                 with contextlib.suppress(DvmError):  # told at the end, by whoever reads the file
-                    doubt = _doubt(output_path(state.shot.outputs.pattern, report.frame, "trimap"))
+                    doubt = doubt_of(
+                        output_path(state.shot.outputs.pattern, report.frame, "trimap")
+                    )
                     state.doubts.update({} if doubt is None else {report.frame: doubt})
         elif report.kind == "done":
             state.suggest = report.suggest
@@ -410,69 +414,6 @@ def tick() -> float:
     return live().pump()
 
 
-def show_shot(tree, shot: Shot) -> None:
-    """Have the group show the files of a shot, as far as they are there."""
-    if not adapter.is_editable(tree):
-        return
-    source = shots.source_of(tree)
-    first = source.timing.first
-    wanted = {
-        layer: output_path(shot.outputs.pattern, first, layer) for layer in shot.outputs.layers
-    }
-    before = group.shown(tree)
-    if any(before.get(layer) != path for layer, path in wanted.items()):
-        kept = {k: p for k, p in before.items() if k not in wanted and k in group.LAYERS}
-        group.show(tree, {**kept, **wanted}, source.timing, colourspace=source.shown_in)
-
-
-def cache_folder(tree) -> Path:
-    """Where mattes go: the preferences' folder, else beside the .blend."""
-    chosen = preferences.current().cache
-    return Path(adapter.absolute(chosen)) if chosen else shots.home(tree) / "mattes"
-
-
-def ids_in_use() -> set[str]:
-    """Of the shots whose files some node shows; only as much of each as folders are named by."""
-    return {
-        path.parent.name for tree in adapter.shot_trees() for path in group.shown(tree).values()
-    }
-
-
-def finder(local: bool) -> Callable[[], Connection]:
-    """How the server is found; made in the main thread, called by the one that connects.
-
-    Args:
-        local: a server was started from here, and is meant unless preferences name another.
-    """
-    server = preferences.current().server
-    state = preferences.state_folder() if local else None
-    return partial(connection_file.find, server, state)
-
-
-def sees_our_files() -> bool:
-    """Whether the server reads paths as we do: on this machine, or where preferences say so."""
-    options = preferences.current()
-    if options.travel != "AUTO":
-        return options.travel == "PATHS"
-    return "://" not in options.server or any(f"//{n}:" in options.server for n in _LOOPBACK)
-
-
-def doubts_in(folder: Path) -> dict[int, float]:
-    """How doubtful the carried trimaps in a folder are, by plate."""
-    found = {}
-    for path in sorted(folder.glob("alpha.trimap.*.exr")):
-        doubt = _doubt(path)
-        number = path.name.split(".")[-2]
-        if doubt is not None and number.lstrip("-").isdigit():
-            found[int(number)] = doubt
-    return found
-
-
-def _doubt(path: Path) -> float | None:
-    value = read_exr_header(path).attributes.get("dvm:doubt")
-    return float(value) if isinstance(value, (int, float)) else None
-
-
 def trimap_made(uid: str, plate: int, path: Path) -> None:
     """A trimap was drawn: say so."""
     state = live().states.setdefault(uid, State())
@@ -494,49 +435,3 @@ def suggested(tree) -> int:
             hint="press Propagate first; look where the strip is red",
         )
     return plate
-
-
-def refresh(tree) -> None:
-    """Build a group again from its settings and what it shows: the clip has moved, an option of the
-    node has changed."""
-    source = shots.source_of(tree)
-    shown = group.shown(tree)
-    first = source.timing.first
-    moved = {
-        layer: output_path(str(path.parent / "alpha.####.exr"), first, layer)
-        for layer, path in shown.items()
-        if layer != "foreground" or tree.dvm.use_foreground
-    }
-    group.show(tree, moved, source.timing, colourspace=source.shown_in)
-    live().look(tree)
-
-
-def cache_folders() -> list[Path]:
-    """All folders that may hold mattes of ours."""
-    found = {cache_folder(tree) for tree in adapter.shot_trees()}
-    chosen = preferences.current().cache
-    if chosen:
-        found.add(Path(adapter.absolute(chosen)))
-    return sorted(folder for folder in found if folder.is_dir())
-
-
-def note_files(folder: Path, shot: Shot) -> Cache:
-    """List a shot's files in the manifest, be they there yet or not; not for the main thread."""
-    cache = Cache(folder)
-    own = cache.for_shot(shot_id(shot), shot.name)
-    files = [path for n in shot.numbers() for path in matte_files(shot, n).values()]
-    cache.record(shot_id(shot), [*files, own / "shot.json"])
-    return cache
-
-
-def clear_caches(folders: Iterable[Path], keep: Collection[str]) -> str:
-    """Remove the mattes of shots that are not kept; says what was done. Not for the main thread."""
-    removed, left = 0, []
-    for folder in folders:
-        cleared = Cache(folder).clear(keep=keep)
-        removed += cleared.files
-        left += cleared.left
-    text = f"{removed} files removed"
-    if left:
-        text += f"; {len(left)} that are not ours stay, e.g. {left[0]}"
-    return text

@@ -4,7 +4,7 @@ import bpy
 from bpy.props import BoolProperty, EnumProperty, IntProperty, StringProperty
 
 from ..client.errors import DvmError
-from . import adapter, group, keyframes, live, shots
+from . import adapter, group, keyframes, live, shots, showing
 
 
 def _errors_are_told(execute):
@@ -312,7 +312,9 @@ class DVM_OT_update(_OnShot, bpy.types.Operator):
 
     @_errors_are_told
     def execute(self, context):
-        live.refresh(self.shot(context))
+        tree = self.shot(context)
+        showing.refresh(tree)
+        live.live().look(tree)
 
 
 class DVM_OT_clear_cache(bpy.types.Operator):

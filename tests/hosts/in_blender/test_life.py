@@ -1,0 +1,398 @@
+"""What happens to a node in an artist's day: undo, copies, renamed things, files that move, links,
+masks, paintings, rendered inputs, an add-on that is disabled."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import threading
+import time
+from pathlib import Path
+
+import bpy
+import pytest
+
+from host_plugins.blender import adapter, farm, group, keyframes, live, shots
+from tests.hosts.contract import finish, near, started
+from tests.hosts.serving import make_clip, read_pictures
+
+
+def tree_of(node):
+    return adapter.tree_of(node)
+
+
+def draw(mask, name, centre, half):
+    """A square on a layer of a mask; place and size in parts of the larger side."""
+    layer = mask.layers.get(name) or mask.layers.new(name=name)
+    spline = layer.splines.new()
+    spline.use_cyclic = True
+    spline.points.add(3)
+    corners = ((-1, -1), (1, -1), (1, 1), (-1, 1))
+    for point, (x, y) in zip(spline.points, corners):
+        point.handle_type = "VECTOR"
+        place = (centre[0] + half * x, centre[1] + half * y)
+        point.co = point.handle_left = point.handle_right = place
+    return layer
+
+
+def wait(host, node):
+    while live.live().pending(tree_of(node)):
+        live.live().pump()
+        time.sleep(0.01)
+
+
+def test_masks_become_a_trimap_at_plate_size(host, clip):
+    node = host.new_node(clip, 1001, 1006)
+    shot = tree_of(node).dvm
+    bpy.ops.dvm.new_masks()
+    draw(shot.mask, "core", (0.5, 0.5), 0.1)
+    draw(shot.mask, "edge", (0.5, 0.5), 0.2)
+    bpy.context.scene.frame_set(3)
+    bpy.ops.dvm.trimap_from_masks()
+    wait(host, node)
+    assert host.keyframes(node) == [1003]
+    path = Path(adapter.absolute(shot.keyframes[0].path))
+    _, (rows, columns, _), values = read_pictures(path)[str(path)]
+    assert (rows, columns) == (48, 64)
+    # Mask space is the larger side: 64 pixels, and 8 above and below of the 48 rows.
+    inner = {(y, x) for y in range(18, 30) for x in range(26, 38)}
+    for y in range(rows):
+        for x in range(columns):
+            value = round(255 * values[y * columns + x])
+            if (y, x) in inner:
+                assert value == 255
+            elif not (11 <= y < 37 and 19 <= x < 45):
+                assert value == 0
+            elif 12 <= y < 36 and 20 <= x < 44 and not (17 <= y < 31 and 25 <= x < 39):
+                assert value == 128
+    host.run(node, "matte")
+    assert not finish(host, node).failed
+
+
+def test_a_core_alone_gets_a_band(host, clip):
+    node = host.new_node(clip, 1001, 1006)
+    shot = tree_of(node).dvm
+    bpy.ops.dvm.new_masks()
+    draw(shot.mask, "core", (0.5, 0.5), 0.1)
+    shot.band, shot.shrink = 5, 2
+    bpy.context.scene.frame_set(1)
+    bpy.ops.dvm.trimap_from_masks()
+    wait(host, node)
+    path = Path(adapter.absolute(shot.keyframes[0].path))
+    _, (_, columns, _), values = read_pictures(path)[str(path)]
+    row = [round(255 * v) for v in values[24 * columns : 25 * columns]]
+    assert row.count(255) in (8, 9) and row.count(128) in (14, 15, 16)
+
+
+def test_an_empty_mask_is_said(host, clip):
+    node = host.new_node(clip, 1001, 1006)
+    bpy.ops.dvm.new_masks()
+    with pytest.raises(RuntimeError, match="no shapes"):
+        bpy.ops.dvm.trimap_from_masks()
+    assert host.keyframes(node) == []
+
+
+def test_frames_outside_of_the_clip_are_said(host, clip):
+    host.new_node(clip, 1001, 1006)
+    bpy.context.scene.frame_set(40)
+    with pytest.raises(RuntimeError, match="no plate 1040"):
+        bpy.ops.dvm.keyframe_add(filepath=str(clip.parent / "key.1001.png"))
+
+
+def test_a_painting_becomes_a_trimap(host, clip):
+    node = host.new_node(clip, 1001, 1006)
+    bpy.context.scene.frame_set(2)
+    bpy.ops.dvm.paint()
+    image = tree_of(node).dvm.keyframes[0].image
+    assert tuple(image.size) == (64, 48)
+    pixels = list(image.pixels)
+    assert 0.05 < sum(pixels[0::4]) / (64 * 48) < 0.95  # the plate is in it
+    for y in range(48):
+        for x in range(64):
+            if 10 <= x < 40:
+                colour = (1, 0, 0) if 20 <= x < 30 else (0, 0, 1)
+                pixels[4 * (y * 64 + x) : 4 * (y * 64 + x) + 3] = colour
+    image.pixels = pixels
+    bpy.ops.dvm.use_painting()
+    wait(host, node)
+    path = Path(adapter.absolute(tree_of(node).dvm.keyframes[0].path))
+    _, _, values = read_pictures(path)[str(path)]
+    row = [round(255 * v) for v in values[5 * 64 : 6 * 64]]
+    assert row == [0] * 10 + [128] * 10 + [255] * 10 + [128] * 10 + [0] * 24
+    assert not path.with_suffix(".tga").exists()
+
+
+def test_a_rendered_input_is_matted(host, clip):
+    """What comes into the node is not a clip but something made of it."""
+    node = host.new_node(clip, 1001, 1006)
+    scene = bpy.context.scene
+    scene.frame_start, scene.frame_end = 1, 6
+    scene.render.resolution_x, scene.render.resolution_y = 64, 48
+    scene.render.resolution_percentage = 100
+    inside = adapter.scene_tree(scene)
+    ours = inside.nodes.active
+    source = inside.nodes.new("CompositorNodeMovieClip")
+    source.clip = tree_of(node).dvm.clip
+    flip = inside.nodes.new("CompositorNodeFlip")
+    if "Flip X" in flip.inputs:  # a property before 4.5, and on
+        flip.inputs["Flip X"].default_value = True
+    inside.links.new(source.outputs["Image"], flip.inputs["Image"])
+    inside.links.new(flip.outputs["Image"], ours.inputs["Image"])
+    inside.links.new(ours.outputs["Image"], adapter.output_socket(scene))
+    scenes = len(bpy.data.scenes)
+    bpy.ops.dvm.render_plates()
+    assert len(bpy.data.scenes) == scenes
+    plate = shots.rendered_folder(tree_of(node)) / "plate.0003.exr"
+    original = clip.parent / "plate.1003.exr"
+    read = read_pictures(plate, original)
+    names, (rows, columns, count), values = read[str(plate)]
+    red = values[names.index("R") :: count]
+    wanted = read[str(original)][2][0::3]
+    mirrored = [wanted[y * columns + columns - 1 - x] for y in range(rows) for x in range(columns)]
+    assert near(red, mirrored)
+    bpy.ops.dvm.keyframe_add(filepath=str(clip.parent / "key.1001.png"), frame=1)
+    host.run(node, "matte")
+    told = finish(host, node)
+    assert not told.failed, told
+    assert host.files(node, 3)["alpha"].is_file()
+
+
+def test_a_clip_that_was_moved_is_followed_by_itself(host, clip):
+    node = started(host, clip)
+    host.run(node, "matte")
+    assert not finish(host, node).failed
+    tree = tree_of(node)
+    tree.dvm.clip.frame_start = 31
+    end = time.monotonic() + 5
+    while tree.nodes["alpha"].frame_start != 31 and time.monotonic() < end:
+        live.live().pump()
+        time.sleep(0.05)
+    assert tree.nodes["alpha"].frame_start == tree.nodes["trimap"].frame_start == 31
+
+
+@pytest.mark.parametrize("foreground", [True, False])
+@pytest.mark.parametrize("premultiplied", [True, False])
+def test_the_image_as_it_is_wanted(host, clip, tmp_path, foreground, premultiplied):
+    node = started(host, clip)
+    host.set_option(node, "foreground", foreground)
+    host.set_option(node, "premultiply", premultiplied)
+    host.run(node, "matte")
+    assert not finish(host, node).failed
+    files = host.files(node, 1002)
+    assert ("foreground" in files) == foreground
+    colours = files["foreground"] if foreground else clip.parent / "plate.1002.exr"
+    out = host.render(node, 1002, tmp_path / "out")
+    read = read_pictures(files["alpha"], colours, out["Image"])
+    alpha = read[str(files["alpha"])][2]
+    names, shape, values = read[str(out["Image"])]
+    for channel, name in enumerate("RGB"):
+        straight = read[str(colours)][2][channel::3]
+        wanted = [c * a if premultiplied else c for c, a in zip(straight, alpha)]
+        assert near(values[names.index(name) :: shape[2]], wanted)
+    assert near(values[names.index("A") :: shape[2]], alpha)
+
+
+def test_two_nodes_on_one_clip_are_two_shots(host, clip):
+    one, other = started(host, clip), host.new_node(clip, 1001, 1006)
+    assert one != other and host.keyframes(other) == []
+    host.add_keyframe(other, 1002, clip.parent / "key.1002.png")
+    for node in (one, other):
+        host.run(node, "matte")
+    for node in (one, other):
+        assert not finish(host, node).failed
+    assert host.files(one, 1001) != host.files(other, 1001)
+
+
+def test_undo_takes_back_a_keyframe_and_leaves_a_job_alone(host, clip):
+    node = started(host, clip)
+    host.set_option(node, "network", "paint slow=0.2")
+    bpy.ops.ed.undo_push(message="before")
+    host.run(node, "matte")
+    host.add_keyframe(node, 1003, clip.parent / "key.1003.png")
+    bpy.ops.ed.undo_push(message="keyframe")
+    assert host.keyframes(node) == [1001, 1003, 1006]
+    bpy.ops.ed.undo()
+    assert host.keyframes(node) == [1001, 1006]
+    assert not finish(host, node).failed
+    assert host.files(node, 1003)["alpha"].is_file()
+
+
+def test_renamed_scenes_and_nodes_change_nothing(host, clip):
+    node = started(host, clip)
+    host.run(node, "matte")
+    bpy.context.scene.name = "renamed"
+    tree_of(node).name = "hair"
+    assert not finish(host, node).failed
+    files = host.files(node, 1001)
+    host.run(node, "matte")
+    assert not finish(host, node).failed
+    assert host.files(node, 1001) == files
+
+
+def test_an_unsaved_file_has_its_mattes_in_the_users_folder(host, clip, tmp_path, monkeypatch):
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    assert bpy.data.filepath == ""
+    monkeypatch.setattr(adapter, "user_folder", lambda: tmp_path / "user")
+    adapter.scene_tree(bpy.context.scene, make=True).nodes.clear()
+    node = started(host, clip)
+    host.run(node, "matte")
+    assert not finish(host, node).failed
+    alpha = host.files(node, 1001)["alpha"]
+    assert alpha.is_file() and tmp_path / "user" in alpha.parents
+
+
+def test_a_file_that_moves_with_its_folder_finds_all(host, clip, tmp_path):
+    """Paths are kept relative to the .blend."""
+    node = started(host, clip)
+    host.run(node, "matte")
+    assert not finish(host, node).failed
+    movie_clip = tree_of(node).dvm.clip
+    movie_clip.filepath = bpy.path.relpath(movie_clip.filepath)  # as Blender opens clips
+    bpy.ops.wm.save_mainfile()
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for name in ("shot.blend", "dvm", "clip"):
+        shutil.move(str(tmp_path / name), str(elsewhere / name))
+    bpy.ops.wm.open_mainfile(filepath=str(elsewhere / "shot.blend"))
+    assert farm.missing(bpy.context.scene, range(1, 7)) == []
+    files = host.files(node, 1003)
+    assert elsewhere in files["alpha"].parents and files["alpha"].is_file()
+    # Another path is another shot to the server: it is matted anew, beside the file.
+    host.run(node, "matte")
+    assert not finish(host, node).failed
+    assert elsewhere / "dvm" in host.files(node, 1003)["alpha"].parents
+
+
+def test_a_linked_node_is_shown_and_not_touched(host, clip, tmp_path):
+    node = started(host, clip)
+    host.run(node, "matte")
+    assert not finish(host, node).failed
+    name = tree_of(node).name
+    bpy.ops.wm.save_mainfile()
+    library = bpy.data.filepath
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "other.blend"))
+    with bpy.data.libraries.load(library, link=True) as (there, here):
+        here.node_groups = [one for one in there.node_groups if one == name]
+    linked = bpy.data.node_groups[name]
+    adapter.scene_tree(bpy.context.scene, make=True).nodes.clear()
+    adapter.add_node(bpy.context.scene, linked)
+    assert not adapter.is_editable(linked)
+    assert group.shown(linked)["alpha"].is_file()
+    with pytest.raises(RuntimeError, match="make it local first"):
+        bpy.ops.dvm.run(what="matte")
+    live.live().pump()
+
+
+def test_disabled_during_a_job_nothing_hangs_and_no_thread_stays(host, clip):
+    node = started(host, clip)
+    host.set_option(node, "network", "paint slow=0.5")
+    host.run(node, "matte")
+    while not live.live().state(tree_of(node)).arrived:
+        live.live().pump()
+    began = time.monotonic()
+    assert host.close() == []
+    assert time.monotonic() - began < 10
+    assert not [one for one in threading.enumerate() if one is not threading.main_thread()]
+
+
+def test_a_movie_is_a_clip_too(host, tmp_path):
+    clip = make_clip(tmp_path / "frames", 1, 8, suffix=".png")
+    movie = tmp_path / "movie.mp4"
+    write_movie(clip, movie, 8)
+    clip_data = bpy.data.movieclips.load(str(movie))
+    bpy.ops.dvm.add_node()
+    tree = adapter.active_tree(bpy.context)
+    tree.dvm.clip = clip_data
+    node = tree.dvm.uid
+    timing = shots.source_of(tree).timing
+    assert (timing.first, timing.last) == (1, 8)
+    for plate in (1, 8):
+        host.add_keyframe(node, plate, clip.parent / f"key.{plate:04d}.png")
+    host.run(node, "matte")
+    told = finish(host, node)
+    assert not told.failed, told
+    assert host.files(node, 8)["alpha"].is_file()
+
+
+def write_movie(clip, path, count):
+    from tests.hosts.serving import run_in_project
+
+    code = """
+import json, sys
+from pathlib import Path
+import av, numpy as np
+import OpenImageIO as oiio
+pattern, path, count = json.loads(sys.argv[1])
+with av.open(path, "w") as out:
+    stream = out.add_stream("mpeg4", rate=24)
+    stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+    for i in range(1, count + 1):
+        pixels = oiio.ImageBuf(pattern.replace("####", f"{i:04d}")).get_pixels(oiio.UINT8)
+        for packet in stream.encode(av.VideoFrame.from_ndarray(pixels[..., :3], format="rgb24")):
+            out.mux(packet)
+    for packet in stream.encode():
+        out.mux(packet)
+"""
+    run_in_project(code, [str(clip), str(path), count])
+
+
+def test_a_server_of_another_version_is_said(host, clip, tmp_path):
+    from host_plugins.client.errors import SetupError
+    from host_plugins.client.fake_server import FakeServer, Script
+
+    other = SetupError(
+        "setup.protocol", "the client speaks protocol 1, this server speaks 2",
+        hint="install the plug-in of the server's release",
+    )  # fmt: skip
+    state = tmp_path / "other"
+    state.mkdir()
+    with FakeServer(Script(refuse=other), state=state):
+        host.connect_to(str(state / "connection.json"))
+        node = started(host, clip)
+        host.run(node, "matte")
+        told = finish(host, node)
+    assert told.failed and "speaks" in told.text and "install" in told.hint
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/dev/full is Linux's")
+def test_a_full_disk_is_said(host, clip, server, tmp_path):
+    """By value, mattes are written here; the folder of mattes is made one that nothing fits in."""
+    from host_plugins.client import files
+
+    def full(path, data, frame=None):
+        from host_plugins.client.errors import CapacityError
+
+        with Path("/dev/full").open("wb", buffering=0) as file:
+            try:
+                file.write(b"x")
+            except OSError as error:
+                raise CapacityError(
+                    "capacity.disk_full", f"no space left to write {path}", frame=frame,
+                    hint="free some space and submit again; finished frames are kept",
+                ) from error  # fmt: skip
+
+    host.connect_to(str(server.file), by_value=True)
+    node = started(host, clip)
+    before = files.write_atomically
+    try:
+        # What the worker thread writes mattes with; the manifest has its own, written before.
+        from host_plugins.client import delivery
+
+        delivery.files.write_atomically = full
+        host.run(node, "matte")
+        told = finish(host, node)
+    finally:
+        files.write_atomically = before
+    assert told.failed and "space" in told.text and "free" in told.hint
+    host.run(node, "matte")
+    assert not finish(host, node).failed
+
+
+def test_own_gives_a_copy_a_shot_of_its_own(host, clip):
+    node = started(host, clip)
+    tree = tree_of(node)
+    copy = tree.copy()
+    assert copy.dvm.uid == node
+    keyframes.own(copy)
+    assert copy.dvm.uid != node and adapter.tree_of(node) == tree
