@@ -315,12 +315,8 @@ class Live:
         elif report.kind == "frame":
             state.arrived += 1
             self._stale.add(report.job)
-            if report.frame is not None and state.shot is not None and state.what == "propagate":
-                with contextlib.suppress(DvmError):  # told at the end, by whoever reads the file
-                    doubt = doubt_of(
-                        output_path(state.shot.outputs.pattern, report.frame, "trimap")
-                    )
-                    state.doubts.update({} if doubt is None else {report.frame: doubt})
+            if state.what == "propagate" and report.frame is not None:
+                self._learn_doubt(state, report.frame)
         elif report.kind == "done":
             state.suggest = report.suggest
             looked = state.what == "propagate"
@@ -340,6 +336,14 @@ class Live:
             self._ended(state, "cancelled; finished plates are kept", failed=False)
         elif report.kind == "failed":
             self._ended(state, report.text, report.hint, failed=True)
+
+    def _learn_doubt(self, state: State, plate: int) -> None:
+        """From the trimap's file that has just come."""
+        assert state.shot is not None
+        with contextlib.suppress(DvmError):  # a file that cannot be read is told by what shows it
+            doubt = doubt_of(output_path(state.shot.outputs.pattern, plate, "trimap"))
+            if doubt is not None:
+                state.doubts[plate] = doubt
 
     def _heard_of_server(self, report: Report) -> None:
         if report.kind == "connected":
