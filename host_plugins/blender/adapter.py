@@ -257,24 +257,34 @@ def sequence_image(name: str, path: str, colourspace: str):
     image = bpy.data.images.get(name)
     if image is None:
         image = bpy.data.images.new(name, 1, 1, float_buffer=True)
-    image.source = "SEQUENCE"
+    # Each setting makes Blender read the file anew, so none is set to what it is.
+    if image.source != "SEQUENCE":
+        image.source = "SEQUENCE"
     if absolute(image.filepath) != os.path.normpath(path):
         image.filepath = stored(path)
-    with contextlib.suppress(TypeError):  # a config without that name keeps what it has
-        image.colorspace_settings.name = colourspace or "Non-Color"
+    wanted = colourspace or "Non-Color"
+    if image.colorspace_settings.name != wanted:
+        with contextlib.suppress(TypeError):  # a config without that name keeps what it has
+            image.colorspace_settings.name = wanted
     # Each file is one layer, its channels as they stand: nothing is multiplied or divided.
-    image.alpha_mode = "CHANNEL_PACKED"
+    if image.alpha_mode != "CHANNEL_PACKED":
+        image.alpha_mode = "CHANNEL_PACKED"
     return image
 
 
 def show_sequence(node, image, timing: Timing) -> None:
     """Have an Image node show the plates of a clip's length at the clip's place in time."""
-    node.image = image
-    node.frame_start = timing.start
-    node.frame_duration = max(timing.count, 1)
-    node.frame_offset = timing.first - 1
-    node.use_auto_refresh = True
-    node.use_cyclic = False
+    wanted = {
+        "image": image,
+        "frame_start": timing.start,
+        "frame_duration": max(timing.count, 1),
+        "frame_offset": timing.first - 1,
+        "use_auto_refresh": True,
+        "use_cyclic": False,
+    }
+    for name, value in wanted.items():
+        if getattr(node, name) != value:
+            setattr(node, name, value)
 
 
 def shows_at(node, timing: Timing) -> bool:
@@ -283,11 +293,28 @@ def shows_at(node, timing: Timing) -> bool:
     return bool(now == (timing.start, timing.first - 1, max(timing.count, 1)))
 
 
-def reload(node) -> None:
-    """The files of an Image node are new or have changed: look at them, and compose again."""
-    node.image.reload()
-    # That alone composes nothing (3.4); a setting that is set, be it to what it was, does.
-    node.frame_duration = node.frame_duration
+def reload(image) -> None:
+    """Its files are new or have changed: what is held of them is dropped."""
+    image.reload()
+
+
+def compose_again(tree) -> None:
+    """Have the compositor make its picture again: new files alone do not make it (3.4).
+
+    A setting that is set, be it to what it was, does. One of Set Alpha costs nothing; where that
+    leads nowhere yet, one of an Image node, which then reads its first file.
+    """
+    cut = tree.nodes["cut"]
+    if any(socket.is_linked for socket in cut.outputs):
+        if _TYPES_ARE_SOCKETS:
+            cut.inputs["Type"].default_value = cut.inputs["Type"].default_value
+        else:
+            cut.mode = cut.mode
+        return
+    for node in tree.nodes:
+        if node.bl_idname == "CompositorNodeImage" and any(s.is_linked for s in node.outputs):
+            node.frame_duration = node.frame_duration
+            return
 
 
 def go_to(scene, frame: int) -> None:

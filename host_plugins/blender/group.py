@@ -13,7 +13,7 @@ passes unchanged and alpha is 1: the node does nothing rather than cut everythin
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from . import adapter
@@ -45,38 +45,48 @@ def new_group():
     cut.name, cut.location = "cut", (0, 200)
     out.is_active_output = True
     tree.dvm.uid = uuid.uuid4().hex
-    show(tree, {}, Timing(1, 1, 1), colourspace="")
+    connect(tree, ())
     return tree
 
 
-def show(tree, folders: Mapping[str, Path], timing: Timing, *, colourspace: str) -> None:
-    """Have the group show what there is.
+def show(tree, files: Mapping[str, Path], timing: Timing, *, colourspace: str) -> None:
+    """Have the group show what there is, at once.
 
     Args:
         tree: a group of ours.
-        folders: of each layer that has been made, the path of its first plate's file.
+        files: of each layer that has been made, the path of its first plate's file.
         timing: of the clip.
         colourspace: Blender's name of the clip's, in which foreground plates are.
     """
+    for layer, path in files.items():
+        show_layer(tree, layer, path, timing, colourspace=colourspace)
+    connect(tree, files)
+
+
+def show_layer(tree, layer: str, path: Path, timing: Timing, *, colourspace: str) -> None:
+    """Have a layer's Image node show a sequence; see `show`. Blender reads a file for it."""
+    space = colourspace if layer == "foreground" else ""
+    image = adapter.sequence_image(_image_name(tree, layer), str(path), space)
+    adapter.show_sequence(tree.nodes[layer], image, timing)
+
+
+def connect(tree, layers: Collection[str]) -> None:
+    """Link the layers that there are to the group's outputs."""
     nodes, links = tree.nodes, tree.links
-    for layer in LAYERS:
-        if layer in folders:
-            space = colourspace if layer == "foreground" else ""
-            image = adapter.sequence_image(_image_name(tree, layer), str(folders[layer]), space)
-            adapter.show_sequence(nodes[layer], image, timing)
     out, given, cut = nodes["output"], nodes["input"], nodes["cut"]
     for name, layer in (("Alpha", "alpha"), ("Trimap", "trimap"), ("Confidence", "confidence")):
-        if layer in folders:
+        if layer in layers:
             links.new(adapter.matte_socket(nodes[layer]), out.inputs[name])
         else:
             _unlink(tree, out.inputs[name])
             out.inputs[name].default_value = _NOTHING_YET[name]
-    if "alpha" not in folders:
+    if "alpha" not in layers:
         links.new(given.outputs["Image"], out.inputs["Image"])
         return
-    if "foreground" in folders:
+    if "foreground" in layers:
         colours = nodes["foreground"].outputs["Image"]
     else:
+        _unlink_from(tree, nodes["foreground"])
         colours = given.outputs["Image"]
     links.new(colours, cut.inputs["Image"])
     links.new(adapter.matte_socket(nodes["alpha"]), cut.inputs["Alpha"])
@@ -128,6 +138,12 @@ def _node(tree, kind: str, name: str, place: tuple[float, float]):
     node = tree.nodes.new(kind)
     node.name, node.location = name, place
     return node
+
+
+def _unlink_from(tree, node) -> None:
+    for link in list(tree.links):
+        if link.from_node == node:
+            tree.links.remove(link)
 
 
 def _unlink(tree, socket) -> None:

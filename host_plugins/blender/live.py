@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,16 +22,16 @@ from ..client.local_server import LocalServer, command
 from ..client.outputs import output_path
 from ..client.plate_files import check_plates
 from ..client.shot import Shot, save
-from . import adapter, group, preferences, shots
+from . import adapter, group, preferences, shots, showing
 from .caches import cache_folder, cache_folders, clear_caches, ids_in_use, note_files
 from .doubts import doubt_of, doubts_in
 from .finding import finder, sees_our_files
-from .showing import follow, show_shot
 
 TICK = 0.1  # seconds between pumps while something goes on
 IDLE = 0.5
 _BUDGET = 0.015  # seconds a pump may take; what is left waits for the next one
 _RELOAD = 0.7  # seconds between looks at new files, at least
+_END = object()
 
 
 @dataclass
@@ -95,7 +95,7 @@ class Live:
         self._waiting: list[tuple[str, Future[Any], Callable[[Any], None]]] = []
         self._local: LocalServer | None = None
         self._stale: set[str] = set()  # shots with files that are not shown yet
-        self._to_reload: deque[tuple[str, str]] = deque()  # shot and layer
+        self._turns: deque[tuple[str, Iterator[None]]] = deque()  # what is being shown
         self._reloaded = self._followed = 0.0
         self._reports: list[Report] = []
 
@@ -108,7 +108,7 @@ class Live:
     def busy(self) -> bool:
         """Whether anything goes on that `pump` has to look after."""
         starting = self._local is not None and self._local.starting
-        going = self._waiting or self._stale or self._to_reload
+        going = self._waiting or self._stale or self._turns
         return bool(going) or self._runner.busy() or starting
 
     def connect(self) -> None:
@@ -198,7 +198,7 @@ class Live:
     def pending(self, tree) -> bool:
         """Something goes on for a shot: a run, an errand, files to be looked at."""
         uid = tree.dvm.uid
-        going = [one for one, _, _ in self._waiting] + [one for one, _ in self._to_reload]
+        going = [one for one, _, _ in self._waiting] + [one for one, _ in self._turns]
         return self.state(tree).busy or uid in going or uid in self._stale
 
     def cancel(self, tree) -> None:
@@ -233,14 +233,17 @@ class Live:
         if now - self._followed > IDLE:
             self._followed = now
             for tree in adapter.shot_trees():
-                changed |= follow(tree)
-        if self._to_reload:
-            # One a turn: each takes Blender some milliseconds.
-            uid, layer = self._to_reload.popleft()
-            tree = adapter.tree_of(uid)
-            if tree is not None and adapter.is_editable(tree) and layer in group.shown(tree):
-                adapter.reload(tree.nodes[layer])
-                changed = True
+                changed |= showing.follow(tree)
+        if self._turns:
+            # One step a turn: each may take Blender some milliseconds.
+            uid, steps = self._turns[0]
+            try:
+                if next(steps, _END) is _END:
+                    self._turns.popleft()
+            except DvmError as error:
+                self._turns.popleft()
+                self.fail(uid, error)
+            changed = True
         elif self._stale and now - self._reloaded > _RELOAD:
             self._reloaded = now
             stale, self._stale = self._stale, set()
@@ -384,14 +387,10 @@ class Live:
         return False
 
     def _show(self, uid: str) -> None:
-        """Have the group show what has been made for a shot; its files are read again by and by."""
-        tree, state = adapter.tree_of(uid), self.states.get(uid)
-        if tree is None or state is None or state.shot is None:
-            return
-        show_shot(tree, state.shot)
-        for layer in state.shot.outputs.layers:
-            if (uid, layer) not in self._to_reload:
-                self._to_reload.append((uid, layer))
+        """Have the group show what has been made for a shot, step by step."""
+        state = self.states.get(uid)
+        if state is not None and state.shot is not None:
+            self._turns.append((uid, showing.steps(uid, state.shot)))
 
 
 LIVE: Live | None = None

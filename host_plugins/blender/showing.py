@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from ..client.errors import InputError
 from ..client.outputs import output_path
 from ..client.shot import Shot
 from . import adapter, group, shots
 
 
-def show_shot(tree, shot: Shot) -> None:
-    """Have the group show the files of a shot, as far as they are there."""
-    if not adapter.is_editable(tree):
+def steps(uid: str, shot: Shot) -> Iterator[None]:
+    """Have a group show the files of a shot, as far as they are there; a little at each step.
+
+    Blender reads a plate's file at some of them, so that all at once would be felt. Between steps
+    anything may happen to the tree, so it is looked up each time.
+    """
+    tree = _editable(uid)
+    if tree is None:
         return
     source = shots.source_of(tree)
     first = source.timing.first
@@ -19,8 +26,32 @@ def show_shot(tree, shot: Shot) -> None:
     }
     before = group.shown(tree)
     if any(before.get(layer) != path for layer, path in wanted.items()):
-        kept = {k: p for k, p in before.items() if k not in wanted and k in group.LAYERS}
-        group.show(tree, {**kept, **wanted}, source.timing, colourspace=source.shown_in)
+        kept = [layer for layer in before if layer not in wanted and layer != "foreground"]
+        for layer, path in wanted.items():
+            tree = _editable(uid)
+            if tree is None:
+                return
+            space = source.shown_in
+            group.show_layer(tree, layer, path, source.timing, colourspace=space)
+            yield
+        tree = _editable(uid)
+        if tree is not None:
+            group.connect(tree, {*kept, *wanted})
+        yield
+    for layer in wanted:
+        tree = _editable(uid)
+        if tree is None:
+            return
+        adapter.reload(tree.nodes[layer].image)
+        yield
+    tree = _editable(uid)
+    if tree is not None:
+        adapter.compose_again(tree)
+
+
+def _editable(uid: str):
+    tree = adapter.tree_of(uid)
+    return tree if tree is not None and adapter.is_editable(tree) else None
 
 
 def refresh(tree) -> None:

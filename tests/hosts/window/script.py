@@ -66,7 +66,7 @@ def steps():
     import host_plugins.blender as addon
     from host_plugins.blender import adapter, group, live, preferences
 
-    measured(live, adapter)
+    measured(live, group, adapter)
     addon.register()
     options = preferences.Options(server=SETTINGS["server"])
     preferences.current = lambda: options
@@ -183,9 +183,10 @@ def draw_masks(mask, frame, clip):
             point.handle_right = (middle + x + dx, 0.5 + y + dy)
 
 
-def measured(live, adapter):
+def measured(live, group, adapter):
     """Note how long each of our calls holds Blender's main thread."""
-    for owner, name in ((live.Live, "pump"), (live, "show_shot"), (adapter, "reload")):
+    for owner, name in ((live.Live, "pump"), (group, "show_layer"), (group, "connect"),
+                        (adapter, "reload"), (adapter, "compose_again")):  # fmt: skip
         setattr(owner, name, timed(name, getattr(owner, name)))
 
 
