@@ -294,8 +294,9 @@ def shows_at(node, timing: Timing) -> bool:
 
 
 def reload(image) -> None:
-    """Its files are new or have changed: what is held of them is dropped."""
-    image.reload()
+    """Its files are new or have changed: what is held of them is dropped, to be read when it is
+    wanted. (`Image.reload` reads one at once: up to 54 ms at 1080p.)"""
+    image.buffers_free()
 
 
 def compose_again(tree) -> None:

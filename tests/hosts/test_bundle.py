@@ -1,0 +1,151 @@
+"""The zips that are installed into hosts."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+import tomllib
+
+from host_plugins import bundle
+from host_plugins.client.errors import InputError, SetupError
+from tests.hosts.environments import ENVIRONMENTS, python_of
+
+WHEELS = ENVIRONMENTS / "wheels"
+REPOSITORY = Path(__file__).parents[2]
+
+
+def test_the_lock_pins_both_packages_for_every_platform_and_python():
+    for platform in bundle.PLATFORMS:
+        for python in (bundle.LEGACY_PYTHON, *bundle.EXTENSION_PYTHONS):
+            names = sorted(one.name.split("-")[0] for one in bundle.wheels_for(platform, python))
+            assert names == ["msgpack", "pyzmq"], (platform, python)
+
+
+@pytest.fixture
+def small(tmp_path, monkeypatch):
+    """A lock with made-up wheels for one platform, and the folder they lie in."""
+    folder = tmp_path / "wheels"
+    folder.mkdir()
+    lines = []
+    for python in (bundle.LEGACY_PYTHON, *bundle.EXTENSION_PYTHONS):
+        for package in ("zmq", "msgpack"):
+            path = folder / f"{package}-1-cp{python.replace('.', '')}.whl"
+            with zipfile.ZipFile(path, "w") as archive:
+                archive.writestr(f"{package}/__init__.py", f"# {package} for {python}\n")
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            lines.append(f"linux-x64 {python} {digest} {path.name}")
+    lock = tmp_path / "wheels.lock"
+    lock.write_text("# pinned\n" + "\n".join(lines) + "\n")
+    monkeypatch.setattr(bundle, "LOCK", lock)
+    return folder
+
+
+def names(path: Path) -> list[str]:
+    with zipfile.ZipFile(path) as archive:
+        return archive.namelist()
+
+
+def read(path: Path, name: str) -> str:
+    with zipfile.ZipFile(path) as archive:
+        return archive.read(name).decode()
+
+
+def test_an_extension_and_a_classic_addon_are_made(small, tmp_path):
+    extension, legacy = bundle.bundle("blender", tmp_path / "out", ["linux-x64"], small)
+    inside = names(extension)
+    for wanted in ("__init__.py", "blender/adapter.py", "client/wire.py", "client/shot.schema.json",
+                   "blender_manifest.toml", "LICENSE", "wheels/zmq-1-cp311.whl",
+                   "wheels/msgpack-1-cp313.whl"):  # fmt: skip
+        assert wanted in inside
+    assert not [n for n in inside if "__pycache__" in n or "nuke" in n or n.endswith(".png")]
+    manifest = tomllib.loads(read(extension, "blender_manifest.toml"))
+    assert manifest["platforms"] == ["linux-x64"]
+    assert sorted(manifest["wheels"]) == sorted(f"./{n}" for n in inside if n.startswith("wheels/"))
+    assert manifest["version"] in extension.name
+    assert manifest["license"][0] == "SPDX:GPL-3.0-or-later"
+    inside = names(legacy)
+    assert all(n.startswith("deep_video_matte/") for n in inside)
+    assert read(legacy, "deep_video_matte/vendor/zmq/__init__.py") == "# zmq for 3.10\n"
+    first = ast.parse(read(legacy, "deep_video_matte/__init__.py"))
+    (info,) = [n for n in first.body if isinstance(n, ast.Assign) and n.targets[0].id == "bl_info"]
+    assert ast.literal_eval(info.value)["blender"] == (3, 4, 0)
+
+
+def test_the_same_bytes_each_time(small, tmp_path):
+    one = bundle.bundle("blender", tmp_path / "one", ["linux-x64"], small)
+    other = bundle.bundle("blender", tmp_path / "other", ["linux-x64"], small)
+    assert [p.read_bytes() for p in one] == [p.read_bytes() for p in other]
+
+
+def test_a_wheel_that_is_another_one_is_refused(small, tmp_path):
+    path = small / "zmq-1-cp311.whl"
+    path.write_bytes(path.read_bytes() + b"!")
+    with pytest.raises(SetupError) as caught:
+        bundle.bundle("blender", tmp_path / "out", ["linux-x64"], small)
+    assert caught.value.code == "setup.wheel_digest" and "zmq-1-cp311.whl" in caught.value.message
+    assert not list((tmp_path / "out").glob("*"))
+
+
+def test_a_wheel_that_is_not_there_is_named(small, tmp_path):
+    (small / "msgpack-1-cp310.whl").unlink()
+    with pytest.raises(SetupError) as caught:
+        bundle.bundle("blender", tmp_path / "out", ["linux-x64"], small)
+    assert caught.value.code == "setup.no_wheels" and "--fetch" in caught.value.hint
+
+
+def test_a_folder_that_cannot_be_written_to_is_said(small, tmp_path):
+    (tmp_path / "out").write_text("a file")
+    with pytest.raises(InputError) as caught:
+        bundle.bundle("blender", tmp_path / "out", ["linux-x64"], small)
+    assert caught.value.code == "input.output_unwritable"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["bundle", "maya"], "blender"),
+        (["build", "blender"], "bundle"),
+        (["bundle", "blender", "--platform", "amiga"], "linux-x64"),
+    ],
+)
+def test_usage(arguments, said):
+    ran = subprocess.run(
+        [sys.executable, "-m", "dvm_server.cli", "plugin", *arguments],
+        capture_output=True, text=True, check=False, cwd=REPOSITORY,
+    )  # fmt: skip
+    assert ran.returncode == 2 and said in ran.stderr
+
+
+def test_the_manifest_has_the_version_of_the_package():
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    manifest = tomllib.loads(
+        (REPOSITORY / "host_plugins/blender/blender_manifest.toml").read_text()
+    )
+    info = (REPOSITORY / "host_plugins/blender/__init__.py").read_text()
+    assert manifest["version"] == project["version"]
+    assert str(tuple(map(int, project["version"].split(".")))) in info
+
+
+@pytest.mark.parametrize("version", ["4.2", "4.5", "5.0"])
+def test_blenders_own_validator_accepts_the_extensions(version, tmp_path):
+    if not WHEELS.is_dir():
+        pytest.skip("needs the pinned wheels in .hosts/wheels: make test-hosts")
+    python = python_of(version)
+    found = list(python.parents[1].glob("lib/*/site-packages/bpy/*/scripts/addons_core/bl_pkg/cli/"
+                                        "blender_ext.py"))  # fmt: skip
+    if not found:
+        pytest.skip(f"needs bpy {version}: python tests/hosts/environments.py")
+    for path in bundle.bundle("blender", tmp_path, bundle.PLATFORMS, WHEELS):
+        if "blender-3-" in path.name:
+            continue
+        ran = subprocess.run(
+            [str(python), "-I", str(found[0]), "validate", str(path)],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert ran.returncode == 0, ran.stdout + ran.stderr
