@@ -158,12 +158,11 @@ class _Run(_Panel):
         if not state.doubts:
             return
         layout.label(text="Confidence of the carried trimaps")
-        parts = buckets(state.doubts, BUCKETS)
         row = layout.row(align=True)
-        row.scale_x = max(_width(context) / (len(parts) * _ICON), 0.2)
-        for plate, doubt in parts:
+        for plate, doubt in buckets(state.doubts, BUCKETS):
             icon = pictures.colour_of(doubt)
-            jump = row.operator("dvm.jump", text="", icon_value=icon, emboss=False)
+            # With a text buttons share the room there is; without, each has the width of its icon.
+            jump = row.operator("dvm.jump", text=" ", icon_value=icon, emboss=False)
             jump.plate, jump.tree = plate, tree.name
         row = layout.row(align=True)
         if state.suggest is not None:

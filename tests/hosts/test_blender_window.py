@@ -50,6 +50,7 @@ def test_all_frames_were_propagated_and_matted(told):
     assert [one["what"] for one in told["steps"]] == ["propagate", "matte"]
     assert not any(one["failed"] for one in told["steps"]), told["steps"]
     assert set(told["doubts"]) == {str(n) for n in range(2, FRAMES)}
+    assert told["strip"] == list(range(2, FRAMES))
     first = Path(told["files"]["alpha"])
     paths = [first.with_name(f"alpha.{n:04d}.exr") for n in range(1, FRAMES + 1)]
     for path, (channels, shape, values) in read_pictures(*paths).items():

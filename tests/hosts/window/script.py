@@ -64,7 +64,7 @@ def settle(seconds=0.6):
 
 def steps():
     import host_plugins.blender as addon
-    from host_plugins.blender import adapter, group, live, preferences
+    from host_plugins.blender import adapter, group, live, panel, preferences
 
     measured(live, group, adapter)
     addon.register()
@@ -134,6 +134,8 @@ def steps():
         TOLD["steps"].append({"what": what, "text": state.text, "failed": state.failed,
                               "hint": state.hint})  # fmt: skip
         yield from settle(1.5)
+    strip = panel.buckets(live.live().state(shot).doubts, panel.BUCKETS)
+    TOLD["strip"] = [plate for plate, _ in strip]
     TOLD["doubts"] = {str(k): v for k, v in live.live().state(shot).doubts.items()}
     TOLD["files"] = {k: str(p) for k, p in group.shown(shot).items()}
     bpy.ops.dvm.jump(plate=clip.frame_duration // 2, tree=shot.name)
