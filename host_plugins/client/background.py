@@ -288,6 +288,9 @@ class Runner:
         except DvmError as error:
             return _stopped(work, error, cancel.is_set())
         except BaseException as error:  # noqa: BLE001  a host must hear of it, whatever it is
+            if self._closed:
+                # The interpreter may be ending, and pyzmq refuses to send then; nobody listens.
+                return _stopped(work, Cancelled(message=f"{work.shot.name!r} was cancelled"), True)
             return _stopped(work, _fault(error), cancelled=False)
         return _finished(work, summary)
 

@@ -490,13 +490,15 @@ def test_closed_while_the_server_is_gone(clip, script):
 def test_a_close_that_has_no_time_says_so(clip):
     watched = Watched()
     with FakeServer(Script(seconds=0.3)) as server:
-        held = threading.Event()
+        entered, held = threading.Event(), threading.Event()
 
         def find():
+            entered.set()
             assert held.wait(10)
             return server.connection
 
         watched.runner.submit(work(clip, find))
+        assert entered.wait(10)
         assert not watched.runner.close(0.05)
         held.set()
         assert watched.runner.close(5.0)
@@ -558,10 +560,9 @@ def test_a_host_that_never_closes_it_can_end(clip, tmp_path, sends, after):
         )
         seconds = time.monotonic() - began
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+        assert seconds < 30  # not the deadline of a server that is silent, nor that of its job
         if after is None:
-            assert seconds < 5 and "cancel" in server.seen
-        else:
-            assert seconds < 12
+            assert "cancel" in server.seen
 
 
 def test_the_kinds_of_reports_are_what_hosts_know(watched, clip):
