@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -81,15 +82,21 @@ def runs(python: Path) -> bool:
     return done.returncode == 0
 
 
-@pytest.mark.timeout(15 * MINUTES)
-@pytest.mark.parametrize("version", VERSIONS)
-def test_the_client_passes_its_tests_on(version):
+def run_tests(version: str) -> subprocess.CompletedProcess[str] | None:
+    """The client's tests on a version; None if it is not on this machine."""
     base = interpreter(version)
     if base is None:
-        pytest.skip(f"there is no Python {version} on this machine")
-    python = environment(version, base)
-    done = subprocess.run(
-        [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/client"],
+        return None
+    return subprocess.run(
+        [
+            environment(version, base),
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "tests/client",
+        ],
         cwd=ROOT,
         env=clean_environment(),
         capture_output=True,
@@ -97,6 +104,21 @@ def test_the_client_passes_its_tests_on(version):
         timeout=10 * MINUTES,
         check=False,
     )
+
+
+@pytest.fixture(scope="module")
+def outcomes():
+    """Of all versions, two at a time: most of their time they wait for deadlines."""
+    with ThreadPoolExecutor(2) as pool:
+        yield {version: pool.submit(run_tests, version) for version in VERSIONS}
+
+
+@pytest.mark.timeout(15 * MINUTES)
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_client_passes_its_tests_on(version, outcomes):
+    done = outcomes[version].result()
+    if done is None:
+        pytest.skip(f"there is no Python {version} on this machine")
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
     passed = re.search(r"(\d+) passed", done.stdout)
     assert passed and int(passed[1]) > 200, done.stdout[-2000:]
