@@ -351,7 +351,7 @@ class Live:
     def _heard_of_server(self, report: Report) -> None:
         if report.kind == "connected":
             names = [n.name for n in report.networks if n.kind == "matting" and n.available]
-            text = f"{report.device}, {report.network}" if report.network else report.device
+            text = f"connected: {report.device}, {report.network}"
             self.server = Server(True, text, "", tuple(names))
         else:
             self.server = Server(False, report.text, report.hint)

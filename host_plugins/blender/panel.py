@@ -56,6 +56,10 @@ class _Server(_Panel):
             "LINKED" if known.up else "UNLINKED",
             not known.up,
         )
+        tree = adapter.active_tree(context)
+        if known.up and tree is not None:
+            own = tree.dvm.checkpoint
+            layout.label(text=f"Weights: {bpy.path.basename(own) if own else 'as shipped'}")
         row = layout.row(align=True)
         row.operator("dvm.connect", text="Connect")
         if running.has_local:

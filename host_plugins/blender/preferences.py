@@ -18,6 +18,7 @@ class Options:
 
     Attributes:
         server: address or connection file; "" = the server of this user on this machine.
+        keys: file with our own CURVE key pair; "" = none, or $DVM_CLIENT_KEY.
         command: `dvm`, or the folder of its Python environment; "" = on the PATH.
         cache: folder of mattes; "" = beside the .blend.
         cache_gb: oldest mattes go beyond that; 0 = never.
@@ -26,6 +27,7 @@ class Options:
     """
 
     server: str = ""
+    keys: str = ""
     command: str = ""
     cache: str = ""
     cache_gb: int = 0
@@ -39,6 +41,12 @@ class DVM_AP_preferences(bpy.types.AddonPreferences):
         name="Server",
         description="tcp://HOST:PORT with the secret in $DVM_SECRET, or the path of a connection "
         "file; empty: the server that runs on this machine for you",
+    )
+    keys: StringProperty(
+        name="Keys",
+        subtype="FILE_PATH",
+        description="Your own key pair (a .key_secret file), where the server lets in known keys "
+        "only. Its public key goes into the server's folder of clients",
     )
     command: StringProperty(
         name="Command",
@@ -71,6 +79,7 @@ class DVM_AP_preferences(bpy.types.AddonPreferences):
         layout = self.layout
         layout.use_property_split = True
         layout.prop(self, "server")
+        layout.prop(self, "keys")
         layout.prop(self, "travel")
         layout.prop(self, "command")
         layout.prop(self, "cache")
@@ -86,7 +95,14 @@ def current() -> Options:
     found = adapter.package_preferences(PACKAGE)
     if found is None:
         return Options()
-    return Options(found.server, found.command, found.cache, found.cache_gb, found.travel)
+    return Options(
+        server=found.server,
+        keys=found.keys,
+        command=found.command,
+        cache=found.cache,
+        cache_gb=found.cache_gb,
+        travel=found.travel,
+    )
 
 
 def cache_limit() -> int:

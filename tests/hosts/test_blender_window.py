@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import zlib
 from pathlib import Path
 
@@ -64,6 +65,27 @@ def test_the_backdrop_shows_the_matte(told):
     width, height, mean = told["viewer"]
     assert (width, height) == SIZE
     assert abs(mean - 3.14159 * (0.16 * 640) ** 2 / (640 * 360)) < 0.03
+
+
+def test_the_command_line_renders_the_file_without_the_addon(told):
+    """``blender -b shot.blend -a``, as a farm does it."""
+    folder = told["folder"]
+    ran = subprocess.run(
+        ["blender", "--factory-startup", "-b", str(folder / "shot.blend"), "-a"],
+        env={**os.environ, "HOME": str(folder)},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    found = sorted(folder.glob("render.*.png"))
+    assert [path.name for path in found] == ["render.0001.png", "render.0002.png"]
+    names, shape, values = read_pictures(found[1])[str(found[1])]
+    assert (shape[1], shape[0]) == SIZE
+    alpha = values[names.index("A") :: shape[2]]
+    disc = 3.14159 * (0.16 * 640) ** 2 / (640 * 360)
+    assert abs(sum(alpha) / len(alpha) - disc) < 0.03
 
 
 def test_pictures_show_something(told):

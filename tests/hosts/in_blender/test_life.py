@@ -4,6 +4,7 @@ masks, paintings, rendered inputs, an add-on that is disabled."""
 from __future__ import annotations
 
 import shutil
+import subprocess
 import sys
 import threading
 import time
@@ -12,9 +13,9 @@ from pathlib import Path
 import bpy
 import pytest
 
-from host_plugins.blender import adapter, farm, group, keyframes, live, shots
+from host_plugins.blender import adapter, farm, group, keyframes, live, preferences, shots
 from tests.hosts.contract import finish, near, started
-from tests.hosts.serving import make_clip, read_pictures
+from tests.hosts.serving import REPOSITORY, Server, make_clip, read_pictures, run_in_project
 
 
 def tree_of(node):
@@ -316,8 +317,6 @@ def test_a_movie_is_a_clip_too(host, tmp_path):
 
 
 def write_movie(clip, path, count):
-    from tests.hosts.serving import run_in_project
-
     code = """
 import json, sys
 from pathlib import Path
@@ -387,6 +386,92 @@ def test_a_full_disk_is_said(host, clip, server, tmp_path):
     assert told.failed and "space" in told.text and "free" in told.hint
     host.run(node, "matte")
     assert not finish(host, node).failed
+
+
+def test_a_part_of_the_clip(host, clip):
+    node = started(host, clip)
+    shot = tree_of(node).dvm
+    shot.use_range, shot.first, shot.last = True, 1001, 1003
+    host.run(node, "matte")
+    assert not finish(host, node).failed
+    assert host.files(node, 1003)["alpha"].is_file()
+    assert not host.files(node, 1004)["alpha"].exists()
+    assert farm.missing(bpy.context.scene, range(1, 7)) == []  # beyond the part nothing is missed
+    shot.last = 1999
+    host.run(node, "matte")
+    told = host.told(node)
+    assert told.failed and "1999" in told.text and "1006" in told.text
+
+
+def test_a_server_that_knows_its_clients_by_their_keys(host, clip, tmp_path):
+    state = tmp_path / "locked"
+    code = """
+import json, shutil, sys
+from pathlib import Path
+import zmq.auth
+folder, clients = map(Path, json.loads(sys.argv[1]))
+clients.mkdir(parents=True)
+folder.mkdir()
+public, secret = zmq.auth.create_certificates(folder, "artist")
+shutil.copy(public, clients)
+zmq.auth.create_certificates(folder, "stranger")
+"""
+    run_in_project(code, [str(tmp_path / "own"), str(state / "keys" / "clients")])
+    locked = Server(state, curve=True).start()
+    try:
+        node = started(host, clip)
+        for name, comes_in in (("stranger", False), ("artist", True), ("nobody", False)):
+            keys = str(tmp_path / "own" / f"{name}.key_secret")
+            host._set = preferences.Options(server=str(locked.file), keys=keys, travel="PATHS")
+            host.run(node, "matte")
+            told = finish(host, node)
+            assert told.failed != comes_in, (name, told)
+            if name == "nobody":
+                assert "nobody.key_secret" in told.text and "preferences" in told.hint
+    finally:
+        locked.kill()
+
+
+QUIT = """
+import json, sys
+from pathlib import Path
+sys.path[:0] = [{repository!r}]
+sys.path.append({vendor!r})
+import bpy
+import host_plugins.blender as addon
+from host_plugins.blender import adapter, live, preferences
+preferences.current = lambda: preferences.Options(server={server!r}, travel="PATHS")
+bpy.ops.wm.read_factory_settings(use_empty=True)
+addon.register()
+bpy.ops.wm.save_as_mainfile(filepath={file!r})
+bpy.ops.dvm.add_node()
+(tree,) = adapter.shot_trees()
+tree.dvm.clip = bpy.data.movieclips.load({clip!r})
+tree.dvm.network = "paint slow=0.5"
+for plate in (1001, 1006):
+    path = str(Path({clip!r}).with_name("key.%d.png" % plate))
+    bpy.ops.dvm.keyframe_add(filepath=path, frame=plate)
+bpy.ops.dvm.run(what="matte")
+while not live.live().state(tree).arrived:
+    live.live().pump()
+print("leaving", flush=True)
+"""
+
+
+def test_blender_quits_during_a_job(server, clip, tmp_path):
+    """Without a word to the add-on, as it does when its window is closed."""
+    code = QUIT.format(
+        repository=str(REPOSITORY), vendor=str(REPOSITORY / ".hosts" / "vendor"),
+        server=str(server.file), file=str(tmp_path / "quit.blend"),
+        clip=str(clip).replace("####", "1001"),
+    )  # fmt: skip
+    ran = subprocess.run(
+        [sys.executable, "-B", "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ran.returncode == 0 and "leaving" in ran.stdout, ran.stdout[-1000:] + ran.stderr[-2000:]
+    assert "Traceback" not in ran.stderr
+    finished = list((tmp_path / "dvm" / "mattes").glob("*/alpha.100?.exr"))
+    assert finished and not list((tmp_path / "dvm" / "mattes").glob("*/.*tmp*"))
 
 
 def test_own_gives_a_copy_a_shot_of_its_own(host, clip):

@@ -146,9 +146,11 @@ def steps():
     image = bpy.data.images.get("Viewer Node")
     TOLD["viewer"] = seen(image)
 
-    # The same in a render.
+    # What a farm gets.
     scene.render.filepath = str(FOLDER / "render.")
     scene.render.image_settings.file_format = "PNG"
+    scene.frame_end = 2
+    bpy.ops.wm.save_mainfile()
     TOLD["uses"] = len(list(adapter.nodes_in_use(scene)))
     addon.unregister()
     TOLD["done"] = True
