@@ -1,5 +1,6 @@
-"""Debian's Blender 3.4.1 in a real window on a virtual screen: the node is added, masks are drawn,
-twelve frames are matted by a real server, and pictures are taken of what a person sees.
+"""Debian's Blender 3.4.1 in a real window on a virtual screen, with the add-on installed from its
+zip: the node is added, masks are drawn, twelve frames are matted by a real server, and pictures are
+taken of what a person sees.
 
 With ``$DVM_PICTURES`` the pictures are left in that folder.
 """
@@ -50,6 +51,7 @@ def test_masks_became_trimaps(told):
 def test_all_frames_were_propagated_and_matted(told):
     assert [one["what"] for one in told["steps"]] == ["propagate", "matte"]
     assert not any(one["failed"] for one in told["steps"]), told["steps"]
+    assert told["threads"] == []
     assert set(told["doubts"]) == {str(n) for n in range(2, FRAMES)}
     assert told["strip"] == list(range(2, FRAMES))
     first = Path(told["files"]["alpha"])

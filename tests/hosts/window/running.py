@@ -6,13 +6,16 @@ import json
 import os
 import shutil
 import subprocess
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from host_plugins import bundle
 from tests.hosts.serving import REPOSITORY, Server, make_clip, wait_for
 
+WHEELS = REPOSITORY / ".hosts" / "wheels"
 PROGRAMS = ("blender", "Xvfb", "xdotool", "import")
 SCREEN = 1600, 900
 # Where the add-on's tab is in the sidebar of a window of that size, and a place in its panel.
@@ -20,8 +23,9 @@ TAB, PANEL = (1309, 316), (1200, 400)
 
 
 def missing_programs() -> list[str]:
-    """What has to be installed first; Debian: blender xvfb xdotool imagemagick."""
-    return [name for name in PROGRAMS if shutil.which(name) is None]
+    """What has to be there first; Debian: blender xvfb xdotool imagemagick."""
+    gone = [name for name in PROGRAMS if shutil.which(name) is None]
+    return gone if WHEELS.is_dir() else [*gone, f"{WHEELS} (make test-hosts)"]
 
 
 @contextmanager
@@ -41,6 +45,14 @@ def virtual_screen() -> Iterator[str]:
         process.wait()
 
 
+def install_addon(folder: Path) -> None:
+    """As Blender 3.x installs a zip: unpacked into the folder of add-ons."""
+    made = bundle.bundle("blender", folder / "dist", ["linux-x64"], WHEELS)
+    (path,) = [one for one in made if "blender-3-" in one.name]
+    with zipfile.ZipFile(path) as archive:
+        archive.extractall(folder / "scripts" / "addons")
+
+
 def run_script(
     screen: str, folder: Path, frames: int, size: tuple[int, int], seconds: float = 170
 ) -> dict[str, Any]:
@@ -58,10 +70,11 @@ def run_script(
     Raises:
         AssertionError: it failed.
     """
+    install_addon(folder)
     clip = make_clip(folder / "clip", 1, frames, size=size)
     server = Server(folder / "state", engine="model.pipeline:open_engine").start()
     settings = {
-        "addon": str(REPOSITORY),
+        "addon": bundle.NAME,
         "clip": str(clip).replace("####", "0001"),
         "folder": str(folder),
         "server": str(server.file),
@@ -76,6 +89,7 @@ def run_script(
         "LIBGL_ALWAYS_SOFTWARE": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
         "HOME": str(folder),
+        "BLENDER_USER_SCRIPTS": str(folder / "scripts"),
     }
     place = ["-p", "0", "0", *map(str, SCREEN)]
     command = ["blender", "--factory-startup", "--no-window-focus", *place]

@@ -8,16 +8,16 @@ into its ``folder``.
 import json
 import subprocess
 import sys
+import threading
 import time
 import traceback
+from importlib import import_module
 from pathlib import Path
 
 import bpy
 
 SETTINGS = json.loads(Path(sys.argv[sys.argv.index("--") + 1]).read_text())
 FOLDER = Path(SETTINGS["folder"])
-sys.path.insert(0, SETTINGS["addon"])
-
 TOLD = {"stalls": [], "steps": []}
 STAGES = {"propagate": "propagating", "matte": "matting"}
 
@@ -63,13 +63,13 @@ def settle(seconds=0.6):
 
 
 def steps():
-    import host_plugins.blender as addon
-    from host_plugins.blender import adapter, group, live, panel, preferences
-
+    bpy.ops.preferences.addon_enable(module=SETTINGS["addon"])
+    adapter, group, live, panel = (
+        import_module(f"{SETTINGS['addon']}.blender.{name}")
+        for name in ("adapter", "group", "live", "panel")
+    )
     measured(live, group, adapter)
-    addon.register()
-    options = preferences.Options(server=SETTINGS["server"])
-    preferences.current = lambda: options
+    bpy.context.preferences.addons[SETTINGS["addon"]].preferences.server = SETTINGS["server"]
     bpy.ops.wm.save_as_mainfile(filepath=str(FOLDER / "shot.blend"))
     window().workspace = bpy.data.workspaces["Compositing"]
     yield from settle(1.0)
@@ -152,7 +152,8 @@ def steps():
     scene.frame_end = 2
     bpy.ops.wm.save_mainfile()
     TOLD["uses"] = len(list(adapter.nodes_in_use(scene)))
-    addon.unregister()
+    bpy.ops.preferences.addon_disable(module=SETTINGS["addon"])
+    TOLD["threads"] = [one.name for one in threading.enumerate() if "dvm" in one.name]
     TOLD["done"] = True
 
 
