@@ -496,14 +496,11 @@ _PLATE = re.compile(r"plate\.(\d+)\.exr\Z")
 
 def rendered_range(folder: Path) -> tuple[int | None, int]:
     """First and last number of rendered plates without a gap; None if there are none."""
-    found = _PLATE.match
-    there = sorted(int(m.group(1)) for m in map(found, _names(folder)) if m)
+    there = [int(found.group(1)) for found in map(_PLATE.match, _names(folder)) if found]
     if not there:
         return None, 0
-    last = there[0]
-    while last + 1 in there:
-        last += 1
-    return there[0], last
+    first = min(there)
+    return first, first + count_plates(str(folder / "plate.####.exr"), first) - 1
 
 
 def _names(folder: Path) -> list[str]:

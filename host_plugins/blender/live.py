@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ..client.background import Report, Runner, Work
-from ..client.errors import DvmError, InputError
+from ..client.errors import DvmError, InputError, ServerError
 from ..client.local_server import LocalServer, command
 from ..client.outputs import output_path
 from ..client.plate_files import check_plates
@@ -204,9 +205,10 @@ class Live:
     def cancel(self, tree) -> None:
         """Stop what is being done for a tree's shot; what is finished stays."""
         state = self.state(tree)
-        state.stopping = True
-        state.text = "cancelling …"
-        self._runner.cancel(tree.dvm.uid)
+        if state.busy:
+            state.stopping = True
+            state.text = "cancelling …"
+            self._runner.cancel(tree.dvm.uid)
 
     def look(self, tree) -> None:
         """Read what the files that are shown know: doubts of carried trimaps."""
@@ -240,9 +242,9 @@ class Live:
             try:
                 if next(steps, _END) is _END:
                     self._turns.popleft()
-            except DvmError as error:
+            except Exception as error:  # noqa: BLE001  as above
                 self._turns.popleft()
-                self.fail(uid, error)
+                self.fail(uid, told_as(error))
             changed = True
         elif self._stale and now - self._reloaded > _RELOAD:
             self._reloaded = now
@@ -289,8 +291,8 @@ class Live:
         for uid, future, then in ready:
             try:
                 then(future.result())
-            except DvmError as error:
-                self.fail(uid, error)
+            except Exception as error:  # noqa: BLE001  an artist must hear of it, whatever it is
+                self.fail(uid, told_as(error))
         return bool(ready)
 
     def fail(self, uid: str, error: DvmError) -> None:
@@ -413,8 +415,30 @@ def end() -> None:
 
 
 def tick() -> float:
-    """The timer."""
-    return live().pump()
+    """The timer. Blender drops one that raises: what nobody foresaw is printed, and it goes on."""
+    try:
+        return live().pump()
+    except Exception:  # noqa: BLE001
+        traceback.print_exc()
+        return IDLE
+
+
+def told_as(error: Exception) -> DvmError:
+    """An error as a sentence: ours as it is, one of the disk with its file, others as a fault."""
+    if isinstance(error, DvmError):
+        return error
+    if isinstance(error, OSError):
+        return InputError(
+            "input.output_unwritable",
+            f"{error.filename or 'a file'} cannot be read or written: {error.strerror}",
+            hint="check the folder's permissions and free space",
+        )
+    traceback.print_exception(type(error), error, error.__traceback__)
+    return ServerError(
+        "server.client_fault",
+        f"the add-on failed with {type(error).__name__}: {error}",
+        hint="please send us the traceback from Blender's console",
+    )
 
 
 def trimap_made(uid: str, plate: int, path: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 _LAST_NUMBER = re.compile(r"(\d+)(?=\D*\Z)")
@@ -73,20 +74,31 @@ def pattern_of(path: str) -> tuple[str, int]:
 
 
 def count_plates(pattern: str, first: int) -> int:
-    """How many plates there are from the first one on, up to the first gap."""
+    """How many plates there are from the first one on, up to the first gap.
+
+    Panels ask at each drawing: the folder is read again only if something came or went in it.
+    """
     if "#" not in pattern:
         return 1
-    folder, name = Path(pattern).parent, Path(pattern).name
+    try:
+        stamp = Path(pattern).parent.stat().st_mtime_ns
+    except OSError:
+        return 0
+    return _counted(pattern, first, stamp)
+
+
+@lru_cache(maxsize=64)
+def _counted(pattern: str, first: int, stamp: int) -> int:
+    name = Path(pattern).name
     signs = re.search("#+", name)
     assert signs is not None
     head, tail, width = name[: signs.start()], name[signs.end() :], len(signs.group())
     there = set()
-    if folder.is_dir():
-        for one in folder.iterdir():
-            middle = one.name[len(head) : len(one.name) - len(tail)]
-            fits = one.name.startswith(head) and one.name.endswith(tail)
-            if fits and middle.isdigit() and len(middle) >= width:
-                there.add(int(middle))
+    for one in Path(pattern).parent.iterdir():
+        middle = one.name[len(head) : len(one.name) - len(tail)]
+        fits = one.name.startswith(head) and one.name.endswith(tail)
+        if fits and middle.isdigit() and len(middle) >= width:
+            there.add(int(middle))
     number = first
     while number in there:
         number += 1

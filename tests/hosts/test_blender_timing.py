@@ -1,5 +1,8 @@
 """Plates and scene frames, patterns of sequences."""
 
+import os
+import time
+
 import pytest
 
 from host_plugins.blender.timing import Timing, count_plates, is_movie, pattern_of
@@ -40,3 +43,6 @@ def test_plates_are_counted_up_to_the_first_gap(tmp_path):
     assert count_plates(str(tmp_path / "plate.##.exr"), 11) == 0
     assert count_plates(str(tmp_path / "none" / "plate.##.exr"), 1) == 0
     assert count_plates("/a/movie.mp4", 1) == 1
+    (tmp_path / "plate.11.exr").touch()
+    os.utime(tmp_path, ns=(1, time.time_ns()))
+    assert count_plates(str(tmp_path / "plate.##.exr"), 8) == 5  # and what came is seen

@@ -85,6 +85,34 @@ def test_a_core_alone_gets_a_band(host, clip):
     assert row.count(255) in (8, 9) and row.count(128) in (14, 15, 16)
 
 
+def test_a_trimap_that_cannot_be_written_is_said(host, clip, tmp_path):
+    node = host.new_node(clip, 1001, 1006)
+    shot = tree_of(node).dvm
+    bpy.ops.dvm.new_masks()
+    draw(shot.mask, "core", (0.5, 0.5), 0.1)
+    bpy.context.scene.frame_set(1)
+    (tmp_path / "dvm").write_text("a file where the folder should be")
+    bpy.ops.dvm.trimap_from_masks()
+    wait(host, node)
+    told = host.told(node)
+    assert told.failed and str(tmp_path / "dvm") in told.text and "permissions" in told.hint
+
+
+def test_what_nobody_foresaw_is_told_and_work_goes_on(host, clip, capsys):
+    node = started(host, clip)
+
+    def broken():
+        raise ZeroDivisionError("of the test")
+
+    live.live().errand(tree_of(node), broken, print)
+    wait(host, node)
+    told = host.told(node)
+    assert told.failed and "ZeroDivisionError: of the test" in told.text
+    assert "Traceback" in capsys.readouterr().err
+    host.run(node, "matte")
+    assert not finish(host, node).failed
+
+
 def test_an_empty_mask_is_said(host, clip):
     node = host.new_node(clip, 1001, 1006)
     bpy.ops.dvm.new_masks()
