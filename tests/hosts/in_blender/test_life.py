@@ -15,7 +15,7 @@ import pytest
 
 from host_plugins.blender import adapter, farm, group, keyframes, live, preferences, shots
 from tests.hosts.contract import finish, near, started
-from tests.hosts.serving import REPOSITORY, Server, make_clip, read_pictures, run_in_project
+from tests.hosts.serving import PYTHON, REPOSITORY, Server, make_clip, read_pictures, run_in_project
 
 
 def tree_of(node):
@@ -219,6 +219,35 @@ def test_the_image_as_it_is_wanted(host, clip, tmp_path, foreground, premultipli
         wanted = [c * a if premultiplied else c for c, a in zip(straight, alpha)]
         assert near(values[names.index(name) :: shape[2]], wanted)
     assert near(values[names.index("A") :: shape[2]], alpha)
+
+
+def test_a_server_that_is_started_from_here(host, clip, tmp_path, monkeypatch):
+    """No server runs: one is started by its command, mattes, and ends."""
+    monkeypatch.setattr(adapter, "user_folder", lambda: tmp_path / "user")
+    program = Path(PYTHON).parent / "dvm"
+    host._set = preferences.Options(command=str(program))
+    bpy.ops.dvm.start_server()
+    end = time.monotonic() + 60
+    while not live.live().server.up:
+        assert time.monotonic() < end, live.live().server
+        live.live().pump()
+        time.sleep(0.05)
+    assert "st_fam_s" in live.live().server.text
+    assert "closed_form" in live.live().server.networks
+    node = started(host, clip)
+    host.set_option(node, "network", "closed_form")
+    host.run(node, "matte")
+    told = finish(host, node, 90)
+    assert not told.failed, told
+    assert live.live().has_local
+    bpy.ops.dvm.stop_server()
+    assert not live.live().has_local and not live.live().server.up
+
+
+def test_a_command_that_is_not_there_is_said(host, tmp_path):
+    host._set = preferences.Options(command=str(tmp_path / "dvm"))
+    with pytest.raises(RuntimeError, match="is not there"):
+        bpy.ops.dvm.start_server()
 
 
 def test_two_nodes_on_one_clip_are_two_shots(host, clip):
