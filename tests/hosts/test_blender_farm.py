@@ -3,6 +3,7 @@ frame is made from a matte that is not there."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 from pathlib import Path
@@ -39,24 +40,25 @@ def blender(version: str, what: str, folder: Path, **settings) -> subprocess.Com
 def made(tmp_path_factory):
     """A file saved in 4.2, matted, and its server: file, clip, settings."""
     folder = tmp_path_factory.mktemp("farm")
-    server = Server(folder / "state").start()
-    clip = make_clip(folder / "clip", 1001, FRAMES)
-    settings = {
-        "file": str(folder / "shot.blend"),
-        "clip": str(clip).replace("####", "1001"),
-        "keys": {str(n): str(clip.parent / f"key.{n}.png") for n in (1001, 1000 + FRAMES)},
-        "server": str(server.file),
-        "frames": [1, FRAMES],
-        "addon": True,
-    }
-    ran = blender("4.2", "make", folder, **settings)
-    assert ran.returncode == 0, ran.stdout[-2000:] + ran.stderr[-3000:]
-    yield {**settings, "folder": folder, "state": server}
-    server.kill()
+    with contextlib.ExitStack() as stack:
+        server = Server(folder / "state").start()
+        stack.callback(server.kill)
+        clip = make_clip(folder / "clip", 1001, FRAMES)
+        settings = {
+            "file": str(folder / "shot.blend"),
+            "clip": str(clip).replace("####", "1001"),
+            "keys": {str(n): str(clip.parent / f"key.{n}.png") for n in (1001, 1000 + FRAMES)},
+            "server": str(server.file),
+            "frames": [1, FRAMES],
+            "addon": True,
+        }
+        ran = blender("4.2", "make", folder, **settings)
+        assert ran.returncode == 0, ran.stdout[-2000:] + ran.stderr[-3000:]
+        yield {**settings, "folder": folder}
 
 
 def rendered(made, version, out, *, addon, server):
-    settings = {k: v for k, v in made.items() if k not in ("folder", "state")}
+    settings = {k: v for k, v in made.items() if k != "folder"}
     settings |= {"addon": addon, "server": server, "out": str(out / "frame.")}
     return blender(version, "render", made["folder"], **settings)
 
