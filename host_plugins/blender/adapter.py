@@ -12,6 +12,7 @@ import os
 import re
 from array import array
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import bpy
@@ -428,16 +429,24 @@ def clip_size(clip) -> tuple[int, int] | None:
     return (int(width), int(height)) if width and height else None
 
 
-def painting(name: str, plate: Path, colourspace: str):
-    """An 8-bit image to paint a trimap on, with the plate in it as it looks.
+@dataclass(frozen=True)
+class Seen:
+    """A plate as Blender sees it: float RGBA in scene-linear light, the lowest row first."""
+
+    pixels: array[float]
+    width: int
+    height: int
+
+
+def see(plate: Path, colourspace: str) -> Seen:
+    """Read a plate.
 
     Args:
-        name: of the image.
         plate: its file.
         colourspace: Blender's name of the plate's.
 
     Raises:
-        InputError: ``input.unreadable`` if Blender cannot read the plate.
+        InputError: ``input.unreadable`` if Blender cannot read it.
     """
     try:
         shown = bpy.data.images.load(str(plate), check_existing=False)
@@ -452,21 +461,29 @@ def painting(name: str, plate: Path, colourspace: str):
             with contextlib.suppress(TypeError):
                 shown.colorspace_settings.name = colourspace
         width, height = shown.size
-        pixels = array("f", bytes(16 * width * height))
+        pixels = array("f", [0.0]) * (4 * width * height)
         shown.pixels.foreach_get(pixels)
-        made = bpy.data.images.new(name, width, height, alpha=False)
-        made.colorspace_settings.name = "sRGB"
-        made.pixels.foreach_set(pixels)
-        made.update()
-        made.pack()
-        made.use_fake_user = True
-        return made
+        return Seen(pixels, width, height)
     finally:
         bpy.data.images.remove(shown)
 
 
-def open_for_painting(context, image) -> None:
+def new_painting(name: str, seen: Seen, path: Path):
+    """An 8-bit image to paint a trimap on, with a plate in it; it is saved at once, and with the
+    .blend if it has changed."""
+    made = bpy.data.images.new(name, seen.width, seen.height, alpha=False)
+    made.colorspace_settings.name = "sRGB"
+    made.pixels.foreach_set(seen.pixels)
+    made.use_fake_user = True
+    made.filepath_raw, made.file_format = str(path), "TARGA_RAW"
+    made.save()
+    made.filepath_raw = stored(str(path))
+    return made
+
+
+def open_for_painting(image) -> None:
     """Show an image in an open Image Editor, in paint mode, with a hard brush."""
+    context = bpy.context
     for window in context.window_manager.windows:
         for area in window.screen.areas:
             if area.type == "IMAGE_EDITOR":
@@ -479,14 +496,16 @@ def open_for_painting(context, image) -> None:
         brush.color = (0.0, 0.0, 1.0)
 
 
-def save_uncompressed(image, path: Path) -> None:
-    """Write an 8-bit image as uncompressed Targa: what is read here without a library."""
-    before = image.filepath_raw, image.file_format
+def save_painting(image) -> Path:
+    """Save what was painted, as uncompressed Targa: what is read here without a library."""
+    path = absolute(image.filepath_raw, image)
+    before = image.filepath_raw
     try:
-        image.filepath_raw, image.file_format = str(path), "TARGA_RAW"
+        image.filepath_raw, image.file_format = path, "TARGA_RAW"
         image.save()
     finally:
-        image.filepath_raw, image.file_format = before
+        image.filepath_raw = before
+    return Path(path)
 
 
 # Rendering what comes into a node
@@ -507,12 +526,15 @@ def _names(folder: Path) -> list[str]:
     return [one.name for one in folder.iterdir()] if folder.is_dir() else []
 
 
-def render_input(scene, tree, folder: Path) -> None:
+def render_input(scene, tree, folder: Path) -> Iterator[int]:
     """Render what comes into a node's Image input, for all frames of the scene, as half EXRs in
-    scene-linear light.
+    scene-linear light; a frame at each step.
 
     A copy of the scene is rendered whose compositor ends there, so that nothing else is written
-    and the scene stays as it is.
+    and the scene stays as it is. It is gone when the last step is done, or the generator closed.
+
+    Yields:
+        The frames that are done.
 
     Raises:
         InputError: ``input.no_input`` if nothing comes in.
@@ -527,13 +549,14 @@ def render_input(scene, tree, folder: Path) -> None:
             hint="link a picture to it, or choose a clip",
         )
     folder.mkdir(parents=True, exist_ok=True)
-    copy = scene.copy()
+    frames = render_frames(scene)
+    copy, shared = scene.copy(), None
     copy.name = "DVM plates"
-    shared = None
+    if _SCENE_HAS_GROUP:
+        shared = own.copy()
+        copy.compositing_node_group = shared
+    names = copy.name, shared.name if shared is not None else ""
     try:
-        if _SCENE_HAS_GROUP:
-            shared = own.copy()
-            copy.compositing_node_group = shared
         inside = scene_tree(copy)
         upstream = inside.nodes[node.name].inputs["Image"].links[0].from_socket
         for one in list(inside.nodes):
@@ -543,16 +566,22 @@ def render_input(scene, tree, folder: Path) -> None:
         inside.links.new(upstream, writer.inputs[0])
         ensure_output(copy)
         inside.links.new(upstream, output_socket(copy))
-        copy.render.filepath = str(folder / "unused.")
-        copy.render.use_overwrite = True
-        bpy.ops.render.render(animation=True, scene=copy.name)
+        for frame in frames:
+            copy = bpy.data.scenes.get(names[0])
+            if copy is None:
+                return  # another file was opened meanwhile
+            copy.frame_current = frame
+            # A still is of the context's scene, whatever scene is named.
+            with bpy.context.temp_override(scene=copy):
+                bpy.ops.render.render()
+            yield frame
     finally:
-        bpy.data.scenes.remove(copy)
+        copy = bpy.data.scenes.get(names[0])
+        if copy is not None:
+            bpy.data.scenes.remove(copy)
+        shared = bpy.data.node_groups.get(names[1]) if names[1] else None
         if shared is not None:
             bpy.data.node_groups.remove(shared)
-        for name in _names(folder):
-            if name.startswith("unused."):
-                (folder / name).unlink()
 
 
 def _shows(node, tree) -> bool:

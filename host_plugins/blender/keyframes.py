@@ -4,7 +4,7 @@ in another one."""
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ..client.errors import InputError
@@ -123,14 +123,11 @@ def from_painting(tree, plate: int) -> Errand:
             hint="press Paint first",
         )
     path = path_for(tree, plate)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    saved = path.with_suffix(".tga")
-    adapter.save_uncompressed(one.image, saved)
+    saved = adapter.save_painting(one.image)
 
     def decode() -> Path:
         rows, width, height = targa.trimap_rows(saved, plate)
         raster.write_png(path, rows, width, height)
-        saved.unlink()
         return path
 
     return decode
@@ -181,10 +178,25 @@ def check_file(path: str, plate: int) -> None:
         )
 
 
-def painting_for(tree, source: Source, plate: int):
-    """The image to paint a plate's trimap on: the one that was begun, or a new one."""
-    one = find(tree, plate)
-    if one is not None and one.image is not None:
-        return one.image
-    name = f"trimap {plate} {tree.dvm.uid[:4]}"
-    return adapter.painting(name, source.plate(plate), source.shown_in)
+def begin_painting(uid: str, source: Source, plate: int, show) -> Iterator[None]:
+    """Make the image that a plate's trimap is painted on, in two steps: each takes a moment.
+
+    Args:
+        uid: of the shot; its tree is looked up at each step.
+        source: of the plates.
+        plate: its number.
+        show: called with the image when it is there.
+
+    Raises:
+        InputError: ``input.unreadable``.
+    """
+    seen = adapter.see(source.plate(plate), source.shown_in)
+    yield
+    tree = adapter.tree_of(uid)
+    if tree is None:
+        return
+    path = trimap_folder(tree) / f"painting.{plate:04d}.tga"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = adapter.new_painting(f"trimap {plate} {uid[:4]}", seen, path)
+    put(tree, plate, "PAINT", image=image)
+    show(image)

@@ -11,7 +11,7 @@ import contextlib
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -160,11 +160,7 @@ class Live:
         """
         state = self.state(tree)
         if state.busy:
-            raise InputError(
-                "input.busy",
-                f"{tree.name} is being worked on",
-                hint="wait for it, or press Cancel",
-            )
+            raise _busy(tree)
         source = shots.source_of(tree)
         cache = cache_folder(tree)
         layers = shots.LOOK if what == "propagate" else shots.layers_wanted(tree)
@@ -184,6 +180,40 @@ class Live:
             return Work(uid, shot, find, by_value, plates, {})
 
         self.errand(tree, prepare, self._submit)
+
+    def take_turns(self, uid: str, steps: Iterator[None]) -> None:
+        """Have something done in the main thread, a step at each pump."""
+        self._turns.append((uid, steps))
+
+    def render_plates(self, scene, tree) -> None:
+        """Render what comes into a node to plates, a frame a turn.
+
+        Raises:
+            InputError: ``input.busy``.
+        """
+        uid, state = tree.dvm.uid, self.state(tree)
+        if state.busy:
+            raise _busy(tree)
+        total = len(adapter.render_frames(scene))
+        self.states[uid] = State(
+            what="plates", stage="rendering", text="rendering plates", busy=True, total=total
+        )
+        frames = adapter.render_input(scene, tree, shots.rendered_folder(tree))
+        self.take_turns(uid, self._rendering(uid, frames))
+
+    def _rendering(self, uid: str, frames: Generator[int, None, None]) -> Iterator[None]:
+        for done, _ in enumerate(frames, 1):
+            state = self.states[uid]
+            state.done, state.text = done, f"rendering {done} of {state.total}"
+            if state.stopping:
+                frames.close()
+                self._ended(state, "cancelled; rendered plates are kept", failed=False)
+                return
+            yield
+        tree = adapter.tree_of(uid)
+        if tree is not None:
+            tree.dvm.source = "INPUT"
+        self._ended(self.states[uid], f"{self.states[uid].total} plates rendered", failed=False)
 
     def clear_cache(self) -> None:
         """Remove the mattes that no node of this file shows; `cleared` tells, after a pump."""
@@ -392,7 +422,7 @@ class Live:
         """Have the group show what has been made for a shot, step by step."""
         state = self.states.get(uid)
         if state is not None and state.shot is not None:
-            self._turns.append((uid, showing.steps(uid, state.shot)))
+            self.take_turns(uid, showing.steps(uid, state.shot))
 
 
 LIVE: Live | None = None
@@ -421,6 +451,12 @@ def tick() -> float:
     except Exception:  # noqa: BLE001
         traceback.print_exc()
         return IDLE
+
+
+def _busy(tree) -> InputError:
+    return InputError(
+        "input.busy", f"{tree.name} is being worked on", hint="wait for it, or press Cancel"
+    )
 
 
 def told_as(error: Exception) -> DvmError:

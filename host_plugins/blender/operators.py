@@ -181,9 +181,13 @@ class DVM_OT_paint(_OnShot, bpy.types.Operator):
         source = shots.source_of(tree)
         plate = source.timing.plate(context.scene.frame_current)
         keyframes.check_plate(source, plate)
-        image = keyframes.painting_for(tree, source, plate)
-        keyframes.put(tree, plate, "PAINT", image=image)
-        adapter.open_for_painting(context, image)
+        one = keyframes.find(tree, plate)
+        if one is not None and one.image is not None:
+            adapter.open_for_painting(one.image)
+            return
+        uid = tree.dvm.uid
+        steps = keyframes.begin_painting(uid, source, plate, adapter.open_for_painting)
+        live.live().take_turns(uid, steps)
 
 
 class DVM_OT_use_painting(_OnShot, bpy.types.Operator):
@@ -299,8 +303,13 @@ class DVM_OT_render_plates(_OnShot, bpy.types.Operator):
     @_errors_are_told
     def execute(self, context):
         tree = self.shot(context)
-        adapter.render_input(context.scene, tree, shots.rendered_folder(tree))
-        tree.dvm.source = "INPUT"
+        live.live().render_plates(context.scene, tree)
+        if adapter.in_background():  # no timer goes on with it
+            state = live.live().wait(tree)
+            if state.failed:
+                self.report({"ERROR"}, sentence(state.text, state.hint))
+                return {"CANCELLED"}
+        return {"FINISHED"}
 
 
 class DVM_OT_update(_OnShot, bpy.types.Operator):

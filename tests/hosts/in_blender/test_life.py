@@ -132,6 +132,7 @@ def test_a_painting_becomes_a_trimap(host, clip):
     node = host.new_node(clip, 1001, 1006)
     bpy.context.scene.frame_set(2)
     bpy.ops.dvm.paint()
+    wait(host, node)
     image = tree_of(node).dvm.keyframes[0].image
     assert tuple(image.size) == (64, 48)
     pixels = list(image.pixels)
@@ -148,7 +149,10 @@ def test_a_painting_becomes_a_trimap(host, clip):
     _, _, values = read_pictures(path)[str(path)]
     row = [round(255 * v) for v in values[5 * 64 : 6 * 64]]
     assert row == [0] * 10 + [128] * 10 + [255] * 10 + [128] * 10 + [0] * 24
-    assert not path.with_suffix(".tga").exists()
+    bpy.ops.dvm.paint()  # again: what was begun is opened
+    assert tree_of(node).dvm.keyframes[0].image == image
+    # The painting is kept beside the .blend.
+    assert Path(adapter.absolute(image.filepath_raw)).is_file()
 
 
 def test_a_rendered_input_is_matted(host, clip):
@@ -168,9 +172,10 @@ def test_a_rendered_input_is_matted(host, clip):
     inside.links.new(source.outputs["Image"], flip.inputs["Image"])
     inside.links.new(flip.outputs["Image"], ours.inputs["Image"])
     inside.links.new(ours.outputs["Image"], adapter.output_socket(scene))
-    scenes = len(bpy.data.scenes)
+    before = len(bpy.data.scenes), len(bpy.data.node_groups), scene.frame_current
     bpy.ops.dvm.render_plates()
-    assert len(bpy.data.scenes) == scenes
+    assert (len(bpy.data.scenes), len(bpy.data.node_groups), scene.frame_current) == before
+    assert tree_of(node).dvm.source == "INPUT"
     plate = shots.rendered_folder(tree_of(node)) / "plate.0003.exr"
     original = clip.parent / "plate.1003.exr"
     read = read_pictures(plate, original)
@@ -184,6 +189,32 @@ def test_a_rendered_input_is_matted(host, clip):
     told = finish(host, node)
     assert not told.failed, told
     assert host.files(node, 3)["alpha"].is_file()
+
+
+def test_nothing_at_the_nodes_input_is_said(host, clip):
+    host.new_node(clip, 1001, 1006)
+    with pytest.raises(RuntimeError, match="Nothing is linked"):
+        bpy.ops.dvm.render_plates()
+
+
+def test_rendering_plates_can_be_cancelled(host, clip):
+    node = host.new_node(clip, 1001, 1006)
+    scene = bpy.context.scene
+    scene.frame_start, scene.frame_end = 1, 6
+    inside = adapter.scene_tree(scene)
+    ours = inside.nodes.active
+    source = inside.nodes.new("CompositorNodeMovieClip")
+    source.clip = tree_of(node).dvm.clip
+    inside.links.new(source.outputs["Image"], ours.inputs["Image"])
+    live.live().render_plates(scene, tree_of(node))
+    while live.live().state(tree_of(node)).done < 2:
+        live.live().pump()
+    host.cancel(node)
+    told = finish(host, node)
+    assert not told.failed and "cancel" in told.text
+    made = sorted(shots.rendered_folder(tree_of(node)).glob("plate.*.exr"))
+    assert 2 <= len(made) < 6
+    assert [one.name for one in bpy.data.scenes] == [scene.name]
 
 
 def test_a_clip_that_was_moved_is_followed_by_itself(host, clip):
