@@ -128,7 +128,7 @@ def test_a_server_that_comes_back_elsewhere_is_found_by_its_file(clip, tmp_path)
             summary = run_shot(session, shot, plates=clip.plates, progress=start_again)
         second.stop()
     assert summary.frames == 6 and clip.mattes() == expected(clip)
-    assert second.seen[:2] == ["hello", "submit"]
+    assert [one for one in second.seen if one != "ping"][:2] == ["hello", "submit"]
 
 
 def test_a_server_that_dies_twice_in_a_row_is_given_up(clip, monkeypatch):

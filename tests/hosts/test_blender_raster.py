@@ -37,6 +37,10 @@ def circle(x, y, radius):
 
 
 def pixels(region):
+    """The pixels of a region, whose runs must be ascending, apart and none of them empty."""
+    for row in region:
+        edges = [x for run in row for x in run]
+        assert edges == sorted(set(edges))
     return {(y, x) for y, row in enumerate(region) for a, b in row for x in range(a, b)}
 
 
@@ -64,13 +68,65 @@ def test_y_goes_upwards():
 
 @pytest.mark.parametrize("radius", [0.05, 0.2, 0.4])
 def test_a_circle_of_curves_has_its_area(radius):
-    found = len(pixels(rasterise([Layer((circle(0.5, 0.5, radius),))], 400, 300)))
+    found = len(pixels(rasterise([Layer((circle(0.5, 0.5, radius),))], 1600, 1200)))
     cut = radius > 0.375  # beyond the picture, above and below
-    wanted = math.pi * (400 * radius) ** 2
+    wanted = math.pi * (1600 * radius) ** 2
     if cut:
-        half, r = 150, 400 * radius
+        half, r = 600, 1600 * radius
         wanted -= 2 * (r * r * math.acos(half / r) - half * math.sqrt(r * r - half * half))
-    assert abs(found / wanted - 1) < 0.01
+    assert abs(found / wanted - 1) < 0.005
+
+
+def off_chord(place, begin, end):
+    """Distance of a place from a chord, in pixels."""
+    (x, y), (u, v) = place, (end[0] - begin[0], end[1] - begin[1])
+    x, y = x - begin[0], y - begin[1]
+    share = min(max((x * u + y * v) / (u * u + v * v), 0), 1) if u or v else 0
+    return math.hypot(x - share * u, y - share * v)
+
+
+@pytest.mark.parametrize("side", [96, 1920, 16384])
+def test_chords_are_a_tenth_of_a_pixel_off_their_curve_at_most(side):
+    """Also on a curve across the whole picture, with its handles beyond the opposite side."""
+    curve = [(0, 0), (1.2 * side, 0.9 * side), (-0.2 * side, 0.9 * side), (side, 0)]
+    chords = [*raster._curve(*curve), curve[3]]
+    parts = len(chords) - 1
+    worst = 0
+    for i in range(parts):
+        for j in range(1, 8):
+            t = (i + j / 8) / parts
+            weights = (1 - t) ** 3, 3 * (1 - t) ** 2 * t, 3 * (1 - t) * t * t, t**3
+            place = [sum(w * p[axis] for w, p in zip(weights, curve)) for axis in (0, 1)]
+            worst = max(worst, off_chord(place, chords[i], chords[i + 1]))
+    assert worst <= 0.1
+
+
+def test_any_polygon_is_filled_even_odd_where_centres_are_inside():
+    """Against a ray from each centre; corners lie on whole pixels, also beyond the picture."""
+    hypothesis = pytest.importorskip("hypothesis")
+    given, some = hypothesis.given, hypothesis.strategies
+    places = some.lists(some.tuples(some.integers(-4, 20), some.integers(-4, 20)), min_size=3)
+
+    @hypothesis.settings(max_examples=100, deadline=None)
+    @given(places, some.integers(4, 16), some.integers(4, 16))
+    def check(corners, width, height):
+        side = max(width, height)
+        left, below = (side - width) / 2, (side - height) / 2
+        shape = polygon(*(((x + left) / side, (height - y + below) / side) for x, y in corners))
+        found = pixels(rasterise([Layer((shape,))], width, height))
+        edges = list(zip(corners, [*corners[1:], corners[0]]))
+        for y in range(height):
+            for x in range(width):
+                centre = x + 0.5, y + 0.5
+                if any(off_chord(centre, a, b) < 1e-6 for a, b in edges):
+                    continue  # on an edge: either is right
+                odd = False
+                for (ax, ay), (bx, by) in edges:
+                    if (ay > centre[1]) != (by > centre[1]):
+                        odd ^= centre[0] < ax + (centre[1] - ay) * (bx - ax) / (by - ay)
+                assert ((y, x) in found) == odd
+
+    check()
 
 
 def test_where_an_outline_crosses_itself_the_middle_is_outside():
@@ -141,6 +197,41 @@ def test_growing_and_shrinking_are_by_a_disc(radius):
         assert pixels(inverted(region, width)) == gone
         others = {p for p in everywhere if rng.random() < share}
         assert pixels(united(region, region_of(others, width, height))) == some | others
+
+
+def test_any_region_grows_and_shrinks_by_any_disc():
+    hypothesis = pytest.importorskip("hypothesis")
+    given, some = hypothesis.given, hypothesis.strategies
+    width, height = 9, 7
+    everywhere = {(y, x) for y in range(height) for x in range(width)}
+    radii = some.integers(1, 12) | some.floats(0.1, 12)
+
+    @hypothesis.settings(max_examples=100, deadline=None)
+    @given(some.sets(some.sampled_from(sorted(everywhere))), radii)
+    def check(inside, radius):
+        def near(places):
+            return {
+                (y, x) for y, x in everywhere
+                if any((y - v) ** 2 + (x - u) ** 2 <= radius * radius for v, u in places)
+            }  # fmt: skip
+
+        region = region_of(inside, width, height)
+        assert pixels(grown(region, radius, width)) == near(inside)
+        assert pixels(shrunk(region, radius, width)) == everywhere - near(everywhere - inside)
+
+    check()
+
+
+def test_nothing_shrinks_away_from_the_border():
+    core = rasterise([Layer((polygon((0, 0), (0.5, 0), (0.5, 1), (0, 1)),))], 40, 40)
+    assert pixels(shrunk(core, 6, 40)) == {(y, x) for y in range(40) for x in range(14)}
+
+
+@pytest.mark.parametrize(("width", "height"), [(0, 10), (10, 0)])
+def test_a_plate_without_a_size_is_said(width, height):
+    with pytest.raises(InputError) as caught:
+        rasterise([Layer((square(0.3, 0.7),))], width, height)
+    assert caught.value.code == "input.plate_size" and caught.value.hint
 
 
 def test_a_trimap_has_its_widths_in_pixels():
