@@ -391,7 +391,9 @@ def mask_layers(mask, name: str) -> tuple[Layer, ...]:
             for p in spline.points
         )
         splines.append(Spline(points, closed=spline.use_cyclic, fill=spline.use_fill))
-    return (Layer(tuple(splines), invert=layer.invert, blend=layer.blend),)
+    return (
+        Layer(tuple(splines), invert=layer.invert, blend=layer.blend, holes=layer.use_fill_holes),
+    )
 
 
 def new_mask(name: str, layers: tuple[str, ...]):

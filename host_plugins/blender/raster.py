@@ -47,11 +47,19 @@ class Spline:
 
 @dataclass(frozen=True)
 class Layer:
-    """Outlines, and how they go with the layers below them: Blender's blend modes."""
+    """Outlines, and how they go with the layers below them.
+
+    Attributes:
+        splines: outlines; where they overlap is inside.
+        invert: all else is meant.
+        blend: Blender's mode.
+        holes: where two overlap is outside.
+    """
 
     splines: tuple[Spline, ...]
     invert: bool = False
     blend: str = "MERGE_ADD"
+    holes: bool = False
 
 
 def rasterise(layers: Sequence[Layer], width: int, height: int) -> Region:
@@ -79,7 +87,8 @@ def rasterise(layers: Sequence[Layer], width: int, height: int) -> Region:
         own = empty(height)
         for spline in layer.splines:
             if spline.closed and spline.fill:
-                own = united(own, _filled(spline, width, height))
+                one = _filled(spline, width, height)
+                own = _blended(own, one, "DIFFERENCE", width) if layer.holes else united(own, one)
         if layer.invert:
             own = inverted(own, width)
         found = _blended(found, own, layer.blend, width)
