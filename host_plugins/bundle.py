@@ -1,7 +1,8 @@
 """The zips that are installed into hosts: a host's folder, the client, and the wheels they need.
 
-Host folders are read as files; none is imported. A zip has the same bytes whenever and wherever it
-is made: its files are sorted, their times fixed, its wheels pinned in `wheels.lock`.
+Host folders are read as files; none is imported. From the same files a zip has the same bytes each
+time, on any system: it is sorted, its times are fixed, its wheels pinned in `wheels.lock`. Only
+another zlib may pack them otherwise.
 
     python -m host_plugins.bundle --update-lock      pin the wheels that are newest now
     python -m host_plugins.bundle --fetch FOLDER     get all pinned wheels, to bundle offline
@@ -39,7 +40,7 @@ PLATFORMS: Mapping[str, tuple[str, ...]] = {
 EXTENSION_PYTHONS = ("3.11", "3.13")  # Blender 4.2 to 5.0; later ones, untested
 LEGACY_PYTHON = "3.10"  # Blender 3.4 to 3.6
 _TIME = (2026, 1, 1, 0, 0, 0)
-_LEFT_OUT = ("__pycache__", "README.md", "pictures", "blender_manifest.toml", "LICENSE")
+_LEFT_OUT = ("__pycache__", "README.md", "pictures", "blender_manifest.toml")
 
 Files = dict[str, bytes]  # by path inside of a zip
 
@@ -102,7 +103,7 @@ def _blender(platform: str, wheels: Path | None, folder: Path) -> dict[str, File
     """An extension for Blender 4.2 and later, and a classic add-on for 3.4 to 3.6."""
     version = _version(HERE / "blender" / "blender_manifest.toml")
     code = {**_tree("blender"), **_tree("client")}
-    code["LICENSE"] = (HERE / "blender" / "LICENSE").read_bytes()
+    code["LICENSE"] = code.pop("blender/LICENSE")  # of the whole; a part's own lies in its folder
     brought: Files = {}
     for python in EXTENSION_PYTHONS:
         for wheel in wheels_for(platform, python):
@@ -123,11 +124,12 @@ def _blender(platform: str, wheels: Path | None, folder: Path) -> dict[str, File
 
 HOSTS: Mapping[str, Callable[[str, Path | None, Path], dict[str, Files]]] = {"blender": _blender}
 
+# Without bl_info: extensions have their manifest, and Blender says that it ignores the other.
 _ENTRY = '''"""Deep Video Matte in Blender."""
 
-from .blender import bl_info, register, unregister
+from .blender import register, unregister
 
-__all__ = ["bl_info", "register", "unregister"]
+__all__ = ["register", "unregister"]
 '''
 _ENTRY_LEGACY = """from .blender import register, unregister
 
@@ -170,11 +172,11 @@ def _version(manifest: Path) -> str:
 
 
 def _tree(name: str) -> Files:
-    """A folder's files, without what is for people and caches."""
+    """A folder's files, without what is for people, caches, and what editors and systems hide."""
     found = {}
     for path in sorted((HERE / name).rglob("*")):
         parts = path.relative_to(HERE / name).parts
-        if path.is_file() and not any(part in _LEFT_OUT for part in parts):
+        if path.is_file() and not any(p in _LEFT_OUT or p.startswith(".") for p in parts):
             found[str(PurePosixPath(name, *parts))] = path.read_bytes()
     return found
 
@@ -189,6 +191,7 @@ def _write(path: Path, files: Files) -> Path:
     with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         for name in sorted(files):
             entry = zipfile.ZipInfo(name, _TIME)
+            entry.create_system = 3  # Unix, where Python would say which system made it
             entry.compress_type = zipfile.ZIP_DEFLATED
             entry.external_attr = 0o644 << 16
             archive.writestr(entry, files[name])
@@ -198,12 +201,16 @@ def _write(path: Path, files: Files) -> Path:
         temporary.write_bytes(data.getvalue())
         temporary.replace(path)
     except OSError as error:
-        raise InputError(
-            "input.output_unwritable",
-            f"{path} cannot be written: {error.strerror}",
-            hint="name another folder with --out",
-        ) from error
+        raise _unwritable(path, error) from error
     return path
+
+
+def _unwritable(path: Path, error: OSError) -> InputError:
+    return InputError(
+        "input.output_unwritable",
+        f"{path} cannot be written: {error.strerror}",
+        hint="name another folder",
+    )
 
 
 # Wheels
@@ -215,8 +222,15 @@ def locked() -> list[Wheel]:
     Raises:
         SetupError: ``setup.wheels_lock`` if the lock cannot be read.
     """
+    hint = "make it again with python -m host_plugins.bundle --update-lock"
+    try:
+        lines = LOCK.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SetupError(
+            "setup.wheels_lock", f"{LOCK} cannot be read: {error}", hint=hint
+        ) from error
     found = []
-    for line in LOCK.read_text(encoding="utf-8").splitlines():
+    for line in lines:
         words = line.split()
         if not words or words[0].startswith("#"):
             continue
@@ -224,14 +238,30 @@ def locked() -> list[Wheel]:
             raise SetupError(
                 "setup.wheels_lock",
                 f"{LOCK} has a line that pins no wheel: {line!r}",
-                hint="make it again with python -m host_plugins.bundle --update-lock",
+                hint=hint,
             )
         found.append(Wheel(*words))
     return found
 
 
 def wheels_for(platform: str, python: str) -> list[Wheel]:
-    return [one for one in locked() if (one.platform, one.python) == (platform, python)]
+    """The pinned wheels of a platform and a Python, one for each of `PACKAGES`.
+
+    Raises:
+        SetupError: ``setup.wheels_lock`` if one is not pinned: a zip without it would install, and
+            fail in the host.
+    """
+    found = [one for one in locked() if (one.platform, one.python) == (platform, python)]
+    names = [one.name.split("-")[0] for one in found]
+    for package in PACKAGES:
+        if names.count(package) != 1:
+            raise SetupError(
+                "setup.wheels_lock",
+                f"{LOCK} pins {names.count(package)} wheels of {package} for {platform}, Python "
+                f"{python}, and has to pin one",
+                hint="make it again with python -m host_plugins.bundle --update-lock",
+            )
+    return found
 
 
 def wheel_bytes(wheel: Wheel, given: Path | None, folder: Path) -> bytes:
@@ -270,8 +300,16 @@ def wheel_bytes(wheel: Wheel, given: Path | None, folder: Path) -> bytes:
 
 
 def fetch(folder: Path) -> int:
-    """Get all pinned wheels into a folder; how many there are."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Get all pinned wheels into a folder; how many there are.
+
+    Raises:
+        InputError: ``input.output_unwritable``.
+        SetupError: as `wheel_bytes`.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(folder, error) from error
     names = set()
     for wheel in locked():
         if not (folder / wheel.name).exists():
