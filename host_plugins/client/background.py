@@ -22,7 +22,7 @@ from .connection import Connection
 from .errors import Cancelled, DvmError, ServerError
 from .events import Network
 from .run import Progress, Summary, run_shot
-from .session import NO_ANSWER, SERVER_LOST, Session
+from .session import NO_ANSWER, SERVER_LOST, Session, Times
 from .shot import Shot
 
 __all__ = ["Report", "Runner", "Work"]
@@ -108,10 +108,12 @@ class Runner:
 
     Args:
         client: ``{"host": "blender 4.5", "version": "0.1.0"}``.
+        times: deadlines of its sessions.
     """
 
-    def __init__(self, client: Mapping[str, str]):
+    def __init__(self, client: Mapping[str, str], *, times: Times = Times()):
         self._client = dict(client)
+        self._times = times
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
         self._closed = False
@@ -245,10 +247,30 @@ class Runner:
                 if find is None:
                     self._asking = False
                     return
-            report = _greeting(find, self._client)
+            report = self._greeting(find)
             with self._lock:
                 if self._find is None:
                     self._reports.append(report)
+
+    def _greeting(self, find: Callable[[], Connection]) -> Report:
+        try:
+            with self._session(find()) as session:
+                welcome = session.hello()
+        except DvmError as error:
+            return _failed("", error)
+        except BaseException as error:  # noqa: BLE001  a host must hear of it, whatever it is
+            return _failed("", _fault(error))
+        networks = [one for one in welcome.networks if one.kind == "matting" and one.default]
+        return Report(
+            "connected",
+            text=f"connected to server {welcome.version} on {welcome.device}".replace("  ", " "),
+            device=welcome.device,
+            network=networks[0].name if networks else "",
+            networks=welcome.networks,
+        )
+
+    def _session(self, connection: Connection) -> Session:
+        return Session(connection, client=self._client, times=self._times)
 
     def _work(self) -> None:
         while True:
@@ -276,7 +298,7 @@ class Runner:
             connection = work.find()
             if cancel.is_set():
                 raise Cancelled(message=f"the shot {work.shot.name!r} was cancelled")
-            with Session(connection, client=self._client) as session:
+            with self._session(connection) as session:
                 summary = run_shot(
                     session,
                     work.shot,
@@ -290,6 +312,7 @@ class Runner:
         except BaseException as error:  # noqa: BLE001  a host must hear of it, whatever it is
             if self._closed:
                 # The interpreter may be ending, and pyzmq refuses to send then; nobody listens.
+                _LOG.debug("a shot that was closed ended with", exc_info=error)
                 return _stopped(work, Cancelled(message=f"{work.shot.name!r} was cancelled"), True)
             return _stopped(work, _fault(error), cancelled=False)
         return _finished(work, summary)
@@ -313,25 +336,6 @@ class Runner:
                     )
                 )
             self._progress[job] = report
-
-
-def _greeting(find: Callable[[], Connection], client: Mapping[str, str]) -> Report:
-    try:
-        with Session(find(), client=client) as session:
-            welcome = session.hello()
-    except DvmError as error:
-        return _failed("", error)
-    except BaseException as error:  # noqa: BLE001  a host must hear of it, whatever it is
-        return _failed("", _fault(error))
-    able = [one for one in welcome.networks if one.kind == "matting" and one.available]
-    first = next((one.name for one in able if one.default), able[0].name if able else "")
-    return Report(
-        "connected",
-        text=f"connected to server {welcome.version} on {welcome.device}".replace("  ", " "),
-        device=welcome.device,
-        network=first,
-        networks=welcome.networks,
-    )
 
 
 def _finished(work: Work, summary: Summary) -> Report:

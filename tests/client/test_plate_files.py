@@ -154,10 +154,12 @@ def test_a_movie_is_looked_at_once(tmp_path):
 
 def test_sizes_of_kinds_that_are_known(tmp_path):
     long = b"\xff\xe1" + struct.pack(">H", 2 + 300) + b"\xff\xc0" * 150  # like a preview within
+    tables = b"\xff\xc4" + struct.pack(">H", 2 + 9) + b"\x09" * 9  # its marker is like a frame's
     kinds = {
         "a.exr": exr_bytes(5, 7),
         "a.jpg": jpeg_bytes(5, 7),
         "b.jpeg": jpeg_bytes(5, 7, long),
+        "c.jpeg": jpeg_bytes(5, 7, tables),
         "c.jpg": exr_bytes(5, 7),  # called by a wrong name, and read by its content
     }
     for name, data in kinds.items():

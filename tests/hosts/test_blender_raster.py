@@ -52,6 +52,12 @@ def region_of(found, width, height):
     return tuple(rows)
 
 
+def assert_one_sentence(error):
+    """What hosts put into a line of their own: no full stop, no second line, and a hint."""
+    for text in (error.message, error.hint):
+        assert text and "\n" not in text and ". " not in text and not text.endswith(".")
+
+
 def test_the_square_that_was_measured_in_blender():
     """0.3 … 0.7 at 128×96 covers rows 22–73 and columns 38–89; portrait is the same, turned."""
     found = pixels(rasterise([Layer((square(0.3, 0.7),))], 128, 96))
@@ -184,6 +190,24 @@ def test_an_inverted_layer_is_all_else():
     assert found == {(y, x) for y in range(20) for x in range(30)} - inside
 
 
+@pytest.mark.parametrize(
+    ("blend", "wanted"),
+    [
+        ("MERGE_ADD", lambda below, rest: below | rest),
+        ("MERGE_SUBTRACT", lambda below, rest: below - rest),
+        ("DARKEN", lambda below, rest: below & rest),
+        ("DIFFERENCE", lambda below, rest: below ^ rest),
+    ],
+)
+def test_a_layer_is_inverted_before_it_meets_those_below(blend, wanted):
+    """The other way about, all that the layers have in common would be turned over too."""
+    one, other = square(0.2, 0.6), square(0.4, 0.9)
+    below, own = (pixels(rasterise([Layer((s,))], 60, 60)) for s in (one, other))
+    rest = {(y, x) for y in range(60) for x in range(60)} - own
+    found = rasterise([Layer((one,)), Layer((other,), invert=True, blend=blend)], 60, 60)
+    assert pixels(found) == wanted(below, rest)
+
+
 @pytest.mark.parametrize("radius", [0, 1, 2, 3, 5, 8, 2.5])
 def test_growing_and_shrinking_are_by_a_disc(radius):
     rng = random.Random(int(10 * radius))
@@ -255,18 +279,30 @@ def test_a_trimap_has_its_widths_in_pixels():
     assert rows[50] == bytes([0] * 33 + [128] * 9 + [255] * 16 + [128] * 9 + [0] * 33)
 
 
+def test_what_is_shrunk_off_a_core_beyond_its_edge_stays_unknown():
+    """An artist may draw the edge across the core; what was core cannot become background."""
+    core = rasterise([Layer((square(0.2, 0.6),))], 50, 50)  # 10 … 29
+    edge = rasterise([Layer((square(0.4, 0.8),))], 50, 50)  # 20 … 39
+    rows = raster.trimap(core, edge, 50, 50, grow=0, shrink=2, band=0)
+    # Rows downwards: the core is 20 … 39 there, the edge 10 … 29.
+    assert rows[25] == bytes([0] * 10 + [128] * 2 + [255] * 16 + [128] * 12 + [0] * 10)
+    assert rows[35] == bytes([0] * 10 + [128] * 2 + [255] * 16 + [128] * 2 + [0] * 20)
+
+
 def test_nothing_unknown_is_said():
     core = rasterise([Layer((square(0.4, 0.6),))], 50, 50)
     with pytest.raises(InputError) as caught:
         raster.trimap(core, core, 50, 50, grow=0, shrink=0, band=0)
-    assert caught.value.code == "input.no_unknown" and caught.value.hint
+    assert caught.value.code == "input.no_unknown"
+    assert_one_sentence(caught.value)
 
 
 @pytest.mark.parametrize("shapes", [(), (polygon((0.1, 0.1), (0.5, 0.5), closed=False),)])
 def test_a_mask_without_a_closed_shape_is_said(shapes):
     with pytest.raises(InputError) as caught:
         rasterise([Layer(shapes)], 50, 50)
-    assert caught.value.code == "input.empty_mask" and caught.value.hint
+    assert caught.value.code == "input.empty_mask"
+    assert_one_sentence(caught.value)
 
 
 def test_a_png_holds_the_rows(tmp_path):
