@@ -44,12 +44,15 @@ def note_files(folder: Path, shot: Shot) -> Cache:
 
 def clear_caches(folders: Iterable[Path], keep: Collection[str]) -> str:
     """Remove the mattes of shots that are not kept; says what was done. Not for the main thread."""
-    removed, left = 0, []
+    removed, left, in_use = 0, [], 0
     for folder in folders:
         cleared = Cache(folder).clear(keep=keep)
         removed += cleared.files
         left += cleared.left
+        in_use += len(cleared.kept_back)
     text = f"{removed} files removed"
     if left:
         text += f"; {len(left)} that are not ours stay, e.g. {left[0]}"
+    if in_use:
+        text += f"; {in_use} could not be removed, and stay listed"
     return text

@@ -133,9 +133,10 @@ class Live:
 
     def stop_server(self) -> None:
         """Only the one that was started from here."""
-        if self._local is not None:
-            self._local.stop()
-            self._local = None
+        local, self._local = self._local, None
+        if local is not None:
+            # It takes a second or more: not here.
+            self._waiting.append(("", self._errands.submit(local.stop), lambda _: None))
         self.server = Server()
 
     @property
