@@ -29,7 +29,7 @@ test-hosts: $(READY)
 	$(BIN)/python tests/hosts/environments.py
 	test -d $(HOSTS)/vendor/zmq || $(HOSTS)/bpy-4.2/bin/python -m pip install --quiet --disable-pip-version-check \
 		--target $(HOSTS)/vendor --requirement tests/hosts/requirements-vendor.txt
-	test -d $(HOSTS)/wheels || $(BIN)/python -m host_plugins.bundle --fetch $(HOSTS)/wheels
+	$(BIN)/python -m host_plugins.bundle --fetch $(HOSTS)/wheels
 	$(BIN)/python -m pytest tests/hosts
 	for version in $(BLENDERS); do \
 		DVM_TEST_PYTHON=$(abspath $(BIN))/python $(HOSTS)/bpy-$$version/bin/python -B \
