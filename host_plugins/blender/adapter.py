@@ -18,8 +18,8 @@ from pathlib import Path
 import bpy
 
 from ..client.errors import InputError
+from ..client.timing import Timing, count_plates, is_movie, pattern_of
 from .raster import Layer, Spline
-from .timing import Timing, count_plates, is_movie, pattern_of
 
 GROUP = "CompositorNodeGroup"
 TREE = "CompositorNodeTree"

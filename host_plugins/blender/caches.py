@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
 from pathlib import Path
 
-from ..client.cache import Cache
-from ..client.plate_files import matte_files
-from ..client.shot import Shot, shot_id
 from . import adapter, group, preferences, shots
 
 
@@ -31,28 +27,3 @@ def ids_in_use() -> set[str]:
     return {
         path.parent.name for tree in adapter.shot_trees() for path in group.shown(tree).values()
     }
-
-
-def note_files(folder: Path, shot: Shot) -> Cache:
-    """List a shot's files in the manifest, be they there yet or not; not for the main thread."""
-    cache = Cache(folder)
-    own = cache.for_shot(shot_id(shot), shot.name)
-    files = [path for n in shot.numbers() for path in matte_files(shot, n).values()]
-    cache.record(shot_id(shot), [*files, own / "shot.json"])
-    return cache
-
-
-def clear_caches(folders: Iterable[Path], keep: Collection[str]) -> str:
-    """Remove the mattes of shots that are not kept; says what was done. Not for the main thread."""
-    removed, left, in_use = 0, [], 0
-    for folder in folders:
-        cleared = Cache(folder).clear(keep=keep)
-        removed += cleared.files
-        left += cleared.left
-        in_use += len(cleared.kept_back)
-    text = f"{removed} files removed"
-    if left:
-        text += f"; {len(left)} that are not ours stay, e.g. {left[0]}"
-    if in_use:
-        text += f"; {in_use} could not be removed, and stay listed"
-    return text

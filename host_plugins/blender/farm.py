@@ -67,11 +67,11 @@ def fetch(tree) -> DvmError | None:
     """Matte what is missing, and wait for it; what went wrong, if anything did."""
     running = live.live()
     try:
-        if not running.state(tree).busy:
+        if not running.state(tree.dvm.uid).busy:
             running.run(tree, "matte")
     except DvmError as error:
         return error
-    state = running.wait(tree)
+    state = running.wait(tree.dvm.uid)
     return DvmError("", state.text, hint=state.hint) if state.failed else None
 
 

@@ -16,8 +16,8 @@ import uuid
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
+from ..client.timing import Timing
 from . import adapter
-from .timing import Timing
 
 NAME = "Deep Video Matte"
 LAYERS = ("alpha", "trimap", "confidence", "foreground")

@@ -69,7 +69,7 @@ class DVM_OT_add_node(bpy.types.Operator):
         clip = adapter.likely_clip(context)
         if clip is not None:
             tree.dvm.clip = clip
-        live.live().connect()
+        live.live().ask_server()
 
 
 class DVM_OT_connect(bpy.types.Operator):
@@ -80,7 +80,7 @@ class DVM_OT_connect(bpy.types.Operator):
 
     @_errors_are_told
     def execute(self, context):
-        live.live().connect()
+        live.live().ask_server()
 
 
 class DVM_OT_start_server(bpy.types.Operator):
@@ -91,7 +91,7 @@ class DVM_OT_start_server(bpy.types.Operator):
 
     @_errors_are_told
     def execute(self, context):
-        live.live().start_server()
+        live.live().start_local()
 
 
 class DVM_OT_stop_server(bpy.types.Operator):
@@ -135,7 +135,8 @@ class DVM_OT_trimap_from_masks(_OnShot, bpy.types.Operator):
         keyframes.check_plate(source, plate)
         draw = keyframes.from_masks(tree, plate, source.plate(plate))
         keyframes.put(tree, plate, "MASK", keyframes.path_for(tree, plate))
-        live.live().errand(tree, draw, lambda path: live.trimap_made(tree.dvm.uid, plate, path))
+        uid = tree.dvm.uid
+        live.live().errand(uid, draw, live.trimap_made(uid, plate))
 
 
 class DVM_OT_keyframe_add(_OnShot, bpy.types.Operator):
@@ -203,7 +204,8 @@ class DVM_OT_use_painting(_OnShot, bpy.types.Operator):
         plate = keyframes.chosen(tree).frame
         decode = keyframes.from_painting(tree, plate)
         keyframes.find(tree, plate).path = adapter.stored(str(keyframes.path_for(tree, plate)))
-        live.live().errand(tree, decode, lambda path: live.trimap_made(tree.dvm.uid, plate, path))
+        uid = tree.dvm.uid
+        live.live().errand(uid, decode, live.trimap_made(uid, plate))
 
 
 class DVM_OT_keyframe_remove(_OnShot, bpy.types.Operator):
@@ -240,7 +242,7 @@ class DVM_OT_jump(_OnShot, bpy.types.Operator):
         now = timing.plate(context.scene.frame_current)
         plate = self.plate
         if self.to == "SUGGESTED":
-            plate = live.suggested(tree)
+            plate = live.live().suggested(tree.dvm.uid)
         elif self.to != "PLATE":
             plate = keyframes.neighbour(tree, now, ahead=self.to == "NEXT")
         adapter.go_to(context.scene, timing.frame(plate))
@@ -276,7 +278,7 @@ class DVM_OT_run(_OnShot, bpy.types.Operator):
             live.live().fail(tree.dvm.uid, error)  # stays to be read in the panel
             raise
         if self.wait:
-            state = live.live().wait(tree)
+            state = live.live().wait(tree.dvm.uid)
             if state.failed:
                 self.report({"ERROR"}, sentence(state.text, state.hint))
                 return {"CANCELLED"}
@@ -291,7 +293,7 @@ class DVM_OT_cancel(_OnShot, bpy.types.Operator):
 
     @_errors_are_told
     def execute(self, context):
-        live.live().cancel(self.shot(context))
+        live.live().cancel(self.shot(context).dvm.uid)
 
 
 class DVM_OT_render_plates(_OnShot, bpy.types.Operator):
@@ -305,7 +307,7 @@ class DVM_OT_render_plates(_OnShot, bpy.types.Operator):
         tree = self.shot(context)
         live.live().render_plates(context.scene, tree)
         if adapter.in_background():  # no timer goes on with it
-            state = live.live().wait(tree)
+            state = live.live().wait(tree.dvm.uid)
             if state.failed:
                 self.report({"ERROR"}, sentence(state.text, state.hint))
                 return {"CANCELLED"}

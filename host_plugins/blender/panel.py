@@ -140,7 +140,7 @@ class _Run(_Panel):
     def draw(self, context):
         layout = self.layout
         tree = self.tree(context)
-        state = live.live().state(tree)
+        state = live.live().state(tree.dvm.uid)
         layout.enabled = adapter.is_editable(tree)
         if state.busy:
             share = state.done / state.total if state.total else 0.0

@@ -1,37 +1,15 @@
 """The add-on's preferences, and what they mean when it runs without any."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import bpy
 from bpy.props import EnumProperty, IntProperty, StringProperty
 
+from ..client.finding import Options
 from . import adapter
 
 # Of the add-on as it is installed: this folder and the client's lie in it.
 PACKAGE = __package__.rpartition(".")[0] or __package__
-
-
-@dataclass(frozen=True)
-class Options:
-    """What is set.
-
-    Attributes:
-        server: address or connection file; "" = the server of this user on this machine.
-        keys: file with our own CURVE key pair; "" = none, or $DVM_CLIENT_KEY.
-        command: `dvm`, or the folder of its Python environment; "" = on the PATH.
-        cache: folder of mattes; "" = beside the .blend.
-        cache_gb: oldest mattes go beyond that; 0 = never.
-        travel: ``AUTO``: plates and mattes are read and written by a server on this machine, and
-            travel to one at an address; ``PATHS``, ``FILES``: always the one or the other.
-    """
-
-    server: str = ""
-    keys: str = ""
-    command: str = ""
-    cache: str = ""
-    cache_gb: int = 0
-    travel: str = "AUTO"
 
 
 class DVM_AP_preferences(bpy.types.AddonPreferences):
@@ -103,11 +81,6 @@ def current() -> Options:
         cache_gb=found.cache_gb,
         travel=found.travel,
     )
-
-
-def cache_limit() -> int:
-    """In bytes; 0 = none."""
-    return current().cache_gb * 10**9
 
 
 def state_folder() -> Path:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from ..client.errors import InputError
 from ..client.shot import Client, Keyframe, Options, Outputs, Plates, Shot, shot_id
+from ..client.timing import Timing, is_movie, pattern_of
 from . import adapter
-from .timing import Timing, is_movie, pattern_of
 
 VERSION = "0.1.0"
 LOOK = ("trimap", "confidence")  # what Propagate asks for

@@ -73,11 +73,11 @@ class Blender:
 
     def told(self, node):
         live.live().pump()
-        state, busy = live.live().state(self.tree(node)), live.live().pending(self.tree(node))
+        state, busy = live.live().state(node), live.live().pending(node)
         return Told(state.text, state.hint, state.failed, busy, state.arrived, state.total)
 
     def doubts(self, node):
-        return live.live().state(self.tree(node)).doubts
+        return live.live().state(node).doubts
 
     def files(self, node, plate):
         shown = group.shown(self.tree(node))

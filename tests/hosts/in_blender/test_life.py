@@ -37,7 +37,7 @@ def draw(mask, name, centre, half):
 
 
 def wait(host, node):
-    while live.live().pending(tree_of(node)):
+    while live.live().pending(node):
         live.live().pump()
         time.sleep(0.01)
 
@@ -104,7 +104,7 @@ def test_what_nobody_foresaw_is_told_and_work_goes_on(host, clip, capsys):
     def broken():
         raise ZeroDivisionError("of the test")
 
-    live.live().errand(tree_of(node), broken, print)
+    live.live().errand(node, broken, print)
     wait(host, node)
     told = host.told(node)
     assert told.failed and "ZeroDivisionError: of the test" in told.text
@@ -207,7 +207,7 @@ def test_rendering_plates_can_be_cancelled(host, clip):
     source.clip = tree_of(node).dvm.clip
     inside.links.new(source.outputs["Image"], ours.inputs["Image"])
     live.live().render_plates(scene, tree_of(node))
-    while live.live().state(tree_of(node)).done < 2:
+    while live.live().state(node).done < 2:
         live.live().pump()
     host.cancel(node)
     told = finish(host, node)
@@ -377,7 +377,7 @@ def test_disabled_during_a_job_nothing_hangs_and_no_thread_stays(host, clip):
     node = started(host, clip)
     host.set_option(node, "network", "paint slow=0.5")
     host.run(node, "matte")
-    while not live.live().state(tree_of(node)).arrived:
+    while not live.live().state(node).arrived:
         live.live().pump()
     began = time.monotonic()
     assert host.close() == []
@@ -540,7 +540,7 @@ for plate in (1001, 1006):
     path = str(Path({clip!r}).with_name("key.%d.png" % plate))
     bpy.ops.dvm.keyframe_add(filepath=path, frame=plate)
 bpy.ops.dvm.run(what="matte")
-while not live.live().state(tree).arrived:
+while not live.live().state(tree.dvm.uid).arrived:
     live.live().pump()
 print("leaving", flush=True)
 """

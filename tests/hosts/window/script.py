@@ -120,10 +120,10 @@ def steps():
     # Propagate, and matte: with pictures of the progress.
     for what in ("propagate", "matte"):
         operator(nodes, bpy.ops.dvm.run, what=what)
-        state = live.live().state(shot)
+        state = live.live().state(shot.dvm.uid)
         pictured = False
         while state.busy:
-            state = live.live().state(shot)
+            state = live.live().state(shot.dvm.uid)
             if not pictured and state.stage == STAGES[what] and state.done > 2:
                 scroll(-40)
                 bpy.ops.dvm.jump(plate=2, tree=shot.name)
@@ -134,9 +134,9 @@ def steps():
         TOLD["steps"].append({"what": what, "text": state.text, "failed": state.failed,
                               "hint": state.hint})  # fmt: skip
         yield from settle(1.5)
-    strip = panel.buckets(live.live().state(shot).doubts, panel.BUCKETS)
+    strip = panel.buckets(live.live().state(shot.dvm.uid).doubts, panel.BUCKETS)
     TOLD["strip"] = [plate for plate, _ in strip]
-    TOLD["doubts"] = {str(k): v for k, v in live.live().state(shot).doubts.items()}
+    TOLD["doubts"] = {str(k): v for k, v in live.live().state(shot.dvm.uid).doubts.items()}
     TOLD["files"] = {k: str(p) for k, p in group.shown(shot).items()}
     bpy.ops.dvm.jump(plate=clip.frame_duration // 2, tree=shot.name)
     yield from settle(2.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..client.exr_header import read_exr_header
+from .exr_header import read_exr_header
 
 
 def doubts_in(folder: Path) -> dict[int, float]:

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from host_plugins.blender.timing import Timing, count_plates, is_movie, pattern_of
+from host_plugins.client.timing import Timing, count_plates, is_movie, pattern_of
 
 
 @pytest.mark.parametrize(
