@@ -37,6 +37,13 @@ PLATFORMS: Mapping[str, tuple[str, ...]] = {
     "macos-arm64": ("macosx_11_0_arm64", "macosx_10_15_universal2"),
     "macos-x64": ("macosx_10_15_x86_64", "macosx_10_9_x86_64", "macosx_10_15_universal2"),
 }  # fmt: skip
+# Nuke still runs where glibc is 2.17 (EL 7), and the newest wheels do not.
+_OLD_LINUX = "linux-x64-glibc-2.17"
+_TAGS: Mapping[str, tuple[str, ...]] = {
+    **PLATFORMS,
+    _OLD_LINUX: ("manylinux_2_17_x86_64", "manylinux2014_x86_64"),
+}
+NUKE_PYTHONS = ("3.9", "3.10", "3.11", "3.13")  # Nuke 14, 15, 16 and 17; a later one, untested
 EXTENSION_PYTHONS = ("3.11", "3.13")  # Blender 4.2 to 5.0; later ones, untested
 LEGACY_PYTHON = "3.10"  # Blender 3.4 to 3.6
 _TIME = (2026, 1, 1, 0, 0, 0)
@@ -122,7 +129,37 @@ def _blender(platform: str, wheels: Path | None, folder: Path) -> dict[str, File
     }
 
 
-HOSTS: Mapping[str, Callable[[str, Path | None, Path], dict[str, Files]]] = {"blender": _blender}
+def nuke_folder() -> Files:
+    """The folder that is dropped beside Nuke, without the wheels: what `nuke.pluginAddPath` is
+    given, with our package in it."""
+    package = {
+        f"{NAME}/{path}": data for path, data in {**_tree("nuke"), **_tree("client")}.items()
+    }
+    # Nuke runs these two itself; they lie in the folder that it is given.
+    top = {name: package.pop(f"{NAME}/nuke/{name}") for name in ("init.py", "menu.py", "smoke.py")}
+    package[f"{NAME}/__init__.py"] = b'"""Deep Video Matte."""\n'
+    return {**top, **package}
+
+
+def _nuke(platform: str, wheels: Path | None, folder: Path) -> dict[str, Files]:
+    """One folder for Nuke 14 to 17, with the wheels of each one's Python unpacked."""
+    files = {f"DeepVideoMatte/{path}": data for path, data in nuke_folder().items()}
+    files["DeepVideoMatte/LICENSE"] = (HERE / "client" / "LICENSE").read_bytes()
+    system, of_wheels = platform.split("-")[0], platform
+    if system == "linux":
+        of_wheels = _OLD_LINUX
+    for python in NUKE_PYTHONS:
+        into = f"DeepVideoMatte/vendor/{system}-py{python.replace('.', '')}"
+        for wheel in wheels_for(of_wheels, python):
+            files |= _unpacked(wheel_bytes(wheel, wheels, folder), into)
+    version = _version(HERE / "blender" / "blender_manifest.toml")
+    return {f"{NAME}-{version}-nuke-{platform}.zip": files}
+
+
+HOSTS: Mapping[str, Callable[[str, Path | None, Path], dict[str, Files]]] = {
+    "blender": _blender,
+    "nuke": _nuke,
+}
 
 # Without bl_info: extensions have their manifest, and Blender says that it ignores the other.
 _ENTRY = '''"""Deep Video Matte in Blender."""
@@ -324,8 +361,8 @@ def update_lock() -> None:
     """Pin the newest wheels there are."""
     lines = ["# platform, Python, sha256 and name of each wheel that bundles bring along."]
     lines.append("# Made by: python -m host_plugins.bundle --update-lock")
-    for platform in PLATFORMS:
-        for python in (LEGACY_PYTHON, *EXTENSION_PYTHONS):
+    for platform in _TAGS:
+        for python in _pythons(platform):
             with tempfile.TemporaryDirectory() as folder:
                 for package in PACKAGES:
                     _pip_download(package, platform, python, Path(folder))
@@ -333,6 +370,16 @@ def update_lock() -> None:
                     digest = hashlib.sha256(path.read_bytes()).hexdigest()
                     lines.append(f"{platform} {python} {digest} {path.name}")
     LOCK.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _pythons(platform: str) -> list[str]:
+    """Those that some bundle for a platform needs wheels of."""
+    wanted = set(NUKE_PYTHONS)
+    if platform in PLATFORMS:
+        wanted |= {LEGACY_PYTHON, *EXTENSION_PYTHONS}
+    if platform == "linux-x64":
+        wanted -= set(NUKE_PYTHONS) - {LEGACY_PYTHON, *EXTENSION_PYTHONS}
+    return sorted(wanted, key=lambda one: int(one.split(".")[1]))
 
 
 def _pip_download(what: str, platform: str, python: str, folder: Path) -> None:
@@ -345,7 +392,7 @@ def _pip_download(what: str, platform: str, python: str, folder: Path) -> None:
         [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
         + ["--no-deps", "--only-binary=:all:", "--dest", str(folder), "--python-version", python]
         + ["--implementation", "cp", "--abi", f"cp{number}", "--abi", "abi3"]
-        + [word for tag in PLATFORMS[platform] for word in ("--platform", tag)]
+        + [word for tag in _TAGS[platform] for word in ("--platform", tag)]
         + [what],
         capture_output=True,
         text=True,

@@ -11,10 +11,9 @@ import os
 import sys
 from pathlib import Path
 
-from ..client.errors import DvmError
+from ..client.errors import DvmError, sentence
 from ..client.outputs import output_path
 from . import adapter, group, live, shots
-from .operators import sentence
 
 STOPPED = 10  # the exit code of what an artist must act on
 

@@ -3,7 +3,7 @@
 import bpy
 from bpy.props import BoolProperty, EnumProperty, IntProperty, StringProperty
 
-from ..client.errors import DvmError
+from ..client.errors import DvmError, sentence
 from . import adapter, group, keyframes, live, shots, showing
 
 
@@ -18,12 +18,6 @@ def _errors_are_told(execute):
             return {"CANCELLED"}
 
     return told
-
-
-def sentence(message: str, hint: str) -> str:
-    """``Message. Hint.``"""
-    parts = [part[:1].upper() + part[1:].rstrip(".") + "." for part in (message, hint) if part]
-    return " ".join(parts)
 
 
 class _OnShot:

@@ -2,9 +2,8 @@
 
 import bpy
 
-from ..client.errors import DvmError
+from ..client.errors import DvmError, sentence
 from . import adapter, live, pictures, shots
-from .operators import sentence
 
 TAB = "Deep Video Matte"
 BUCKETS = 24  # of the strip of confidence

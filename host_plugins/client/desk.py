@@ -272,7 +272,11 @@ class Desk:
         Raises:
             InputError: ``input.no_suggestion``.
         """
-        plate = self.state(key).suggest
+        state = self.state(key)
+        plate = state.suggest
+        if plate is None and not state.what and state.doubts:
+            # Nothing was run since the host was started; what was before is known from files.
+            plate = max(state.doubts, key=lambda one: state.doubts[one])
         if plate is None:
             raise InputError(
                 "input.no_suggestion",

@@ -117,6 +117,12 @@ class ServerError(DvmError):
     """We must act: a fault in the server; ``report`` finds the traceback in its log."""
 
 
+def sentence(message: str, hint: str = "") -> str:
+    """``Message. Hint.``, for people."""
+    parts = [part[:1].upper() + part[1:].rstrip(".") + "." for part in (message, hint) if part]
+    return " ".join(parts)
+
+
 _BY_KIND: dict[str, type[DvmError]] = {
     one.kind: one for one in (InputError, SetupError, CapacityError, Cancelled, ServerError)
 }

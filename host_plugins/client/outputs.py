@@ -45,6 +45,19 @@ def output_path(pattern: str, frame: int, layer: str = "alpha") -> Path:
     return Path(f"{before}{frame:0{_width(number.group())}d}{pattern[number.end() :]}")
 
 
+def layer_pattern(pattern: str, layer: str) -> str:
+    """The pattern of one layer's files, split off: ``NAME.trimap.####.exr`` of ``NAME.####.exr``.
+
+    Args:
+        pattern: with a place for the frame number.
+        layer: ``alpha`` for the pattern itself.
+    """
+    number = next(_NUMBER.finditer(pattern))
+    if layer == "alpha":
+        return pattern
+    return _with_layer(pattern[: number.start()], layer) + pattern[number.start() :]
+
+
 def layers_of_files(outputs: Outputs) -> tuple[str, ...]:
     """The ``layer`` of each file of a frame; one that holds all layers goes as ``alpha``."""
     return outputs.layers if outputs.split else ("alpha",)

@@ -309,8 +309,9 @@ def test_clearing_the_cache_takes_only_what_is_ours_and_unused(host, server, cli
     strange = unused.parent / "notes.txt"
     strange.write_text("mine")
     host.forget(other)
-    assert is_a_sentence(host.clear_cache())
-    assert used.is_file() and not unused.exists()
+    said = host.clear_cache()
+    assert is_a_sentence(said), said
+    assert used.is_file() and not unused.exists(), (said, used, unused)
     assert strange.read_text() == "mine"
 
 

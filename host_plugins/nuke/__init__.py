@@ -1,0 +1,1 @@
+"""Deep Video Matte in Nuke 14 to 17."""

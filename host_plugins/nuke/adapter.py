@@ -1,0 +1,511 @@
+"""All that is asked of Nuke and done to it; nothing else of the plug-in calls Nuke.
+
+Everything here is for the main thread, but for `in_main_thread`, which is for the others.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import nuke
+
+from ..client.errors import InputError
+from . import knobs
+from .plates import Laid, ReadFacts, printed
+
+_MARK = "dvm_version"
+# What does not change a picture, so that a Read above it is still what comes in.
+_NOTHING = ("Dot", "NoOp")
+_ANOTHER = re.compile("already executing", re.IGNORECASE)
+
+
+# The application
+
+
+def host_name() -> str:
+    """E.g. ``nuke 15.1v3``."""
+    return f"nuke {nuke.NUKE_VERSION_STRING}"
+
+
+def has_window() -> bool:
+    """Nuke runs with its window, and not in a terminal or on a farm."""
+    return bool(nuke.GUI)
+
+
+def in_main_thread(call: Callable[[], None]) -> None:
+    """From another thread: have something done in the main one, soon."""
+    nuke.executeInMainThread(call)
+
+
+def tell(text: str) -> None:
+    """Have a person read something: a message in a window, a line in a terminal."""
+    if has_window():
+        nuke.message(text)
+    else:
+        nuke.tprint(text)
+
+
+def say(text: str) -> None:
+    """A line in the terminal."""
+    nuke.tprint(text)
+
+
+def warn(text: str) -> None:
+    """A line in Nuke's error console, which does not stop anybody."""
+    nuke.warning(text)
+
+
+def user_folder() -> Path:
+    """Ours, in the user's own."""
+    return Path.home() / ".nuke" / "dvm"
+
+
+def script_file() -> Path | None:
+    """Where the script is saved; None if it never was."""
+    name = nuke.root().name()
+    return Path(name) if name and name != "Root" else None
+
+
+def working_space() -> str:
+    """The script's, as the knob shows it."""
+    return str(nuke.root()["workingSpaceLUT"].value())
+
+
+def views() -> list[str]:
+    """Of the script."""
+    return list(nuke.views())
+
+
+def frame() -> int:
+    """The one that is looked at."""
+    return int(nuke.frame())
+
+
+def go_to(number: int) -> None:
+    """Look at another frame."""
+    nuke.frame(number)
+
+
+class Progress:
+    """A bar with a cancel button; it goes when it is dropped."""
+
+    def __init__(self, name: str):
+        self._task = nuke.ProgressTask(name)
+
+    def show(self, share: float, text: str) -> bool:
+        """
+        Args:
+            share: that is done, 0 … 1.
+            text: beside the bar.
+
+        Returns:
+            Whether it was cancelled.
+        """
+        self._task.setProgress(int(100 * min(max(share, 0.0), 1.0)))
+        self._task.setMessage(text)
+        return bool(self._task.isCancelled())
+
+
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """What is done within is not for undo, and does not make the script one that must be saved."""
+    root = nuke.root()
+    modified = root.modified()
+    nuke.Undo.disable()
+    try:
+        yield
+    finally:
+        nuke.Undo.enable()
+        if not modified:
+            root.setModified(False)
+
+
+# Callbacks and menus
+
+
+def listen(
+    changed: Callable[[], None],
+    destroyed: Callable[[], None],
+    loaded: Callable[[], None],
+    closed: Callable[[], None],
+) -> None:
+    """Have Nuke tell of changed knobs, deleted Groups, and scripts that are opened and closed."""
+    for kind in ("Group", "Read"):
+        nuke.addKnobChanged(changed, nodeClass=kind)
+    nuke.addOnDestroy(destroyed, nodeClass="Group")
+    nuke.addOnScriptLoad(loaded)
+    nuke.addOnScriptClose(closed)
+
+
+def unlisten(
+    changed: Callable[[], None],
+    destroyed: Callable[[], None],
+    loaded: Callable[[], None],
+    closed: Callable[[], None],
+) -> None:
+    """The contrary of `listen`."""
+    for kind in ("Group", "Read"):
+        nuke.removeKnobChanged(changed, nodeClass=kind)
+    nuke.removeOnDestroy(destroyed, nodeClass="Group")
+    nuke.removeOnScriptLoad(loaded)
+    nuke.removeOnScriptClose(closed)
+
+
+def what_changed() -> tuple[Any, str]:
+    """In a callback: the node, and the name of its knob."""
+    return nuke.thisNode(), nuke.thisKnob().name()
+
+
+def this_node() -> Any:
+    """In a callback or a button: the node."""
+    return nuke.thisNode()
+
+
+# Nodes of ours
+
+
+def make_node(file: Path) -> Any:
+    """A new node, from its text; below the selected one, if there is one."""
+    made = nuke.nodePaste(_for_knob(str(file)))
+    return made if made is not None else nuke.selectedNode()
+
+
+def is_ours(node: Any) -> bool:
+    """Whether a node is one of ours, of whatever version."""
+    return node.knob(_MARK) is not None
+
+
+def our_nodes() -> list[Any]:
+    """All in the script, those within other Groups too."""
+    # From the root: a button's script runs inside of its Group.
+    found = nuke.allNodes("Group", group=nuke.root(), recurseGroups=True)
+    return [one for one in found if is_ours(one)]
+
+
+def is_alive(node: Any) -> bool:
+    """Whether a node is still in the script."""
+    try:
+        node.name()
+    except ValueError:  # "A PythonObject is not attached to a node"
+        return False
+    return True
+
+
+def name_of(node: Any) -> str:
+    """With the Groups it lies in: ``Group1.DeepVideoMatte1``."""
+    return str(node.fullName())
+
+
+def value(node: Any, name: str) -> Any:
+    """Of one knob."""
+    return node[name].value()
+
+
+def values(node: Any, names: Sequence[str]) -> dict[str, Any]:
+    """Of many; paths are evaluated."""
+    found = node.knobs()
+    paths = {one.name for one in knobs.KNOBS if one.kind == knobs.FILE}
+    return {
+        name: (found[name].evaluate() or "") if name in paths else found[name].value()
+        for name in names
+    }
+
+
+def set_value(node: Any, name: str, new: Any) -> None:
+    """Of one knob, as an artist would: it can be undone."""
+    node[name].setValue(new)
+
+
+def set_told(node: Any, name: str, text: str) -> None:
+    """Of a text that says how things are, and is not saved."""
+    knob = node[name]
+    knob.setFlag(nuke.DO_NOT_WRITE)
+    knob.setValue(text)
+
+
+def set_choices(node: Any, name: str, items: Sequence[str]) -> None:
+    """Of a choice; what is chosen stays, be it among them or not."""
+    knob = node[name]
+    chosen = knob.value()
+    knob.setValues([*items, *([] if chosen in items else [chosen])])
+    knob.setValue(chosen)
+
+
+def replace_node(old: Any, file: Path, keep: Sequence[str]) -> Any:
+    """Put a new node in the place of an old one: its connections, name, place and knobs.
+
+    Args:
+        old: is deleted.
+        file: the new one's text.
+        keep: knobs whose values are taken over, as far as the old one has them.
+    """
+    parent = old.parent()
+    with parent:
+        new = make_node(file)
+        for index in range(2):
+            new.setInput(index, old.input(index))
+        for below in parent.nodes():
+            for index in range(below.inputs()):
+                if below.input(index) == old:
+                    below.setInput(index, new)
+        there = old.knobs()
+        for name in keep:
+            if name in there:
+                new[name].fromScript(there[name].toScript())
+        new.setXYpos(old.xpos(), old.ypos())
+        name = old.name()
+        nuke.delete(old)
+        new.setName(name)
+    return new
+
+
+# What comes in
+
+
+def upstream(node: Any, index: int) -> Any:
+    """What comes into an input: the node above, past what changes no picture, and out of Groups.
+
+    Returns:
+        The node; None if nothing does.
+    """
+    one = node.input(index)
+    while one is not None:
+        kind = one.Class()
+        if kind == "Input":
+            outer = one.parent()
+            if outer == nuke.root():
+                return one
+            one = outer.input(int(one["number"].value()))
+        elif kind in _NOTHING or (one.inputs() and _is_off(one)):
+            one = one.input(0)
+        else:
+            return one
+    return None
+
+
+def _is_off(node: Any) -> bool:
+    knob = node.knob("disable")
+    return knob is not None and bool(knob.value())
+
+
+def is_read(node: Any) -> bool:
+    return node is not None and node.Class() == "Read" and not _is_off(node)
+
+
+def read_facts(read: Any, chosen: Sequence[str]) -> ReadFacts:
+    """What a Read says.
+
+    Args:
+        read: the node.
+        chosen: the script's views.
+    """
+    found = read.knobs()
+    files = {view: _file_for(found["file"], view) for view in chosen}
+    if len(set(files.values())) == 1:
+        files = {"": next(iter(files.values()))}
+    return ReadFacts(
+        files=files,
+        first=int(found["first"].value()),
+        last=int(found["last"].value()),
+        before=str(found["before"].value()),
+        after=str(found["after"].value()),
+        frame_mode=str(found["frame_mode"].value()),
+        frame=str(found["frame"].value()),
+        colourspace=str(found["colorspace"].value()),
+        raw=bool(found["raw"].value()),
+        premultiplied=bool(found["premultiplied"].value()),
+        on_error=str(found["on_error"].value()),
+        working_space=working_space(),
+    )
+
+
+def _file_for(knob: Any, view: str) -> str:
+    """A file knob's path in a view, evaluated by Nuke, absolute."""
+    context = nuke.OutputContext()
+    context.setView(context.viewFromName(view))
+    path = str(knob.getEvaluatedValue(context) or "")
+    if not path or os.path.isabs(path):  # noqa: PTH117  a pattern, not a path
+        return path
+    home = nuke.root()["project_directory"].evaluate() or ""
+    return Path(home, path).absolute().as_posix()
+
+
+def frame_range(node: Any) -> tuple[int, int]:
+    """First and last frame that a node has."""
+    return int(node.firstFrame()), int(node.lastFrame())
+
+
+def has_alpha(node: Any) -> bool:
+    return "rgba.alpha" in node.channels()
+
+
+def window_of(node: Any) -> tuple[int, int, int, int]:
+    """The data window that rendered plates get: the format and what lies over it now.
+
+    Returns:
+        Left, bottom, right, top in pixels, as Nuke counts them.
+    """
+    size, box = node.format(), node.bbox()
+    left, bottom = min(0, int(box.x())), min(0, int(box.y()))
+    right = max(size.width(), int(box.x() + box.w()))
+    top = max(size.height(), int(box.y() + box.h()))
+    return left, bottom, right, top
+
+
+# Rendering: never in a callback
+
+
+class Busy(Exception):
+    """Nuke is rendering something else; it may be asked again later."""
+
+
+def write(
+    group: Any,
+    inner: str,
+    pattern: str,
+    number: int,
+    *,
+    channels: str,
+    window: tuple[int, int, int, int] | None = None,
+    of_views: Sequence[str] = (),
+) -> None:
+    """Render one frame of a node inside of ours to EXR: half, raw, at full size.
+
+    Args:
+        group: ours.
+        inner: name of the node in it.
+        pattern: of the file, ``####`` for the number, ``%V`` for the view.
+        number: the frame, as the script counts.
+        channels: as Nuke names them.
+        window: data window; None = what the picture has.
+        of_views: to render; none = the one that is looked at.
+
+    Raises:
+        Busy: Nuke is rendering already.
+        InputError: ``input.render`` with what Nuke says.
+    """
+    proxy = nuke.root()["proxy"]
+    was_proxy = bool(proxy.value())
+    made: list[Any] = []
+    with undisturbed(), group:
+        try:
+            if was_proxy:
+                proxy.setValue(False)
+            above = group.node(inner)
+            if window is not None:
+                made.append(nuke.nodes.Crop(box=list(window), crop=True, inputs=[above]))
+                above = made[-1]
+            made.append(
+                nuke.nodes.Write(
+                    file=_for_knob(printed(pattern)), file_type="exr", raw=True, channels=channels,
+                    create_directories=True, inputs=[above],
+                )
+            )  # fmt: skip
+            # These are there only since the file type is set.
+            made[-1]["metadata"].setValue("all metadata")
+            nuke.execute(made[-1], number, number, 1, list(of_views) or [nuke.views()[0]])
+        except RuntimeError as error:
+            raise _told(error, number) from error
+        finally:
+            for one in reversed(made):
+                nuke.delete(one)
+            if was_proxy:
+                proxy.setValue(True)
+
+
+def _told(error: RuntimeError, number: int) -> Exception:
+    said = str(error).strip()
+    if _ANOTHER.search(said):
+        return Busy(said)
+    return InputError(
+        "input.render",
+        f"Nuke could not render frame {number}: {said or 'it was cancelled'}",
+        frame=number,
+        hint="look at what comes into the node, and at the disk",
+    )
+
+
+def set_channel(group: Any, channel: str) -> None:
+    """The channel of the Trimap input that keyframes take."""
+    group.node("dvm_key_channel")["from0"].setValue(channel)
+
+
+# Showing what was matted
+
+
+def shown_file(group: Any, inner: str) -> str:
+    """The pattern that a Read of ours reads, ``####`` for the number; "" for none."""
+    return _from_knob(str(group.node(inner)["file"].value() or ""))
+
+
+def show_file(group: Any, inner: str, pattern: str, laid: Laid) -> None:
+    """Have a Read of ours read other files.
+
+    Args:
+        group: ours.
+        inner: name of the Read.
+        pattern: ``####`` for the number, ``%V`` for the view.
+        laid: where they lie in time.
+    """
+    found = group.node(inner).knobs()
+    found["file"].setValue(_for_knob(printed(pattern)))
+    for name, number in (("first", laid.first), ("last", laid.last)):
+        found[name].setValue(number)
+        found[f"orig{name}"].setValue(number)
+    for name in ("before", "after", "frame_mode", "frame"):
+        found[name].setValue(getattr(laid, name))
+
+
+def lay(group: Any, inner: str, laid: Laid) -> bool:
+    """Move a Read of ours in time, if it does not lie there already; whether it had to be."""
+    found = group.node(inner).knobs()
+    wanted = {"frame_mode": laid.frame_mode, "frame": laid.frame}
+    wanted.update(before=laid.before, after=laid.after)
+    changed = False
+    for name, new in wanted.items():
+        if found[name].value() != new:
+            found[name].setValue(new)
+            changed = True
+    return changed
+
+
+def show_in_colourspace(group: Any, inner: str, shown: str) -> None:
+    """Have a Read of colours take them as those of the plates are taken; "" = raw."""
+    read = group.node(inner)
+    read["raw"].setValue(not shown)
+    if shown:
+        read["colorspace"].setValue(shown)
+
+
+def reload(group: Any, inner: str) -> None:
+    """Have a Read look at its files again."""
+    group.node(inner)["reload"].execute()
+
+
+def switch(group: Any, inner: str, which: int) -> None:
+    """Set a Switch of ours."""
+    group.node(inner)["which"].setValue(which)
+
+
+def switched(group: Any, inner: str) -> int:
+    return int(group.node(inner)["which"].value())
+
+
+def add_command(menu: Any, name: str, command: Callable[[], Any], icon: str = "") -> None:
+    """An entry of Nuke's node menu, found by Tab too."""
+    menu.addCommand(name, command, icon=icon)
+
+
+def _for_knob(path: str) -> str:
+    """A path as file knobs take it: Nuke's slashes, and no Tcl in it."""
+    return path.replace("\\", "/").replace("[", "\\[").replace("]", "\\]")
+
+
+def _from_knob(path: str) -> str:
+    path = path.replace("\\[", "[").replace("\\]", "]")
+    return re.sub(r"%0(\d+)d", lambda found: "#" * int(found.group(1)), path)

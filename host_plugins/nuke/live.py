@@ -1,0 +1,438 @@
+"""What goes on while Nuke runs and is not saved: a desk, with what is Nuke's own.
+
+A node is known by the text in its hidden knob ``dvm_uid``, which a copy shares until a button of it
+is pressed. Each thing done here takes Nuke's main thread for a moment; what takes longer is done in
+steps.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Collection, Generator, Iterator
+from pathlib import Path
+from typing import Any
+
+from ..client.background import Work
+from ..client.connection import Connection
+from ..client.desk import Desk, Plan, State
+from ..client.errors import InputError, sentence
+from ..client.finding import Options as Finding
+from ..client.finding import finder
+from ..client.plate_files import FilePattern
+from ..client.shot import Shot
+from ..client.timing import Timing
+from . import adapter, keyframes, knobs, shots, showing
+from .plates import Source, rendered_source, source_of
+from .ticking import Ticker
+
+_WORST = 5  # doubtful frames that are named
+_DOUBTFUL = 0.02
+
+
+class Live(Desk):
+    """All that runs. One of it lives from the first press of a button to the script's end."""
+
+    def __init__(self) -> None:
+        super().__init__(adapter.host_name(), shots.VERSION)
+        self._nodes: dict[str, Any] = {}
+        self._sources: dict[str, Source] = {}
+        self._limits: dict[str, int] = {}
+        self._bars: dict[str, adapter.Progress] = {}
+        self._written: dict[tuple[str, str], str] = {}
+        self._in_use: set[str] = set()
+        self._ticker = Ticker(self._tick)
+
+    # What a desk asks
+
+    def steps_to_show(self, key: str, shot: Shot) -> Iterator[None]:
+        node, source = self.node(key), self._sources.get(key)
+        if node is None or source is None:
+            return iter(())
+        self._in_use.add(showing.folder_of(shot.outputs.pattern).name)
+        finished = not self.state(key).busy
+        return self._while_alive(node, showing.steps(node, shot, source, finished=finished))
+
+    def in_use(self) -> Collection[str]:
+        return self._in_use
+
+    def cache_bytes(self, key: str) -> int:
+        return self._limits.get(key, 0)
+
+    # Nodes
+
+    def node(self, key: str) -> Any:
+        """The node of a shot; None if it is not there any more."""
+        node = self._nodes.get(key)
+        if node is not None and adapter.is_alive(node):
+            return node
+        self._nodes.pop(key, None)
+        return None
+
+    def own(self, node: Any) -> str:
+        """What a node is known by; a copy gets something of its own."""
+        key = str(adapter.value(node, "dvm_uid"))
+        known = self.node(key) if key else None
+        if known is not None and known == node:
+            return key
+        others = [
+            one for one in adapter.our_nodes()
+            if one != node and adapter.value(one, "dvm_uid") == key
+        ]  # fmt: skip
+        if not key or others:
+            key = uuid.uuid4().hex
+            adapter.set_value(node, "dvm_uid", key)
+        self._nodes[key] = node
+        return key
+
+    def forget(self, node: Any) -> None:
+        """A node is being deleted: what runs for it is stopped."""
+        for key, one in list(self._nodes.items()):
+            if one == node:
+                self.cancel(key)
+                if not self._runner.busy(key):
+                    self.end(key, "the node was deleted")
+                self._nodes.pop(key)
+                self._bars.pop(key, None)
+
+    # Asked by buttons
+
+    def wake(self) -> None:
+        """See to it that what was begun goes on."""
+        if adapter.has_window():
+            self._ticker.wake()
+
+    def ask_server(self, node: Any) -> None:
+        """Ask the server who it is; the answer comes with a pump."""
+        self._nodes[self.own(node)] = node
+        self.connect(self._finder(shots.finding_of(node), self.has_local))
+
+    def start_local(self, node: Any) -> None:
+        """Start a server here.
+
+        Raises:
+            SetupError: as `Desk.start_server`.
+        """
+        self._nodes[self.own(node)] = node
+        finding = shots.finding_of(node)
+        self.start_server(finding.command, shots.state_folder(), self._finder(finding, local=True))
+
+    def take_trimap(self, node: Any, plate: int, timing: Timing | None) -> str:
+        """Render what comes into Trimap at the frame that is looked at.
+
+        Args:
+            node: ours.
+            plate: the one that the frame shows.
+            timing: of the plates; None if they are numbered as the timeline is.
+
+        Returns:
+            The file, with ``%V`` for the view if the script has several.
+
+        Raises:
+            InputError: ``input.no_trimap``, ``input.frame_range``, ``input.render``.
+        """
+        key, frame = self.own(node), adapter.frame()
+        if timing is not None and not timing.holds(plate):
+            raise InputError(
+                "input.frame_range",
+                f"frame {frame} lies outside of the clip, which has {timing.frame(timing.first)} "
+                f"to {timing.frame(timing.last)}",
+                hint="go to a frame of the clip",
+            )
+        above = adapter.upstream(node, 1)
+        if above is None:
+            raise InputError(
+                "input.no_trimap",
+                "nothing is connected to the input Trimap",
+                hint="connect a Roto, a RotoPaint, or the Read of a painted trimap",
+            )
+        channel = str(adapter.value(node, "dvm_trimap_channel"))
+        if channel == "automatic":
+            channel = "alpha" if adapter.has_alpha(above) else "red"
+        with adapter.undisturbed():
+            adapter.set_channel(node, f"rgba.{channel}")
+        views = adapter.views()
+        several = views if len(views) > 1 else []
+        # The file is named by the plate, and the frame that is rendered is the script's.
+        signs = shots.trimap_pattern(key, several)
+        path = str(FilePattern.parse(signs).path(plate))
+        try:
+            adapter.write(node, "dvm_keyframe", path, frame, channels="alpha", of_views=several)
+        except adapter.Busy as error:
+            raise InputError(
+                "input.render", "Nuke is rendering something else", hint="wait for it, or stop it"
+            ) from error
+        self.said(key, f"trimap of frame {frame} taken")
+        return path
+
+    def run(self, node: Any, what: str) -> str:
+        """Begin to propagate or to matte.
+
+        Returns:
+            What the node is known by.
+
+        Raises:
+            InputError: what can be seen at once; the rest comes with a pump.
+        """
+        key = self.own(node)
+        if not keyframes.read(str(adapter.value(node, "dvm_keyframe_files"))):
+            raise shots.no_keyframe()
+        # Until trimaps are carried anew, those that are shown are the ones in doubt.
+        doubts = dict(self.state(key).doubts) if what == "matte" else {}
+        self.begin(
+            key, State(what=what, stage="checking", text="looking at the node", doubts=doubts)
+        )
+        self.take_turns(key, self._while_alive(node, self._running(key, node, what)))
+        return key
+
+    def _running(self, key: str, node: Any, what: str) -> Iterator[None]:
+        state = self.states[key]
+        settings = shots.settings_of(node)
+        yield
+        finding = shots.finding_of(node)
+        yield
+        source = yield from self._source(key, node, settings)
+        if state.stopping or source is None:
+            self.end(key, "cancelled before it began")
+            return
+        yield
+        layers = shots.LOOK if what == "propagate" else shots.layers_wanted(settings)
+        cache = shots.cache_folder(finding)
+        planned = shots.build(settings, source, layers, cache)
+        self._sources[key], self._limits[key] = source, finding.cache_bytes
+        find, by_value = self._finder(finding, self.has_local), not finding.server_sees_our_files
+        works = []
+        for shot, view in zip(planned, source.patterns):
+            files = {n: source.plate(n, view) for n in shot.numbers()} if by_value else None
+            works.append(Work(key, shot, find, by_value, files, {}))
+        self.submit(key, Plan(cache, planned[0], tuple(works)))
+
+    def _source(
+        self, key: str, node: Any, settings: shots.Settings
+    ) -> Generator[None, None, Source | None]:
+        """A node's plates; rendered, if they have to be. None if that was cancelled."""
+        above = plates_above(node)
+        facts = None
+        if not settings.rendered and adapter.is_read(above):
+            facts = adapter.read_facts(above, adapter.views())
+            yield
+            found = source_of(facts, colourspace=settings.colourspace, missing=settings.missing)
+            if found is not None:
+                return found
+        return (yield from self._rendered(key, node, settings))
+
+    def _rendered(
+        self, key: str, node: Any, settings: shots.Settings
+    ) -> Generator[None, None, Source | None]:
+        """What comes into a node, rendered a frame a turn; frames that are there are kept if that
+        is wanted."""
+        state = self.states[key]
+        views = adapter.views()
+        several = views if len(views) > 1 else []
+        pattern = shots.plate_pattern(key, several)
+        first, last = adapter.frame_range(node.input(0))
+        if settings.first is not None and settings.last is not None:
+            first, last = max(first, settings.first), min(last, settings.last)
+        working_space, window = adapter.working_space(), adapter.window_of(node.input(0))
+        yield
+        source = rendered_source(
+            {view: pattern.replace("%V", view) for view in several} or {"": pattern},
+            first, last, working_space=working_space, colourspace=settings.colourspace,
+        )  # fmt: skip
+        frames = range(first, last + 1)
+        state.stage, state.total = "rendering", len(frames)
+        for done, number in enumerate(frames):
+            state.done, state.text = done, f"rendering plates, {done} of {len(frames)}"
+            there = [source.plate(number, view).is_file() for view in source.patterns]
+            while not (settings.keep_plates and all(there)):
+                if state.stopping:
+                    return None
+                try:
+                    adapter.write(
+                        node, "Source", pattern, number, channels="rgb", window=window,
+                        of_views=several,
+                    )  # fmt: skip
+                    break
+                except adapter.Busy:
+                    state.text = "waiting for Nuke, which renders something else"
+                    yield
+            yield
+        return source
+
+    def look(self, node: Any) -> None:
+        """Read what the files that are shown know: doubts of carried trimaps. Changes nothing."""
+        key, pattern = str(adapter.value(node, "dvm_uid")), showing.shown(node).get("trimap", "")
+        if key and pattern and not self.state(key).busy:
+            self._nodes.setdefault(key, node)
+            self._in_use.add(showing.folder_of(pattern).name)
+            view = adapter.views()[0]
+            self.learn_doubts(key, Path(pattern.replace("%V", view)).parent)
+
+    def look_at_all(self) -> None:
+        """`look` at every node of the script, one a turn."""
+
+        def steps() -> Iterator[None]:
+            for node in adapter.our_nodes():
+                if adapter.is_alive(node):
+                    self.look(node)
+                yield
+
+        self.take_turns("", steps())
+
+    def follow(self, read: Any) -> None:
+        """A Read has been moved in time: mattes of its plates go with it."""
+
+        def steps() -> Iterator[None]:
+            for node in adapter.our_nodes():
+                if adapter.upstream(node, 0) == read:
+                    yield
+                    yield from self._while_alive(node, self._laying(node, read))
+                yield
+
+        self.take_turns("", steps())
+
+    def _laying(self, node: Any, read: Any) -> Iterator[None]:
+        found = source_of(adapter.read_facts(read, adapter.views()))
+        yield
+        if found is None or adapter.value(node, "dvm_plates") == "rendered":
+            return
+        key = str(adapter.value(node, "dvm_uid"))
+        if key in self._sources:
+            self._sources[key] = found
+        yield
+        yield from showing.lay(node, found.laid)
+        painted = keyframes.read(adapter.value(node, "dvm_keyframe_files"))
+        adapter.set_value(node, "dvm_keyframes", keyframes.shown(painted, found.timing))
+
+    def clear_cache(self) -> None:
+        """Remove the mattes that no node of this script shows; `cleared` tells, after a pump."""
+        folders, keep = set(), set()
+        for node in adapter.our_nodes():
+            folders.add(shots.cache_folder(shots.finding_of(node)))
+            keep |= {showing.folder_of(one).name for one in showing.shown(node).values()}
+        self.clear([one for one in sorted(folders) if one.is_dir()], keep)
+
+    # Called in the main thread, by the ticker or by who waits
+
+    def _tick(self) -> bool:
+        self.pump()
+        return self.busy()
+
+    def pump(self) -> bool:
+        changed = super().pump()
+        for key, state in list(self.states.items()):
+            self._tell(key, state)
+        return changed
+
+    def close(self) -> None:
+        """End every thread. Jobs on the server are cancelled; finished frames stay."""
+        self._ticker.stop()
+        self._bars.clear()
+        super().close()
+
+    # Inside
+
+    def _tell(self, key: str, state: State) -> None:
+        """Have a node say how it is doing, where that has changed."""
+        node = self.node(key)
+        if node is None:
+            return
+        told = sentence(state.text, state.hint)
+        texts = {
+            "dvm_told": told,
+            "dvm_doubts_told": self._least_sure(key, state),
+            "dvm_server_told": sentence(self.server.text, self.server.hint),
+            "dvm_cache_told": self.cleared,
+        }
+        new = {name: text for name, text in texts.items() if self._written.get((key, name)) != text}
+        if new:
+            with adapter.undisturbed():
+                for name, text in new.items():
+                    adapter.set_told(node, name, text)
+                    self._written[key, name] = text
+            if "dvm_server_told" in new and self.server.networks:
+                items = [knobs.find("dvm_network").items[0], *self.server.networks]
+                with adapter.undisturbed():
+                    adapter.set_choices(node, "dvm_network", items)
+            if "dvm_told" in new and state.failed:
+                adapter.warn(f"{adapter.name_of(node)}: {told}")
+        self._show_bar(key, node, state)
+
+    def _show_bar(self, key: str, node: Any, state: State) -> None:
+        if not state.busy or not adapter.has_window():
+            self._bars.pop(key, None)  # it goes when nobody holds it
+            return
+        if key not in self._bars:
+            self._bars[key] = adapter.Progress(f"Deep Video Matte: {adapter.name_of(node)}")
+        share = state.done / state.total if state.total else 0.0
+        if self._bars[key].show(share, state.text) and not state.stopping:
+            self.cancel(key)
+
+    def _least_sure(self, key: str, state: State) -> str:
+        worst = sorted(state.doubts.items(), key=lambda one: -one[1])[:_WORST]
+        source = self._sources.get(key)
+        return ", ".join(
+            f"{source.timing.frame(plate) if source else plate} ({doubt:.0%})"
+            for plate, doubt in worst
+            if doubt > _DOUBTFUL
+        )
+
+    def _finder(self, finding: Finding, local: bool) -> Callable[[], Connection]:
+        return finder(finding, shots.state_folder() if local else None)
+
+    @staticmethod
+    def _while_alive(node: Any, steps: Iterator[None]) -> Iterator[None]:
+        """Steps that touch a node, as long as it is there: between two of them it may go."""
+        while adapter.is_alive(node):
+            try:
+                next(steps)
+            except StopIteration:
+                return
+            yield
+
+
+def plates_above(node: Any) -> Any:
+    """What comes into Source.
+
+    Raises:
+        InputError: ``input.no_source``.
+    """
+    above = adapter.upstream(node, 0)
+    if above is None:
+        raise InputError(
+            "input.no_source",
+            "nothing is connected to the input Source",
+            hint="connect the Read of the plates",
+        )
+    return above
+
+
+def source_now(node: Any) -> Source | None:
+    """The plates that the Read above a node reads; None if there is none, or they are rendered
+    anyhow: then plates are numbered as the timeline is.
+
+    Raises:
+        InputError: ``input.no_source``, ``input.no_plates``.
+    """
+    above = plates_above(node)
+    if not adapter.is_read(above) or adapter.value(node, "dvm_plates") == "rendered":
+        return None
+    return source_of(adapter.read_facts(above, adapter.views()))
+
+
+LIVE: Live | None = None
+
+
+def live() -> Live:
+    """The one that runs; made when it is first asked for."""
+    global LIVE
+    if LIVE is None:
+        LIVE = Live()
+    return LIVE
+
+
+def end() -> None:
+    """Close it, if there is one."""
+    global LIVE
+    running, LIVE = LIVE, None
+    if running is not None:
+        running.close()

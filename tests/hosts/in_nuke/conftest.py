@@ -1,0 +1,78 @@
+"""Tests in a fake Nuke, on each Python that Nuke brings: see `tests/hosts/test_nuke_pythons.py`.
+
+They need no more than pytest, pyzmq and msgpack. What is tested is the folder that the bundle
+holds, found by `nuke.pluginAddPath` as an artist's is.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[3]
+sys.path.insert(0, str(REPOSITORY))
+
+# `make test` has enough to do; `make test-hosts` asks for these.
+collect_ignore_glob = [] if "DVM_TEST_PYTHON" in os.environ else ["test_*.py"]
+
+
+@pytest.fixture(scope="session")
+def plugin(tmp_path_factory):
+    """The folder that is dropped beside Nuke."""
+    from host_plugins.bundle import nuke_folder
+
+    folder = tmp_path_factory.mktemp("plugins") / "DeepVideoMatte"
+    for name, data in nuke_folder().items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    return folder
+
+
+@pytest.fixture
+def server(tmp_path):
+    from tests.hosts.serving import Server
+
+    one = Server(tmp_path / "state").start()
+    yield one
+    one.kill()
+
+
+@pytest.fixture
+def clip(tmp_path):
+    from tests.hosts.serving import make_clip
+
+    return make_clip(tmp_path / "clip")
+
+
+@pytest.fixture
+def nuke_session(plugin, tmp_path, monkeypatch):
+    """Nuke with its window and the plug-in, and an empty script."""
+    from tests.hosts.fake_nuke import control
+
+    monkeypatch.setattr(Path, "home", lambda: tmp_path / "user")
+    control.reset()
+    import nuke
+
+    nuke.pluginAddPath(str(plugin))
+    control.start_gui()
+    yield control
+    from deep_video_matte.nuke import menus
+
+    menus.unregister()
+    faults = list(control.faults)
+    control.reset()
+    assert not faults, faults
+
+
+@pytest.fixture
+def host(nuke_session, server, tmp_path):
+    from tests.hosts.in_nuke.driver import Nuke
+
+    one = Nuke(nuke_session, tmp_path)
+    one.connect_to(str(server.file))
+    yield one
+    one.close()

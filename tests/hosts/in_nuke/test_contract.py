@@ -1,0 +1,3 @@
+"""The host contract, in Nuke."""
+
+from tests.hosts.contract import *  # noqa: F403
