@@ -161,6 +161,7 @@ def build(tree, source: Source, layers: Sequence[str], cache: Path) -> Shot:
             checkpoint=adapter.absolute(shot.checkpoint, tree),
             window=shot.window,
             missing=shot.missing,
+            overwrite=True,  # mattes of other plates or trimaps: they are in our own cache
         ),
         client=Client(adapter.host_name(), VERSION),
     )

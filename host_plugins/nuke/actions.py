@@ -18,7 +18,7 @@ from ..client.timing import Timing
 from . import adapter, keyframes, knobs, live
 from .group import FILE
 
-__all__ = ["BUTTONS", "create", "matte", "press", "propagate"]
+__all__ = ["BUTTONS", "add_keyframe", "create", "matte", "press", "propagate"]
 
 
 def create() -> Any:
@@ -105,7 +105,7 @@ def _run(node: Any, what: str, wait: bool = False) -> None:
 
 
 def _timing(node: Any) -> Timing | None:
-    source = live.source_now(node)
+    source = live.at_once(live.source_now(node))
     return source.timing if source else None
 
 
@@ -117,14 +117,20 @@ def _plate(node: Any) -> tuple[int, Timing | None]:
 
 
 def add_keyframe(node: Any) -> None:
-    """Take what comes into Trimap at this frame as its trimap.
+    """Make the frame that is looked at a keyframe, with what comes into Trimap.
 
     Raises:
         InputError: ``input.no_trimap``, ``input.frame_range``, ``input.render``.
     """
-    plate, timing = _plate(node)
-    path = live.live().take_trimap(node, plate, timing)
-    _keep(node, {**keyframes_of(node), plate: path}, timing)
+    live.at_once(live.live().taking_trimap(node))
+
+
+def _add_keyframe(node: Any) -> None:
+    """The same as the button does it: in steps."""
+    running = live.live()
+    running.ask_for(node, running.taking_trimap(node))
+    if not adapter.has_window():
+        running.wait(running.own(node))
 
 
 def keyframes_of(node: Any) -> Mapping[int, str]:
@@ -142,12 +148,7 @@ def remove_keyframe(node: Any) -> None:
     left = dict(keyframes_of(node))
     if left.pop(plate, None) is None:
         raise keyframes.not_one(adapter.frame())
-    _keep(node, left, timing)
-
-
-def _keep(node: Any, kept: Mapping[int, str], timing: Timing | None) -> None:
-    adapter.set_value(node, "dvm_keyframe_files", keyframes.written(kept))
-    adapter.set_value(node, "dvm_keyframes", keyframes.shown(kept, timing))
+    live.keep_keyframes(node, left, timing)
 
 
 def _jump(ahead: bool) -> Callable[[Any], None]:
@@ -198,7 +199,7 @@ BUTTONS: Mapping[str, Callable[[Any], None]] = {
     "connect": _connect,
     "start_server": _start_server,
     "stop_server": _stop_server,
-    "add_keyframe": add_keyframe,
+    "add_keyframe": _add_keyframe,
     "remove_keyframe": remove_keyframe,
     "previous_keyframe": _jump(ahead=False),
     "next_keyframe": _jump(ahead=True),

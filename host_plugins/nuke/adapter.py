@@ -132,13 +132,16 @@ def listen(
     changed: Callable[[], None],
     destroyed: Callable[[], None],
     loaded: Callable[[], None],
+    saved: Callable[[], None],
     closed: Callable[[], None],
 ) -> None:
-    """Have Nuke tell of changed knobs, deleted Groups, and scripts that are opened and closed."""
+    """Have Nuke tell of changed knobs, deleted Groups, and scripts that are opened, about to be
+    saved, and closed."""
     for kind in ("Group", "Read"):
         nuke.addKnobChanged(changed, nodeClass=kind)
     nuke.addOnDestroy(destroyed, nodeClass="Group")
     nuke.addOnScriptLoad(loaded)
+    nuke.addOnScriptSave(saved)
     nuke.addOnScriptClose(closed)
 
 
@@ -146,6 +149,7 @@ def unlisten(
     changed: Callable[[], None],
     destroyed: Callable[[], None],
     loaded: Callable[[], None],
+    saved: Callable[[], None],
     closed: Callable[[], None],
 ) -> None:
     """The contrary of `listen`."""
@@ -153,6 +157,7 @@ def unlisten(
         nuke.removeKnobChanged(changed, nodeClass=kind)
     nuke.removeOnDestroy(destroyed, nodeClass="Group")
     nuke.removeOnScriptLoad(loaded)
+    nuke.removeOnScriptSave(saved)
     nuke.removeOnScriptClose(closed)
 
 
@@ -222,10 +227,8 @@ def set_value(node: Any, name: str, new: Any) -> None:
 
 
 def set_told(node: Any, name: str, text: str) -> None:
-    """Of a text that says how things are, and is not saved."""
-    knob = node[name]
-    knob.setFlag(nuke.DO_NOT_WRITE)
-    knob.setValue(text)
+    """Of a text that says how things are; `menus.saved` sees to it that it is not saved."""
+    node[name].setValue(text or " ")  # an empty one would take no place
 
 
 def set_choices(node: Any, name: str, items: Sequence[str]) -> None:
@@ -295,6 +298,11 @@ def _is_off(node: Any) -> bool:
 
 def is_read(node: Any) -> bool:
     return node is not None and node.Class() == "Read" and not _is_off(node)
+
+
+def is_read_of_plates(node: Any) -> bool:
+    """A Read that is not one of ours."""
+    return node.Class() == "Read" and not node.name().startswith("dvm_")
 
 
 def read_facts(read: Any, chosen: Sequence[str]) -> ReadFacts:

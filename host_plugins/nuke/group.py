@@ -70,7 +70,7 @@ class Inner:
 
 def reader(layer: str) -> str:
     """The name of the Read of a layer."""
-    return f"dvm_{layer}"
+    return f"dvm_read_{layer}"
 
 
 def _read(layer: str) -> Inner:
@@ -188,7 +188,7 @@ def _user_knob(one: Knob) -> Iterable[str]:
         said.append("+DISABLED")
     if one.beside:
         said.append("-STARTLINE")
-    elif one.kind == knobs.BUTTON:
+    elif one.kind in (knobs.BUTTON, knobs.BOOLEAN):  # else they would join the line before
         said.append("+STARTLINE")
     if one.kind == knobs.BUTTON:
         said += ["T", _quoted(_BUTTON.replace("{press}", one.press))]

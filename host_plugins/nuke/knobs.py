@@ -26,7 +26,7 @@ class Knob:
         tooltip: what it does, and in which unit.
         value: at first.
         items: of a choice.
-        span: of a slider: from, to.
+        span: of a slider, from, to; whole numbers have none in Nuke.
         hidden: not shown.
         fixed: shown, and not for typing.
         told: a text that says how things are, and is not saved.
@@ -133,7 +133,6 @@ KNOBS: tuple[Knob, ...] = (
         "shrink core",
         "Pixels of the plate by which a roto is shrunk to what is surely foreground.",
         value=8,
-        span=(0, 100),
     ),
     Knob(
         "dvm_edge_grow",
@@ -141,7 +140,6 @@ KNOBS: tuple[Knob, ...] = (
         "grow edge",
         "Pixels of the plate by which a roto is grown to where background surely begins.",
         value=8,
-        span=(0, 100),
     ),
     Knob(
         "dvm_motion",
@@ -149,7 +147,6 @@ KNOBS: tuple[Knob, ...] = (
         "widen by motion",
         "Frames before and after in which the roto's shapes count too: 1 for motion blur.",
         value=0,
-        span=(0, 3),
     ),
     Knob("dvm_matte_line", DIVIDER, "Matte"),
     Knob(
@@ -284,7 +281,6 @@ KNOBS: tuple[Knob, ...] = (
         "Beyond that, mattes that were used longest ago and that this script does not show are "
         "removed. 0: never.",
         value=0,
-        span=(0, 1000),
     ),
     _button(
         "clear_cache",

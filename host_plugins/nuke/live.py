@@ -8,14 +8,14 @@ steps.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Collection, Generator, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ..client.background import Work
 from ..client.connection import Connection
-from ..client.desk import Desk, Plan, State
-from ..client.errors import InputError, sentence
+from ..client.desk import TICK, Desk, Plan, State
+from ..client.errors import DvmError, InputError, sentence
 from ..client.finding import Options as Finding
 from ..client.finding import finder
 from ..client.plate_files import FilePattern
@@ -23,7 +23,7 @@ from ..client.shot import Shot
 from ..client.timing import Timing
 from . import adapter, keyframes, knobs, shots, showing
 from .plates import Source, rendered_source, source_of
-from .ticking import Ticker
+from .ticking import SOON, Ticker
 
 _WORST = 5  # doubtful frames that are named
 _DOUBTFUL = 0.02
@@ -40,6 +40,7 @@ class Live(Desk):
         self._bars: dict[str, adapter.Progress] = {}
         self._written: dict[tuple[str, str], str] = {}
         self._in_use: set[str] = set()
+        self._telling = False
         self._ticker = Ticker(self._tick)
 
     # What a desk asks
@@ -49,8 +50,7 @@ class Live(Desk):
         if node is None or source is None:
             return iter(())
         self._in_use.add(showing.folder_of(shot.outputs.pattern).name)
-        finished = not self.state(key).busy
-        return self._while_alive(node, showing.steps(node, shot, source, finished=finished))
+        return self._while_alive(node, showing.steps(node, shot, source))
 
     def in_use(self) -> Collection[str]:
         return self._in_use
@@ -103,7 +103,7 @@ class Live(Desk):
 
     def ask_server(self, node: Any) -> None:
         """Ask the server who it is; the answer comes with a pump."""
-        self._nodes[self.own(node)] = node
+        self.state(self.own(node))  # a node that has one is told
         self.connect(self._finder(shots.finding_of(node), self.has_local))
 
     def start_local(self, node: Any) -> None:
@@ -112,32 +112,16 @@ class Live(Desk):
         Raises:
             SetupError: as `Desk.start_server`.
         """
-        self._nodes[self.own(node)] = node
+        self.state(self.own(node))
         finding = shots.finding_of(node)
         self.start_server(finding.command, shots.state_folder(), self._finder(finding, local=True))
 
-    def take_trimap(self, node: Any, plate: int, timing: Timing | None) -> str:
-        """Render what comes into Trimap at the frame that is looked at.
+    def taking_trimap(self, node: Any) -> Iterator[None]:
+        """Make the frame that is looked at a keyframe, with what comes into Trimap; in steps.
 
-        Args:
-            node: ours.
-            plate: the one that the frame shows.
-            timing: of the plates; None if they are numbered as the timeline is.
-
-        Returns:
-            The file, with ``%V`` for the view if the script has several.
-
-        Raises:
-            InputError: ``input.no_trimap``, ``input.frame_range``, ``input.render``.
+        The steps raise InputError: ``input.no_trimap``, ``input.frame_range``, ``input.render``.
         """
         key, frame = self.own(node), adapter.frame()
-        if timing is not None and not timing.holds(plate):
-            raise InputError(
-                "input.frame_range",
-                f"frame {frame} lies outside of the clip, which has {timing.frame(timing.first)} "
-                f"to {timing.frame(timing.last)}",
-                hint="go to a frame of the clip",
-            )
         above = adapter.upstream(node, 1)
         if above is None:
             raise InputError(
@@ -145,24 +129,50 @@ class Live(Desk):
                 "nothing is connected to the input Trimap",
                 hint="connect a Roto, a RotoPaint, or the Read of a painted trimap",
             )
+        yield
+        source = yield from source_now(node)
+        yield
+        timing = source.timing if source else None
+        plate = frame if timing is None else timing.plate(frame)
+        if timing is not None and not timing.holds(plate):
+            raise InputError(
+                "input.frame_range",
+                f"frame {frame} lies outside of the clip, which has {timing.frame(timing.first)} "
+                f"to {timing.frame(timing.last)}",
+                hint="go to a frame of the clip",
+            )
         channel = str(adapter.value(node, "dvm_trimap_channel"))
         if channel == "automatic":
             channel = "alpha" if adapter.has_alpha(above) else "red"
         with adapter.undisturbed():
             adapter.set_channel(node, f"rgba.{channel}")
-        views = adapter.views()
-        several = views if len(views) > 1 else []
+        views = views_of(source)
         # The file is named by the plate, and the frame that is rendered is the script's.
-        signs = shots.trimap_pattern(key, several)
-        path = str(FilePattern.parse(signs).path(plate))
+        path = str(FilePattern.parse(shots.trimap_pattern(key, views)).path(plate))
+        yield
         try:
-            adapter.write(node, "dvm_keyframe", path, frame, channels="alpha", of_views=several)
+            adapter.write(node, "dvm_keyframe", path, frame, channels="alpha", of_views=views)
         except adapter.Busy as error:
             raise InputError(
                 "input.render", "Nuke is rendering something else", hint="wait for it, or stop it"
             ) from error
+        yield
+        kept = keyframes.read(str(adapter.value(node, "dvm_keyframe_files")))
+        kept[plate] = path
+        keep_keyframes(node, kept, timing)
         self.said(key, f"trimap of frame {frame} taken")
-        return path
+
+    def ask_for(self, node: Any, steps: Iterator[None]) -> None:
+        """Have steps taken that a button asked for; what goes wrong in them is a message."""
+
+        def told() -> Iterator[None]:
+            try:
+                yield from self._while_alive(node, steps)
+            except DvmError as error:
+                text = sentence(error.message, error.hint)
+                adapter.tell(f"{adapter.name_of(node)}: {text}")
+
+        self.take_turns(self.own(node), told())
 
     def run(self, node: Any, what: str) -> str:
         """Begin to propagate or to matte.
@@ -210,15 +220,10 @@ class Live(Desk):
         self, key: str, node: Any, settings: shots.Settings
     ) -> Generator[None, None, Source | None]:
         """A node's plates; rendered, if they have to be. None if that was cancelled."""
-        above = plates_above(node)
-        facts = None
-        if not settings.rendered and adapter.is_read(above):
-            facts = adapter.read_facts(above, adapter.views())
-            yield
-            found = source_of(facts, colourspace=settings.colourspace, missing=settings.missing)
-            if found is not None:
-                return found
-        return (yield from self._rendered(key, node, settings))
+        found = yield from source_now(node, settings)
+        if found is None:
+            found = yield from self._rendered(key, node, settings)
+        return found
 
     def _rendered(
         self, key: str, node: Any, settings: shots.Settings
@@ -226,8 +231,7 @@ class Live(Desk):
         """What comes into a node, rendered a frame a turn; frames that are there are kept if that
         is wanted."""
         state = self.states[key]
-        views = adapter.views()
-        several = views if len(views) > 1 else []
+        several = views_of(None)
         pattern = shots.plate_pattern(key, several)
         first, last = adapter.frame_range(node.input(0))
         if settings.first is not None and settings.last is not None:
@@ -301,7 +305,8 @@ class Live(Desk):
         yield
         yield from showing.lay(node, found.laid)
         painted = keyframes.read(adapter.value(node, "dvm_keyframe_files"))
-        adapter.set_value(node, "dvm_keyframes", keyframes.shown(painted, found.timing))
+        with adapter.undisturbed():
+            adapter.set_value(node, "dvm_keyframes", keyframes.shown(painted, found.timing))
 
     def clear_cache(self) -> None:
         """Remove the mattes that no node of this script shows; `cleared` tells, after a pump."""
@@ -313,15 +318,38 @@ class Live(Desk):
 
     # Called in the main thread, by the ticker or by who waits
 
-    def _tick(self) -> bool:
-        self.pump()
-        return self.busy()
+    def _tick(self) -> float | None:
+        # What is done and what is told take turns, so that neither waits for the other.
+        self._telling = not self._telling
+        if self._telling:
+            self._tell_all()
+        else:
+            super().pump()
+        if not self.busy():
+            # What a thread said last may have come since it was looked for.
+            super().pump()
+            self._tell_all()
+            if not (self.busy() or self._reports):
+                return None
+        return SOON if self._turns else TICK
 
     def pump(self) -> bool:
         changed = super().pump()
+        self._tell_all()
+        return changed
+
+    def _tell_all(self) -> None:
         for key, state in list(self.states.items()):
             self._tell(key, state)
-        return changed
+
+    def say_nothing(self) -> None:
+        """Take back what nodes say of how they are doing, until there is something new to say."""
+        for key, name in list(self._written):
+            node = self.node(key)
+            if node is not None:
+                with adapter.undisturbed():
+                    adapter.set_told(node, name, "")
+        self._written.clear()
 
     def close(self) -> None:
         """End every thread. Jobs on the server are cancelled; finished frames stay."""
@@ -406,9 +434,14 @@ def plates_above(node: Any) -> Any:
     return above
 
 
-def source_now(node: Any) -> Source | None:
-    """The plates that the Read above a node reads; None if there is none, or they are rendered
-    anyhow: then plates are numbered as the timeline is.
+def source_now(
+    node: Any, settings: shots.Settings | None = None
+) -> Generator[None, None, Source | None]:
+    """The plates that the Read above a node reads; in steps.
+
+    Returns:
+        None if there is no Read, or its frames are rearranged, or plates are rendered anyhow: then
+        they are numbered as the timeline is.
 
     Raises:
         InputError: ``input.no_source``, ``input.no_plates``.
@@ -416,7 +449,35 @@ def source_now(node: Any) -> Source | None:
     above = plates_above(node)
     if not adapter.is_read(above) or adapter.value(node, "dvm_plates") == "rendered":
         return None
-    return source_of(adapter.read_facts(above, adapter.views()))
+    yield
+    facts = adapter.read_facts(above, adapter.views())
+    if settings is None:
+        return source_of(facts)
+    return source_of(facts, colourspace=settings.colourspace, missing=settings.missing)
+
+
+def views_of(source: Source | None) -> list[str]:
+    """Views that have plates, and so trimaps, of their own; of plates that are rendered, all that
+    the script has; none if there is but one."""
+    if source is not None:
+        return list(source.views)
+    views = adapter.views()
+    return views if len(views) > 1 else []
+
+
+def keep_keyframes(node: Any, kept: Mapping[int, str], timing: Timing | None) -> None:
+    """Set a node's list of keyframes; it can be undone."""
+    adapter.set_value(node, "dvm_keyframe_files", keyframes.written(kept))
+    adapter.set_value(node, "dvm_keyframes", keyframes.shown(kept, timing))
+
+
+def at_once(steps: Generator[None, None, Any]) -> Any:
+    """Take all steps, and give what they return."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
 
 
 LIVE: Live | None = None

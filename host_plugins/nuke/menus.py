@@ -13,12 +13,12 @@ _TIMES = ("first", "last", "before", "after", "frame_mode", "frame")
 def register(menu: Any) -> None:
     """Add the entry to a menu, and listen."""
     adapter.add_command(menu, "Deep Video Matte/DeepVideoMatte", actions.create)
-    adapter.listen(changed, destroyed, loaded, closed)
+    adapter.listen(changed, destroyed, loaded, saved, closed)
 
 
 def unregister() -> None:
     """Listen no more, and end what runs."""
-    adapter.unlisten(changed, destroyed, loaded, closed)
+    adapter.unlisten(changed, destroyed, loaded, saved, closed)
     live.end()
 
 
@@ -26,7 +26,7 @@ def changed() -> None:
     """A knob of a Group or a Read has changed: mattes follow their plates in time, and a node's
     colours its checkbox."""
     node, knob = adapter.what_changed()
-    if knob in _TIMES and node.Class() == "Read":
+    if knob in _TIMES and adapter.is_read_of_plates(node):
         live.live().follow(node)
         live.live().wake()
     elif knob == "dvm_foreground" and adapter.is_ours(node):
@@ -46,6 +46,12 @@ def loaded() -> None:
     if adapter.our_nodes():
         live.live().look_at_all()
         live.live().wake()
+
+
+def saved() -> None:
+    """A script is about to be saved: what goes on now is not for whoever opens it."""
+    if live.LIVE is not None:
+        live.LIVE.say_nothing()
 
 
 def closed() -> None:

@@ -125,11 +125,10 @@ def source_of(facts: ReadFacts, *, colourspace: str = "", missing: str = "") -> 
     Args:
         facts: of the Read.
         colourspace: what an artist says it is; "" = what the Read says.
-        missing: likewise; "" = as the Read.
+        missing: likewise; "" = as the Read, and an error where it shows a checkerboard.
 
     Raises:
-        InputError: ``input.no_plates`` if the Read names no file; ``input.missing_rule`` if it
-            shows a checkerboard for missing plates, which nothing can be matted of.
+        InputError: ``input.no_plates`` if the Read names no file.
     """
     if not any(facts.files.values()):
         raise InputError(

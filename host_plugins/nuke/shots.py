@@ -186,6 +186,7 @@ def _shot(
             checkpoint=settings.checkpoint,
             window=settings.window,
             missing=source.missing,
+            overwrite=True,  # mattes of other plates or trimaps: they are in our own cache
         ),
         client=Client(adapter.host_name(), VERSION),
     )

@@ -26,14 +26,13 @@ def folder_of(pattern: str) -> Path:
     return folder.parent if folder.name == "%V" else folder
 
 
-def steps(node: Any, shot: Shot, source: Source, *, finished: bool) -> Iterator[None]:
+def steps(node: Any, shot: Shot, source: Source) -> Iterator[None]:
     """Have a node read a shot's files, as far as they are there; a little at each step.
 
     Args:
         node: ours.
         shot: of any of its views.
         source: of its plates.
-        finished: the run is over.
     """
     for layer in shot.outputs.layers:
         pattern = layer_pattern(_of_all_views(shot, source), layer)
@@ -52,8 +51,7 @@ def steps(node: Any, shot: Shot, source: Source, *, finished: bool) -> Iterator[
     if "alpha" in shot.outputs.layers:
         with adapter.undisturbed():
             adapter.switch(node, "dvm_ready", 1)
-            if finished:
-                adapter.switch(node, "dvm_colours", int("foreground" in shot.outputs.layers))
+            adapter.switch(node, "dvm_colours", int("foreground" in shot.outputs.layers))
 
 
 def _of_all_views(shot: Shot, source: Source) -> str:

@@ -9,18 +9,21 @@ from collections.abc import Callable
 from ..client.desk import TICK
 from . import adapter
 
+SOON = 0.005  # seconds, while there is something to do that waits for nobody
+
 _LOG = logging.getLogger("dvm.nuke")
 
 
 class Ticker:
-    """Calls something in Nuke's main thread, ten times a second, until it says that it is enough.
+    """Calls something in Nuke's main thread again and again, until it says that it is enough.
 
     Args:
-        call: for the main thread; returns whether it wants to be called again.
+        call: for the main thread; returns in how many seconds it wants to be called again, or None.
     """
 
-    def __init__(self, call: Callable[[], bool]):
+    def __init__(self, call: Callable[[], float | None]):
         self._call = call
+        self._pause = 0.0
         self._thread: threading.Thread | None = None
         self._end = threading.Event()
         self._done = threading.Event()
@@ -47,17 +50,20 @@ class Ticker:
             self._done.wait()
             if self._thread is not threading.current_thread():
                 return
-            self._end.wait(TICK)
+            self._end.wait(self._pause)
 
     def _tick(self) -> None:
         """In the main thread; so nobody else starts or stops us meanwhile."""
-        again = False
+        pause: float | None = None
         try:
-            again = not self._end.is_set() and self._call()
+            if not self._end.is_set():
+                pause = self._call()
         except Exception:  # noqa: BLE001  it must not end what other nodes wait for
             _LOG.exception("a fault in the plug-in")
-            again = not self._end.is_set()
+            pause = TICK
         finally:
-            if not again:
+            if pause is None:
                 self._thread = None
+            else:
+                self._pause = pause
             self._done.set()

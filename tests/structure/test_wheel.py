@@ -24,7 +24,8 @@ for package in sys.argv[2:]:
             importlib.import_module(found.name)
         except ModuleNotFoundError as error:
             # What belongs to a host runs in that host alone.
-            if not (found.name.startswith("host_plugins.blender.") and error.name == "bpy"):
+            host = found.name.split(".")[1]
+            if error.name not in {"blender": ("bpy",), "nuke": ("nuke",)}.get(host, ()):
                 raise
         names.append(found.name)
 print(json.dumps(names))

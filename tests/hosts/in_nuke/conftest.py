@@ -6,8 +6,11 @@ holds, found by `nuke.pluginAddPath` as an artist's is.
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -19,17 +22,27 @@ sys.path.insert(0, str(REPOSITORY))
 collect_ignore_glob = [] if "DVM_TEST_PYTHON" in os.environ else ["test_*.py"]
 
 
-@pytest.fixture(scope="session")
-def plugin(tmp_path_factory):
-    """The folder that is dropped beside Nuke."""
+def installed() -> Path:
+    """The folder that is dropped beside Nuke, made anew and found by Python from here on."""
     from host_plugins.bundle import nuke_folder
 
-    folder = tmp_path_factory.mktemp("plugins") / "DeepVideoMatte"
+    home = tempfile.mkdtemp(prefix="dvm-in-nuke-")
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
+    folder = Path(home) / "DeepVideoMatte"
     for name, data in nuke_folder().items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
+    sys.path += [str(folder), str(REPOSITORY / "tests" / "hosts" / "fake_nuke")]
     return folder
+
+
+PLUGIN = installed() if not collect_ignore_glob else None
+
+
+@pytest.fixture
+def plugin():
+    return PLUGIN
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import threading
 from pathlib import Path
 
 import nuke
-from deep_video_matte.nuke import group, live, showing
+from deep_video_matte.nuke import live, showing
 
 from host_plugins.client.outputs import output_path
 from tests.hosts.contract import Told
@@ -28,6 +28,9 @@ class Nuke:
 
     def press(self, name, button):
         self.control.press(self.node(name), f"dvm_{button}")
+        if button == "add_keyframe":
+            key = self.node(name)["dvm_uid"].value()
+            self.control.run_until(lambda: not live.live().pending(key), 10)
 
     def connect_to(self, where, *, by_value=False):
         self._where, self._by_value = where, by_value
@@ -60,8 +63,8 @@ class Nuke:
         self.press(node, "add_keyframe")
 
     def frame_of(self, node, plate):
-        source = live.source_now(self.node(node))
-        return source.timing.frame(plate)
+        source = live.at_once(live.source_now(self.node(node)))
+        return source.timing.frame(plate) if source else plate
 
     def keyframes(self, node):
         said = self.node(node)["dvm_keyframe_files"].value()
@@ -162,6 +165,3 @@ class Nuke:
         nuke.scriptClear()
         live.end()
         return [one.name for one in threading.enumerate() if "dvm" in one.name.lower()]
-
-
-assert group.NAME

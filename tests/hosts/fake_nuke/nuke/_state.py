@@ -33,6 +33,10 @@ class State:
         self.longest_name = ""
         self.longest_without_execute = 0.0
         self.execute_seconds = 0.0
+        self.host_seconds = 0.0  # of the processor, within calls of the host
+        # Of each entry into the plug-in: its name, how many calls of the host it made, and the
+        # processor's seconds that it took itself.
+        self.entries: list[tuple[str, int, float]] = []
         # What the artist saw, and what went wrong where real Nuke only prints.
         self.messages: list[str] = []
         self.printed: list[str] = []
@@ -96,11 +100,14 @@ def host(function: Callable[..., Any]) -> Callable[..., Any]:
             state.calls += 1
             if state.cost:
                 time.sleep(state.cost)
+        outermost, begun = state.depth == 0, time.thread_time()
         state.depth += 1
         try:
             return function(*args, **kwargs)
         finally:
             state.depth -= 1
+            if outermost:
+                state.host_seconds += time.thread_time() - begun
 
     return call
 
@@ -122,11 +129,14 @@ def user_code(name: str) -> Iterator[None]:
     """Around code of the plug-in that the host calls: its calls cost again, and it is timed."""
     depth, state.depth = state.depth, 0
     rendered = state.execute_seconds
-    begun = time.monotonic()
+    begun, calls = time.monotonic(), state.calls
+    worked, in_host = time.thread_time(), state.host_seconds
     try:
         yield
     finally:
         state.depth = depth
+        own = time.thread_time() - worked - (state.host_seconds - in_host)
+        state.entries.append((name, state.calls - calls, own))
         seconds = time.monotonic() - begun
         if seconds > state.longest:
             state.longest, state.longest_name = seconds, name
