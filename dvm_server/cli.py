@@ -20,7 +20,7 @@ COMMANDS = {
     "submit": "Send a shot.json to a server and wait for its mattes.",
     "status": "Show what a server is doing.",
     "doctor": "Say what is wrong with this installation, one line each.",
-    "plugin": "Build the zips that are installed into Blender.",
+    "plugin": "Build the zips that are installed into Blender and Nuke.",
     "bench": "Measure seconds per frame of each stage, and memory.",
 }
 SETUP_EXIT = 20

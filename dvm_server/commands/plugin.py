@@ -14,7 +14,7 @@ from host_plugins import bundle
 
 def plugin(
     action: Annotated[str, typer.Argument(metavar="bundle", help="What to do.")],
-    host: Annotated[str, typer.Argument(metavar="HOST", help="blender")],
+    host: Annotated[str, typer.Argument(metavar="HOST", help="blender or nuke")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the zips.")] = Path("dist"),
     platform: Annotated[
         str, typer.Option(help="linux-x64, windows-x64, macos-arm64, macos-x64 or all.")

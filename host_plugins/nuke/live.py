@@ -14,7 +14,7 @@ from typing import Any
 
 from ..client.background import Work
 from ..client.connection import Connection
-from ..client.desk import TICK, Desk, Plan, State
+from ..client.desk import TICK, Desk, Plan, Server, State
 from ..client.errors import DvmError, InputError, sentence
 from ..client.finding import Options as Finding
 from ..client.finding import finder
@@ -362,8 +362,8 @@ class Live(Desk):
     def _tell(self, key: str, state: State) -> None:
         """Have a node say how it is doing, where that has changed."""
         node = self.node(key)
-        if node is None:
-            return
+        if node is None or not (state.what or state.text or self.server != Server()):
+            return  # nothing was asked of it: a script that was only opened stays as it is
         told = sentence(state.text, state.hint)
         texts = {
             "dvm_told": told,
