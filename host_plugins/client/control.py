@@ -11,7 +11,7 @@ import zmq
 from . import fields, wire
 from .connection import Connection
 from .errors import ProtocolError, SetupError, from_wire
-from .sockets import open_dealer
+from .sockets import open_dealer, send_now
 
 DEADLINE = 5.0
 
@@ -55,9 +55,11 @@ def request(
     socket = None
     try:
         socket = open_dealer(context, connection.control, connection, wire.Limits())
-        if not socket.poll(int(deadline * 1000), zmq.POLLOUT):
-            raise no_answer(connection.control, deadline)
-        socket.send_multipart(wire.encode(message, connection.key))
+        frames = wire.encode(message, connection.key)
+        while not send_now(socket, frames):
+            left = end - time.monotonic()
+            if left <= 0 or not socket.poll(max(int(left * 1000), 1), zmq.POLLOUT):
+                raise no_answer(connection.control, deadline)
         answer = _answer(socket, message.id, connection, end, deadline)
     finally:
         if socket is not None:

@@ -15,7 +15,7 @@ import zmq
 from . import control, events, wire
 from .connection import Connection
 from .errors import SetupError
-from .sockets import open_dealer, watch_disconnects
+from .sockets import open_dealer, send_now, watch_disconnects
 
 SERVER_LOST = "setup.server_lost"
 NO_ANSWER = "setup.no_answer"
@@ -99,13 +99,12 @@ class Link:
         frames = wire.encode(message, self.connection.key)
         wire.check_size(frames, self.peer_limits, what)
         end = time.monotonic() + deadline
-        while not self._main.poll(0, zmq.POLLOUT):
+        while not send_now(self._main, frames, copy=False):
             if time.monotonic() >= end:
                 raise self.no_answer(what, deadline)
             early = self.wait(_SLICE)
             if early is not None:
                 self.inbox.append(early)
-        self._main.send_multipart(frames, copy=False)
 
     def wait(self, timeout: float) -> wire.Message | None:
         """Keep the heart beating and wait for one message of the main socket.
@@ -146,9 +145,10 @@ class Link:
         # pyzmq forgets the monitor's socket without closing it, and the context waits for it.
         self._main.disable_monitor()
         self._monitor.close(linger=0)
-        if goodbye is not None and self._main.poll(0, zmq.POLLOUT):
+        if goodbye is not None:
             self._main.linger = _GOODBYE_MS
-            self._main.send_multipart(wire.encode(goodbye, self.connection.key))
+            if not send_now(self._main, wire.encode(goodbye, self.connection.key)):
+                self._main.linger = 0
         self._main.close()
         self._control.close()
         self._context.term()
@@ -168,9 +168,8 @@ class Link:
         self._next_ping = now + self.times.heartbeat
         if self._asked is None:
             self._asked = now
-        if self._control.poll(0, zmq.POLLOUT):
-            ping = wire.Message("ping", job=self.watched)
-            self._control.send_multipart(wire.encode(ping, self.connection.key))
+        ping = wire.Message("ping", job=self.watched)
+        send_now(self._control, wire.encode(ping, self.connection.key))
 
     def _read_pong(self) -> None:
         frames = wire.receive(self._control, self.limits)

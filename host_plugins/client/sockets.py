@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 
 import zmq
 
 from .connection import Connection
 from .errors import SetupError
-from .wire import Limits
+from .wire import Buffer, Limits
 
 _KEEPALIVE_SECONDS = 30
 
@@ -63,3 +64,15 @@ def _use_curve(socket: zmq.Socket[bytes], connection: Connection) -> None:
     socket.curve_publickey = public
     socket.curve_secretkey = secret
     socket.curve_serverkey = connection.server_key.encode("ascii")
+
+
+def send_now(socket: zmq.Socket[bytes], frames: Sequence[Buffer], *, copy: bool = True) -> bool:
+    """Hand a message over if that needs no waiting; whether it was.
+
+    To ask first and then to send would wait for ever where the peer goes in between.
+    """
+    try:
+        socket.send_multipart(frames, zmq.NOBLOCK, copy=copy)
+    except zmq.Again:
+        return False
+    return True

@@ -4,6 +4,7 @@ import threading
 import time
 
 import pytest
+import zmq
 
 from host_plugins.client import wire
 from host_plugins.client.connection import Connection
@@ -11,6 +12,7 @@ from host_plugins.client.errors import InputError, SetupError
 from host_plugins.client.fake_server import FakeServer, Script
 from host_plugins.client.run import run_shot
 from host_plugins.client.session import NO_ANSWER, SERVER_LOST, Session, Times
+from host_plugins.client.sockets import open_dealer, send_now
 from host_plugins.client.submission import prepare
 from tests.client.material import serving
 
@@ -196,6 +198,22 @@ def test_shutdown_is_answered():
         Session(server.connection).shutdown()
         with Session(server.connection, times=QUICK) as session, pytest.raises(SetupError):
             session.hello()
+
+
+def test_a_server_that_goes_between_asking_and_sending_is_not_waited_for():
+    """A socket that could send a moment ago, and has nobody to send to any more."""
+    context = zmq.Context()
+    there = Connection("tcp://127.0.0.1:9", "tcp://127.0.0.1:9", "secret", 1, 0)
+    alone = open_dealer(context, there.endpoint, there, wire.Limits())
+    try:
+        alone.immediate = True  # a connection that is not up is nobody, as one that was lost
+        alone.disconnect(there.endpoint)
+        began = time.monotonic()
+        assert not send_now(alone, [b"one", b"two"])
+        assert time.monotonic() - began < 1
+    finally:
+        alone.close(linger=0)
+        context.term()
 
 
 def test_a_server_key_turns_curve_on():
