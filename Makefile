@@ -30,7 +30,7 @@ test-hosts: $(READY)
 	test -d $(HOSTS)/vendor/zmq || $(HOSTS)/bpy-4.2/bin/python -m pip install --quiet --disable-pip-version-check \
 		--target $(HOSTS)/vendor --requirement tests/hosts/requirements-vendor.txt
 	$(BIN)/python -m host_plugins.bundle --fetch $(HOSTS)/wheels
-	$(BIN)/python -m pytest tests/hosts
+	DVM_HOSTS=1 $(BIN)/python -m pytest tests/hosts
 	for version in $(BLENDERS); do \
 		DVM_TEST_PYTHON=$(abspath $(BIN))/python $(HOSTS)/bpy-$$version/bin/python -B \
 			-m pytest tests/hosts/in_blender || exit 1; done

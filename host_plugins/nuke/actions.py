@@ -10,12 +10,11 @@ Buttons call `press`, which tells what went wrong; all others raise it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ..client.errors import DvmError, SetupError, sentence
-from ..client.timing import Timing
-from . import adapter, keyframes, knobs, live
+from . import adapter, knobs, live
 from .group import FILE
 
 __all__ = ["BUTTONS", "add_keyframe", "create", "matte", "press", "propagate"]
@@ -104,73 +103,26 @@ def _run(node: Any, what: str, wait: bool = False) -> None:
             raise SetupError("setup.run_failed", state.text, hint=state.hint)
 
 
-def _timing(node: Any) -> Timing | None:
-    source = live.at_once(live.source_now(node))
-    return source.timing if source else None
-
-
-def _plate(node: Any) -> tuple[int, Timing | None]:
-    """The plate that is looked at."""
-    timing = _timing(node)
-    now = adapter.frame()
-    return (now if timing is None else timing.plate(now)), timing
-
-
 def add_keyframe(node: Any) -> None:
     """Make the frame that is looked at a keyframe, with what comes into Trimap.
 
     Raises:
-        InputError: ``input.no_trimap``, ``input.frame_range``, ``input.render``.
+        InputError: ``input.no_source``, ``input.no_trimap``, ``input.frame_range``,
+            ``input.render``.
     """
     live.at_once(live.live().taking_trimap(node))
 
 
-def _add_keyframe(node: Any) -> None:
-    """The same as the button does it: in steps."""
-    running = live.live()
-    running.ask_for(node, running.taking_trimap(node))
-    if not adapter.has_window():
-        running.wait(running.own(node))
+def _in_steps(begin: Callable[[live.Live, Any], Iterator[None]]) -> Callable[[Any], None]:
+    """A button that does something a little at a time, so that Nuke is not held up."""
 
+    def pressed(node: Any) -> None:
+        running = live.live()
+        running.ask_for(node, begin(running, node))
+        if not adapter.has_window():
+            running.wait(running.own(node))
 
-def keyframes_of(node: Any) -> Mapping[int, str]:
-    """File by plate."""
-    return keyframes.read(str(adapter.value(node, "dvm_keyframe_files")))
-
-
-def remove_keyframe(node: Any) -> None:
-    """Take this frame off the list.
-
-    Raises:
-        InputError: ``input.no_keyframe`` if it is not on it.
-    """
-    plate, timing = _plate(node)
-    left = dict(keyframes_of(node))
-    if left.pop(plate, None) is None:
-        raise keyframes.not_one(adapter.frame())
-    live.keep_keyframes(node, left, timing)
-
-
-def _jump(ahead: bool) -> Callable[[Any], None]:
-    def jump(node: Any) -> None:
-        plate, timing = _plate(node)
-        _go_to(keyframes.neighbour(keyframes_of(node), plate, ahead=ahead), timing)
-
-    return jump
-
-
-def suggest(node: Any) -> None:
-    """Go to the frame that is best painted next.
-
-    Raises:
-        InputError: ``input.no_suggestion``.
-    """
-    running = live.live()
-    _go_to(running.suggested(running.own(node)), _timing(node))
-
-
-def _go_to(plate: int, timing: Timing | None) -> None:
-    adapter.go_to(plate if timing is None else timing.frame(plate))
+    return pressed
 
 
 def _connect(node: Any) -> None:
@@ -199,11 +151,11 @@ BUTTONS: Mapping[str, Callable[[Any], None]] = {
     "connect": _connect,
     "start_server": _start_server,
     "stop_server": _stop_server,
-    "add_keyframe": _add_keyframe,
-    "remove_keyframe": remove_keyframe,
-    "previous_keyframe": _jump(ahead=False),
-    "next_keyframe": _jump(ahead=True),
-    "suggest": suggest,
+    "add_keyframe": _in_steps(live.Live.taking_trimap),
+    "remove_keyframe": _in_steps(live.Live.removing_keyframe),
+    "previous_keyframe": _in_steps(lambda running, node: running.walking(node, ahead=False)),
+    "next_keyframe": _in_steps(lambda running, node: running.walking(node, ahead=True)),
+    "suggest": _in_steps(live.Live.suggesting),
     "propagate": propagate,
     "matte": matte,
     "cancel": _cancel,

@@ -21,6 +21,7 @@ from .plates import Laid, ReadFacts, printed
 _MARK = "dvm_version"
 # What does not change a picture, so that a Read above it is still what comes in.
 _NOTHING = ("Dot", "NoOp")
+_at_work = 0  # how many `undisturbed` there are around what is done now
 _ANOTHER = re.compile("already executing", re.IGNORECASE)
 
 
@@ -114,12 +115,15 @@ class Progress:
 @contextlib.contextmanager
 def undisturbed() -> Iterator[None]:
     """What is done within is not for undo, and does not make the script one that must be saved."""
+    global _at_work
     root = nuke.root()
     modified = root.modified()
     nuke.Undo.disable()
+    _at_work += 1
     try:
         yield
     finally:
+        _at_work -= 1
         nuke.Undo.enable()
         if not modified:
             root.setModified(False)
@@ -159,6 +163,11 @@ def unlisten(
     nuke.removeOnScriptLoad(loaded)
     nuke.removeOnScriptSave(saved)
     nuke.removeOnScriptClose(closed)
+
+
+def is_at_work() -> bool:
+    """In a callback: what has changed is what `undisturbed` code of ours does."""
+    return _at_work > 0
 
 
 def what_changed() -> tuple[Any, str]:

@@ -39,8 +39,10 @@ class Live(Desk):
         self._limits: dict[str, int] = {}
         self._bars: dict[str, adapter.Progress] = {}
         self._written: dict[tuple[str, str], str] = {}
+        self._offered: dict[str, tuple[str, ...]] = {}
         self._in_use: set[str] = set()
         self._telling = False
+        self._calm = 0
         self._ticker = Ticker(self._tick)
 
     # What a desk asks
@@ -162,6 +164,34 @@ class Live(Desk):
         keep_keyframes(node, kept, timing)
         self.said(key, f"trimap of frame {frame} taken")
 
+    def walking(self, node: Any, *, ahead: bool) -> Iterator[None]:
+        """Go to the keyframe after the frame that is looked at, or before it; in steps."""
+        source = yield from source_now(node)
+        yield
+        timing, frame = source.timing if source else None, adapter.frame()
+        plate = frame if timing is None else timing.plate(frame)
+        kept = keyframes.read(str(adapter.value(node, "dvm_keyframe_files")))
+        adapter.go_to(_frame(keyframes.neighbour(kept, plate, ahead=ahead), timing))
+
+    def removing_keyframe(self, node: Any) -> Iterator[None]:
+        """Take the frame that is looked at off the list; in steps."""
+        source = yield from source_now(node)
+        yield
+        timing, frame = source.timing if source else None, adapter.frame()
+        plate = frame if timing is None else timing.plate(frame)
+        left = keyframes.read(str(adapter.value(node, "dvm_keyframe_files")))
+        if left.pop(plate, None) is None:
+            raise keyframes.not_one(frame)
+        keep_keyframes(node, left, timing)
+
+    def suggesting(self, node: Any) -> Iterator[None]:
+        """Go to the frame that is best painted next; in steps."""
+        plate = self.suggested(self.own(node))
+        yield
+        source = yield from source_now(node)
+        yield
+        adapter.go_to(_frame(plate, source.timing if source else None))
+
     def ask_for(self, node: Any, steps: Iterator[None]) -> None:
         """Have steps taken that a button asked for; what goes wrong in them is a message."""
 
@@ -233,10 +263,13 @@ class Live(Desk):
         state = self.states[key]
         several = views_of(None)
         pattern = shots.plate_pattern(key, several)
+        yield
         first, last = adapter.frame_range(node.input(0))
         if settings.first is not None and settings.last is not None:
             first, last = max(first, settings.first), min(last, settings.last)
-        working_space, window = adapter.working_space(), adapter.window_of(node.input(0))
+        working_space = adapter.working_space()
+        yield
+        window = adapter.window_of(node.input(0))
         yield
         source = rendered_source(
             {view: pattern.replace("%V", view) for view in several} or {"": pattern},
@@ -287,10 +320,10 @@ class Live(Desk):
 
         def steps() -> Iterator[None]:
             for node in adapter.our_nodes():
-                if adapter.upstream(node, 0) == read:
+                yield
+                if adapter.is_alive(node) and adapter.upstream(node, 0) == read:
                     yield
                     yield from self._while_alive(node, self._laying(node, read))
-                yield
 
         self.take_turns("", steps())
 
@@ -310,44 +343,54 @@ class Live(Desk):
 
     def clear_cache(self) -> None:
         """Remove the mattes that no node of this script shows; `cleared` tells, after a pump."""
-        folders, keep = set(), set()
-        for node in adapter.our_nodes():
-            folders.add(shots.cache_folder(shots.finding_of(node)))
-            keep |= {showing.folder_of(one).name for one in showing.shown(node).values()}
-        self.clear([one for one in sorted(folders) if one.is_dir()], keep)
+        self.cleared = "clearing …"
+
+        def steps() -> Iterator[None]:
+            folders, keep = set(), set()
+            for node in adapter.our_nodes():
+                yield
+                folders.add(shots.cache_folder(shots.finding_of(node)))
+                yield
+                keep |= {showing.folder_of(one).name for one in showing.shown(node).values()}
+            self.clear([one for one in sorted(folders) if one.is_dir()], keep)
+
+        self.take_turns("", steps())
 
     # Called in the main thread, by the ticker or by who waits
 
     def _tick(self) -> float | None:
-        # What is done and what is told take turns, so that neither waits for the other.
+        # What is done and what is told take turns, and one node is told at a time, so that none of
+        # it holds up Nuke.
         self._telling = not self._telling
         if self._telling:
-            self._tell_all()
+            self._tell_next()
         else:
             super().pump()
-        if not self.busy():
-            # What a thread said last may have come since it was looked for.
-            super().pump()
-            self._tell_all()
-            if not (self.busy() or self._reports):
-                return None
-        return SOON if self._turns else TICK
+        if self.busy() or self._reports:
+            self._calm = 0
+            return SOON if self._turns else TICK
+        # What a thread said last may have come since it was looked for, and is to be told.
+        self._calm += 1
+        return SOON if self._calm <= 2 * (1 + len(self.states)) else None
 
     def pump(self) -> bool:
         changed = super().pump()
-        self._tell_all()
-        return changed
-
-    def _tell_all(self) -> None:
         for key, state in list(self.states.items()):
             self._tell(key, state)
+        return changed
+
+    def _tell_next(self) -> None:
+        key = next(iter(self.states), None)
+        if key is not None:
+            self.states[key] = self.states.pop(key)  # it is the last one next time
+            self._tell(key, self.states[key])
 
     def say_nothing(self) -> None:
         """Take back what nodes say of how they are doing, until there is something new to say."""
-        for key, name in list(self._written):
-            node = self.node(key)
-            if node is not None:
-                with adapter.undisturbed():
+        with adapter.undisturbed():
+            for (key, name), text in self._written.items():
+                node = self.node(key) if text else None
+                if node is not None:
                     adapter.set_told(node, name, "")
         self._written.clear()
 
@@ -377,12 +420,13 @@ class Live(Desk):
                 for name, text in new.items():
                     adapter.set_told(node, name, text)
                     self._written[key, name] = text
-            if "dvm_server_told" in new and self.server.networks:
-                items = [knobs.find("dvm_network").items[0], *self.server.networks]
-                with adapter.undisturbed():
-                    adapter.set_choices(node, "dvm_network", items)
             if "dvm_told" in new and state.failed:
                 adapter.warn(f"{adapter.name_of(node)}: {told}")
+        elif self.server.up and self._offered.get(key) != tuple(self.server.networks):
+            self._offered[key] = tuple(self.server.networks)
+            items = [knobs.find("dvm_network").items[0], *self.server.networks]
+            with adapter.undisturbed():
+                adapter.set_choices(node, "dvm_network", items)
         self._show_bar(key, node, state)
 
     def _show_bar(self, key: str, node: Any, state: State) -> None:
@@ -416,6 +460,10 @@ class Live(Desk):
             except StopIteration:
                 return
             yield
+
+
+def _frame(plate: int, timing: Timing | None) -> int:
+    return plate if timing is None else timing.frame(plate)
 
 
 def plates_above(node: Any) -> Any:

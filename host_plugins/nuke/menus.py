@@ -25,6 +25,8 @@ def unregister() -> None:
 def changed() -> None:
     """A knob of a Group or a Read has changed: mattes follow their plates in time, and a node's
     colours its checkbox."""
+    if adapter.is_at_work():
+        return
     node, knob = adapter.what_changed()
     if knob in _TIMES and adapter.is_read_of_plates(node):
         live.live().follow(node)

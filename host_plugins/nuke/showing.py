@@ -63,7 +63,8 @@ def lay(node: Any, laid: Laid) -> Iterator[None]:
     """Move what a node reads to where its plates lie now; a little at each step."""
     for layer in LAYERS:
         if adapter.shown_file(node, reader(layer)):
-            adapter.lay(node, reader(layer), laid)
+            with adapter.undisturbed():
+                adapter.lay(node, reader(layer), laid)
             yield
 
 

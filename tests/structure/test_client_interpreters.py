@@ -1,85 +1,21 @@
-"""The client's tests pass on every Python that hosts bring, with only pyzmq and msgpack there.
+"""The client's tests pass on every Python that hosts bring, with only pyzmq and msgpack there."""
 
-The environments are kept in `.venv-client/`, one for each version, and made anew when what they
-should hold changes.
-"""
-
-import hashlib
-import os
 import re
-import shutil
 import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-ENVIRONMENTS = ROOT / ".venv-client"
-VERSIONS = ("3.9", "3.10", "3.11", "3.13")
-PACKAGES = ("pyzmq", "msgpack", "pytest", "pytest-timeout")
+from tests.interpreters import (
+    ENVIRONMENTS,
+    ROOT,
+    VERSIONS,
+    clean_environment,
+    environment,
+    interpreter,
+)
+
 MINUTES = 60
-
-
-def interpreter(version: str) -> Path | None:
-    """A Python of this version that really runs: pyenv's shims exist and fail."""
-    name = f"python{version}"
-    versions = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
-    candidates = [found for found in (shutil.which(name), f"/usr/bin/{name}") if found]
-    candidates += [str(one / "bin" / "python") for one in sorted(versions.glob(f"{version}.*"))]
-    if sys.version_info[:2] == tuple(map(int, version.split("."))):
-        candidates.insert(0, sys.executable)
-    ask = "import sys, venv, ensurepip; print('%d.%d' % sys.version_info[:2], sys.executable)"
-    for candidate in candidates:
-        try:
-            done = subprocess.run(
-                [candidate, "-c", ask], capture_output=True, text=True, timeout=30, check=False
-            )
-        except OSError:
-            continue
-        if done.returncode == 0 and done.stdout.startswith(f"{version} "):
-            return Path(candidate)
-    return None
-
-
-def clean_environment() -> dict[str, str]:
-    """What the tests may see of ours: no PYTHONPATH, no virtual environment, no pytest options."""
-    kept = {"PATH", "HOME", "TMPDIR", "TEMP", "TMP", "LANG", "SYSTEMROOT"}
-    return {name: value for name, value in os.environ.items() if name in kept}
-
-
-def environment(version: str, base: Path) -> Path:
-    """The Python of an environment with `PACKAGES`; one that is there and whole is used again."""
-    folder = ENVIRONMENTS / version
-    python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    constraints = Path(__file__).parents[1] / "client" / f"constraints-{version}.txt"
-    wanted = list(PACKAGES) + (["-c", str(constraints)] if constraints.is_file() else [])
-    text = " ".join(PACKAGES) + (constraints.read_text() if constraints.is_file() else "")
-    stamp = hashlib.sha256(text.encode()).hexdigest()
-    marker = folder / "complete"
-    if marker.is_file() and marker.read_text() == stamp and runs(python):
-        return python
-    shutil.rmtree(folder, ignore_errors=True)
-    subprocess.run([base, "-m", "venv", folder], check=True, timeout=120)
-    install = [python, "-m", "pip", "install", "-q", "--disable-pip-version-check", *wanted]
-    done = subprocess.run(install, capture_output=True, text=True, timeout=600, check=False)
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    marker.write_text(stamp)
-    return python
-
-
-def runs(python: Path) -> bool:
-    try:
-        done = subprocess.run(
-            [python, "-c", "import zmq, msgpack, pytest, pytest_timeout"],
-            capture_output=True,
-            timeout=30,
-            check=False,
-        )
-    except OSError:
-        return False
-    return done.returncode == 0
 
 
 def run_tests(version: str) -> subprocess.CompletedProcess[str] | None:

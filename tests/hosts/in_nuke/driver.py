@@ -28,7 +28,7 @@ class Nuke:
 
     def press(self, name, button):
         self.control.press(self.node(name), f"dvm_{button}")
-        if button == "add_keyframe":
+        if button.endswith("_keyframe") or button == "suggest":
             key = self.node(name)["dvm_uid"].value()
             self.control.run_until(lambda: not live.live().pending(key), 10)
 
