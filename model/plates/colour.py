@@ -8,6 +8,7 @@ OpenImageIO reads the config each time.
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import os
 from functools import cache
@@ -83,7 +84,7 @@ def resolve(name: str) -> str:
         raise InputError(
             "input.unknown_colourspace",
             f"there is no colourspace {name!r} in the OCIO config {_source()}",
-            hint=f"use e.g. {', '.join(_examples())}; $OCIO chooses another config",
+            hint=f"use e.g. {', '.join(_nearest(name))}; $OCIO chooses another config",
         )
     return found
 
@@ -218,6 +219,20 @@ def _one_of(names: tuple[str, ...]) -> str:
         f"the OCIO config {_source()} has no colourspace like {names[0]}",
         hint="add one with this name or alias, or unset $OCIO to use the built-in config",
     )
+
+
+def _nearest(name: str) -> list[str]:
+    """Colourspaces with a name or alias that holds this one, or looks like it; some that are common
+    if there is none."""
+    config = _config(_source())
+    known = {}
+    for one in config.getColorSpaceNames():
+        for said in (one, *config.getAliases(one)):
+            known[said.lower()] = one
+    wanted = name.lower()
+    close = [said for said in known if len(wanted) > 3 and wanted in said]
+    close += difflib.get_close_matches(wanted, known, n=6, cutoff=0.6)
+    return list(dict.fromkeys(known[one] for one in close))[:4] or _examples()
 
 
 def _examples() -> list[str]:

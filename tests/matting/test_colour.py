@@ -105,10 +105,25 @@ def test_an_unknown_name_is_told_with_examples():
     with pytest.raises(InputError, match="'Rec708'") as caught:
         colour.resolve("Rec708")
     assert caught.value.code == "input.unknown_colourspace"
-    assert "ACEScg" in caught.value.hint
     for convert in (colour.to_linear_rec709, colour.to_display, colour.from_display):
         with pytest.raises(InputError):
             convert(hdr(2, 2), "Rec708")
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("ACEScgg", "ACEScg"),
+        ("S-Log3", "S-Log3 S-Gamut3"),
+        ("LogC3", "ARRI LogC3 (EI800)"),
+        ("lin_rec708", "Linear Rec.709 (sRGB)"),
+        ("xyzzy", "Linear Rec.709 (sRGB)"),
+    ],
+)
+def test_the_nearest_names_are_given(name, nearest):
+    with pytest.raises(InputError) as caught:
+        colour.resolve(name)
+    assert nearest in caught.value.hint
 
 
 def test_interop_ids():
