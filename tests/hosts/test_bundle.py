@@ -258,3 +258,63 @@ def test_blenders_own_validator_accepts_the_extensions(version, tmp_path):
             capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+# Nuke
+
+IN_NUKE = """
+import sys
+sys.path.insert(0, {fake!r})
+import nuke
+nuke.pluginAddPath({folder!r})
+import zmq, msgpack
+from deep_video_matte.nuke import live
+assert {folder!r} in zmq.__file__ and {folder!r} in msgpack.__file__, (zmq.__file__, msgpack)
+assert {folder!r} in live.__file__
+print(zmq.zmq_version())
+"""
+
+
+def test_each_system_and_python_of_nuke_has_its_wheels():
+    for platform in bundle.PLATFORMS:
+        wanted = "linux-x64-glibc-2.17" if platform == "linux-x64" else platform
+        for python in bundle.NUKE_PYTHONS:
+            for wheel in bundle.wheels_for(wanted, python):
+                # EL 7 has glibc 2.17.
+                assert platform != "linux-x64" or "manylinux_2_17" in wheel.name, wheel.name
+
+
+@pytest.mark.parametrize("platform", bundle.PLATFORMS)
+def test_the_folder_for_nuke_has_all_that_it_needs(platform, tmp_path):
+    if not WHEELS.is_dir():
+        pytest.skip("needs the pinned wheels in .hosts/wheels: make test-hosts")
+    (path,) = bundle.bundle("nuke", tmp_path, [platform], WHEELS)
+    found = names(path)
+    assert path.name.endswith(f"-nuke-{platform}.zip")
+    assert {one.split("/")[0] for one in found} == {"DeepVideoMatte"}
+    top = {one.split("/")[1] for one in found}
+    assert top == {"LICENSE", "init.py", "menu.py", "smoke.py", "deep_video_matte", "vendor"}
+    system = platform.split("-")[0]
+    folders = {one.split("/")[2] for one in found if one.startswith("DeepVideoMatte/vendor/")}
+    assert folders == {f"{system}-py{one.replace('.', '')}" for one in bundle.NUKE_PYTHONS}
+    inside = "DeepVideoMatte/deep_video_matte"
+    assert f"{inside}/nuke/DeepVideoMatte.nk" in found and f"{inside}/client/wire.py" in found
+    assert not [one for one in found if one.endswith((".pyc", "nuke/README.md"))]
+    (again,) = bundle.bundle("nuke", tmp_path / "again", [platform], WHEELS)
+    assert again.read_bytes() == path.read_bytes()
+
+
+def test_the_folder_brings_its_own_libraries_to_a_python_that_has_none(tmp_path):
+    """Blender's Python here has neither pyzmq nor msgpack, as Nuke's has not."""
+    python = python_of("4.2")
+    if not WHEELS.is_dir() or not python.exists() or sys.platform != "linux":
+        pytest.skip("needs .hosts/wheels and bpy 4.2 on Linux: make test-hosts")
+    (path,) = bundle.bundle("nuke", tmp_path, ["linux-x64"], WHEELS)
+    with zipfile.ZipFile(path) as archive:
+        archive.extractall(tmp_path)
+    code = IN_NUKE.format(
+        fake=str(REPOSITORY / "tests" / "hosts" / "fake_nuke"),
+        folder=str(tmp_path / "DeepVideoMatte"),
+    )
+    ran = subprocess.run([str(python), "-c", code], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0 and ran.stdout.startswith("4.3"), ran.stdout + ran.stderr
