@@ -867,3 +867,43 @@ def test_init_never_raises(tmp_path, monkeypatch):
     exec(compile(source, "init.py", "exec"), {"__file__": str(tmp_path / "gone" / "init.py")})
     assert time.perf_counter() - began < 0.1
     assert "nuke" not in source.split('"""')[2]
+
+
+EXIT = """
+import sys
+sys.path.insert(0, {repository!r})
+from pathlib import Path
+Path.home = lambda: Path({home!r})
+from tests.hosts.fake_nuke import control
+control.reset()
+import nuke
+nuke.pluginAddPath({plugin!r})
+control.start_gui()
+nuke.scriptOpen({script!r})
+node = nuke.toNode("DeepVideoMatte1")
+control.press(node, "dvm_matte")
+from deep_video_matte.nuke import live
+key = node["dvm_uid"].value()
+control.run_until(lambda: live.live().state(key).arrived, 30)
+print("frames come", flush=True)
+"""
+
+
+def test_nuke_ends_during_a_job(host, server, plugin, clip, tmp_path):
+    """Without a word to the plug-in: no hang, no crash, and what is finished stays."""
+    node = started(host, clip)
+    host.set_option(node, "network", "paint slow=0.5")
+    nuke.scriptSave()
+    code = EXIT.format(
+        repository=str(REPOSITORY),
+        home=str(tmp_path / "user"),
+        plugin=str(plugin),
+        script=nuke.root().name(),
+    )
+    began = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, "frames come" in done.stdout) == (0, True), done.stdout + done.stderr
+    assert "Traceback" not in done.stderr and time.monotonic() - began < 40
+    assert list((tmp_path / "dvm" / "mattes").rglob("alpha.1001.exr"))
