@@ -110,15 +110,16 @@ def add_keyframe(node: Any) -> None:
         InputError: ``input.no_source``, ``input.no_trimap``, ``input.frame_range``,
             ``input.render``.
     """
-    live.at_once(live.live().taking_trimap(node))
+    live.at_once(live.live().taking_trimap(node, adapter.frame()))
 
 
-def _in_steps(begin: Callable[[live.Live, Any], Iterator[None]]) -> Callable[[Any], None]:
-    """A button that does something a little at a time, so that Nuke is not held up."""
+def _in_steps(begin: Callable[[live.Live, Any, int], Iterator[None]]) -> Callable[[Any], None]:
+    """A button that does something about the frame that is looked at now, a little at a time, so
+    that Nuke is not held up."""
 
     def pressed(node: Any) -> None:
         running = live.live()
-        running.ask_for(node, begin(running, node))
+        running.ask_for(node, begin(running, node, adapter.frame()))
         if not adapter.has_window():
             running.wait(running.own(node))
 
@@ -153,9 +154,13 @@ BUTTONS: Mapping[str, Callable[[Any], None]] = {
     "stop_server": _stop_server,
     "add_keyframe": _in_steps(live.Live.taking_trimap),
     "remove_keyframe": _in_steps(live.Live.removing_keyframe),
-    "previous_keyframe": _in_steps(lambda running, node: running.walking(node, ahead=False)),
-    "next_keyframe": _in_steps(lambda running, node: running.walking(node, ahead=True)),
-    "suggest": _in_steps(live.Live.suggesting),
+    "previous_keyframe": _in_steps(
+        lambda running, node, frame: running.walking(node, frame, ahead=False)
+    ),
+    "next_keyframe": _in_steps(
+        lambda running, node, frame: running.walking(node, frame, ahead=True)
+    ),
+    "suggest": _in_steps(lambda running, node, frame: running.suggesting(node)),
     "propagate": propagate,
     "matte": matte,
     "cancel": _cancel,

@@ -118,13 +118,12 @@ class Live(Desk):
         finding = shots.finding_of(node)
         self.start_server(finding.command, shots.state_folder(), self._finder(finding, local=True))
 
-    def taking_trimap(self, node: Any) -> Iterator[None]:
-        """Make the frame that is looked at a keyframe, with what comes into Trimap; in steps.
+    def taking_trimap(self, node: Any, frame: int) -> Iterator[None]:
+        """Make a frame a keyframe, with what comes into Trimap there; in steps.
 
         The steps raise InputError: ``input.no_trimap``, ``input.frame_range``, ``input.render``.
         """
-        key, frame = self.own(node), adapter.frame()
-        above = adapter.upstream(node, 1)
+        key, above = self.own(node), adapter.upstream(node, 1)
         if above is None:
             raise InputError(
                 "input.no_trimap",
@@ -164,20 +163,20 @@ class Live(Desk):
         keep_keyframes(node, kept, timing)
         self.said(key, f"trimap of frame {frame} taken")
 
-    def walking(self, node: Any, *, ahead: bool) -> Iterator[None]:
-        """Go to the keyframe after the frame that is looked at, or before it; in steps."""
+    def walking(self, node: Any, frame: int, *, ahead: bool) -> Iterator[None]:
+        """Go to the keyframe after a frame, or before it; in steps."""
         source = yield from source_now(node)
         yield
-        timing, frame = source.timing if source else None, adapter.frame()
+        timing = source.timing if source else None
         plate = frame if timing is None else timing.plate(frame)
         kept = keyframes.read(str(adapter.value(node, "dvm_keyframe_files")))
         adapter.go_to(_frame(keyframes.neighbour(kept, plate, ahead=ahead), timing))
 
-    def removing_keyframe(self, node: Any) -> Iterator[None]:
-        """Take the frame that is looked at off the list; in steps."""
+    def removing_keyframe(self, node: Any, frame: int) -> Iterator[None]:
+        """Take a frame off the list of keyframes; in steps."""
         source = yield from source_now(node)
         yield
-        timing, frame = source.timing if source else None, adapter.frame()
+        timing = source.timing if source else None
         plate = frame if timing is None else timing.plate(frame)
         left = keyframes.read(str(adapter.value(node, "dvm_keyframe_files")))
         if left.pop(plate, None) is None:

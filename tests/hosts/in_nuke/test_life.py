@@ -216,6 +216,17 @@ def test_keyframes_are_added_removed_and_walked(host, clip):
     assert "Frame 1004 is no keyframe" in message(host)
 
 
+def test_the_frame_is_the_one_that_was_looked_at_when_the_button_was_pressed(host, clip):
+    node = host.new_node(clip, 1001, 1006)
+    ours = host.node(node)
+    ours.setInput(1, nuke.nodes.Read(file=str(clip.parent / "key.1001.png")))
+    nuke.frame(1002)
+    host.control.press(ours, "dvm_add_keyframe")
+    nuke.frame(1005)
+    host.idle()
+    assert host.keyframes(node) == [1002]
+
+
 def test_what_is_wrong_with_a_keyframe_is_said(host, clip):
     node = host.new_node(clip, 1001, 1006)
     nuke.frame(1002)
