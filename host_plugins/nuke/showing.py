@@ -37,10 +37,10 @@ def steps(node: Any, shot: Shot, source: Source) -> Iterator[None]:
     for layer in shot.outputs.layers:
         pattern = layer_pattern(_of_all_views(shot, source), layer)
         inner = reader(layer)
-        with adapter.undisturbed():
-            if adapter.shown_file(node, inner) != pattern:
+        if adapter.shown_file(node, inner) != pattern:
+            with adapter.undisturbed():
                 adapter.show_file(node, inner, pattern, source.laid)
-                yield
+            yield
         if layer == "foreground":
             with adapter.undisturbed():
                 adapter.show_in_colourspace(node, inner, source.shown_in)
