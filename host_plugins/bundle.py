@@ -135,22 +135,25 @@ def nuke_folder() -> Files:
     package = {
         f"{NAME}/{path}": data for path, data in {**_tree("nuke"), **_tree("client")}.items()
     }
-    # Nuke runs these two itself; they lie in the folder that it is given.
+    # Nuke, or who tries it, runs these; they lie in the folder that it is given.
     top = {name: package.pop(f"{NAME}/nuke/{name}") for name in ("init.py", "menu.py", "smoke.py")}
     package[f"{NAME}/__init__.py"] = b'"""Deep Video Matte."""\n'
     return {**top, **package}
+
+
+def _of_nuke(platform: str) -> str:
+    """The platform whose wheels Nuke takes."""
+    return _OLD_LINUX if platform == "linux-x64" else platform
 
 
 def _nuke(platform: str, wheels: Path | None, folder: Path) -> dict[str, Files]:
     """One folder for Nuke 14 to 17, with the wheels of each one's Python unpacked."""
     files = {f"DeepVideoMatte/{path}": data for path, data in nuke_folder().items()}
     files["DeepVideoMatte/LICENSE"] = (HERE / "client" / "LICENSE").read_bytes()
-    system, of_wheels = platform.split("-")[0], platform
-    if system == "linux":
-        of_wheels = _OLD_LINUX
+    system = platform.split("-")[0]
     for python in NUKE_PYTHONS:
         into = f"DeepVideoMatte/vendor/{system}-py{python.replace('.', '')}"
-        for wheel in wheels_for(of_wheels, python):
+        for wheel in wheels_for(_of_nuke(platform), python):
             files |= _unpacked(wheel_bytes(wheel, wheels, folder), into)
     version = _version(HERE / "blender" / "blender_manifest.toml")
     return {f"{NAME}-{version}-nuke-{platform}.zip": files}
@@ -374,11 +377,9 @@ def update_lock() -> None:
 
 def _pythons(platform: str) -> list[str]:
     """Those that some bundle for a platform needs wheels of."""
-    wanted = set(NUKE_PYTHONS)
-    if platform in PLATFORMS:
-        wanted |= {LEGACY_PYTHON, *EXTENSION_PYTHONS}
-    if platform == "linux-x64":
-        wanted -= set(NUKE_PYTHONS) - {LEGACY_PYTHON, *EXTENSION_PYTHONS}
+    wanted = {LEGACY_PYTHON, *EXTENSION_PYTHONS} if platform in PLATFORMS else set()
+    if platform == _of_nuke(platform):
+        wanted |= set(NUKE_PYTHONS)
     return sorted(wanted, key=lambda one: int(one.split(".")[1]))
 
 

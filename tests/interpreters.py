@@ -6,10 +6,18 @@ changes.
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+
+import pytest
+
+Outcome = subprocess.CompletedProcess[str] | None
 
 ROOT = Path(__file__).parents[1]
 ENVIRONMENTS = ROOT / ".venv-client"
@@ -75,3 +83,49 @@ def runs(python: Path) -> bool:
     except OSError:
         return False
     return done.returncode == 0
+
+
+@contextmanager
+def tests_on_all(folder: str, minutes: int, **more: str) -> Iterator[dict[str, Future[Outcome]]]:
+    """Run a folder's tests on every version, two at a time: much of their time they wait.
+
+    Args:
+        folder: of tests, from the repository's root.
+        minutes: that they may take on one version.
+        more: of their environment.
+
+    Yields:
+        By version what will come of it; None for one that is not on this machine.
+    """
+
+    def run(version: str) -> Outcome:
+        base = interpreter(version)
+        if base is None:
+            return None
+        command = [environment(version, base), "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+        return subprocess.run(
+            [*command, folder],
+            cwd=ROOT,
+            env={**clean_environment(), **more},
+            capture_output=True,
+            text=True,
+            timeout=60 * minutes,
+            check=False,
+        )
+
+    with ThreadPoolExecutor(2) as pool:
+        yield {version: pool.submit(run, version) for version in VERSIONS}
+
+
+def passed(version: str, done: Outcome) -> int:
+    """How many tests have passed; skips where the version is not on this machine.
+
+    Raises:
+        AssertionError: one has failed.
+    """
+    if done is None:
+        pytest.skip(f"there is no Python {version} on this machine")
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    found = re.search(r"(\d+) passed", done.stdout)
+    assert found, done.stdout[-2000:]
+    return int(found[1])

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..client.background import Work
 from ..client.connection import Connection
-from ..client.desk import IDLE, TICK, Desk, Plan, State
+from ..client.desk import IDLE, LOOK, TICK, Desk, Plan, State
 from ..client.finding import finder
 from ..client.shot import Shot
 from . import adapter, group, preferences, shots, showing
@@ -26,7 +26,7 @@ class Live(Desk):
     """All that runs. One of it lives from `register` to `unregister`; shots are named by uid."""
 
     def __init__(self) -> None:
-        super().__init__(adapter.host_name(), shots.VERSION)
+        super().__init__(adapter.host_name())
         self._followed = 0.0
 
     # What a desk asks
@@ -65,7 +65,7 @@ class Live(Desk):
         before = self.state(uid)
         source = shots.source_of(tree)
         cache = cache_folder(tree)
-        layers = shots.LOOK if what == "propagate" else shots.layers_wanted(tree)
+        layers = LOOK if what == "propagate" else shots.layers_wanted(tree)
         shot = shots.build(tree, source, layers, cache)
         # Until trimaps are carried anew, those that are shown are the ones in doubt.
         doubts = dict(before.doubts) if what == "matte" else {}

@@ -6,15 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ..client.desk import FOLDER, MATTE, VERSION
 from ..client.errors import InputError
 from ..client.shot import Client, Keyframe, Options, Outputs, Plates, Shot, shot_id
 from ..client.timing import Timing, is_movie, pattern_of
 from . import adapter
-
-VERSION = "0.1.0"
-LOOK = ("trimap", "confidence")  # what Propagate asks for
-MATTE = ("alpha", "trimap", "confidence")
-FOLDER = "dvm"
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,11 @@ from .plate_files import check_plates
 from .shot import Shot, save
 from .shot_cache import clear_caches, note_files
 
+VERSION = "0.1.0"  # of the plug-ins
+LOOK = ("trimap", "confidence")  # layers that Propagate asks for
+MATTE = ("alpha", "trimap", "confidence")  # and Matte, at least
+FOLDER = "dvm"  # of our files, beside a host's
+
 TICK = 0.1  # seconds between pumps while something goes on
 IDLE = 0.5
 BUDGET = 0.015  # seconds a pump may take; what is left waits for the next one
@@ -110,14 +115,13 @@ class Desk:
 
     Args:
         host: e.g. ``blender 4.5``.
-        version: of the plug-in.
     """
 
-    def __init__(self, host: str, version: str):
+    def __init__(self, host: str):
         self.server = Server()
         self.states: dict[str, State] = {}
         self.cleared = ""
-        self._runner = Runner({"host": host, "version": version})
+        self._runner = Runner({"host": host, "version": VERSION})
         self._errands = ThreadPoolExecutor(1, thread_name_prefix="dvm errands")
         self._waiting: list[tuple[str, Future[Any], Callable[[Any], None]]] = []
         self._find: Callable[[], Connection] | None = None  # of the server that was started

@@ -38,11 +38,9 @@ def output_path(pattern: str, frame: int, layer: str = "alpha") -> Path:
     if not numbers:
         path = Path(pattern)
         return path if layer == "alpha" else path.with_name(f"{path.stem}.{layer}{path.suffix}")
-    number = numbers[0]
-    before = pattern[: number.start()]
-    if layer != "alpha":
-        before = _with_layer(before, layer)
-    return Path(f"{before}{frame:0{_width(number.group())}d}{pattern[number.end() :]}")
+    sign, after = numbers[0].group(), pattern[numbers[0].end() :]
+    before = layer_pattern(pattern, layer)[: -len(sign + after)]
+    return Path(f"{before}{frame:0{_width(sign)}d}{after}")
 
 
 def layer_pattern(pattern: str, layer: str) -> str:

@@ -10,12 +10,14 @@ Buttons call `press`, which tells what went wrong; all others raise it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from ..client.errors import DvmError, SetupError, sentence
-from . import adapter, knobs, live
+from . import adapter, keyframing, knobs, live
 from .group import FILE
+from .sources import at_once
 
 __all__ = ["BUTTONS", "add_keyframe", "create", "matte", "press", "propagate"]
 
@@ -110,18 +112,20 @@ def add_keyframe(node: Any) -> None:
         InputError: ``input.no_source``, ``input.no_trimap``, ``input.frame_range``,
             ``input.render``.
     """
-    live.at_once(live.live().taking_trimap(node, adapter.frame()))
+    running = live.live()
+    at_once(keyframing.taking_trimap(running, running.own(node), node, adapter.frame()))
 
 
-def _in_steps(begin: Callable[[live.Live, Any, int], Iterator[None]]) -> Callable[[Any], None]:
+def _in_steps(begin: Callable[..., keyframing.Steps]) -> Callable[[Any], None]:
     """A button that does something about the frame that is looked at now, a little at a time, so
     that Nuke is not held up."""
 
     def pressed(node: Any) -> None:
         running = live.live()
-        running.ask_for(node, begin(running, node, adapter.frame()))
+        key = running.own(node)
+        running.ask_for(key, node, begin(running, key, node, adapter.frame()))
         if not adapter.has_window():
-            running.wait(running.own(node))
+            running.wait(key)
 
     return pressed
 
@@ -152,15 +156,11 @@ BUTTONS: Mapping[str, Callable[[Any], None]] = {
     "connect": _connect,
     "start_server": _start_server,
     "stop_server": _stop_server,
-    "add_keyframe": _in_steps(live.Live.taking_trimap),
-    "remove_keyframe": _in_steps(live.Live.removing_keyframe),
-    "previous_keyframe": _in_steps(
-        lambda running, node, frame: running.walking(node, frame, ahead=False)
-    ),
-    "next_keyframe": _in_steps(
-        lambda running, node, frame: running.walking(node, frame, ahead=True)
-    ),
-    "suggest": _in_steps(lambda running, node, frame: running.suggesting(node)),
+    "add_keyframe": _in_steps(keyframing.taking_trimap),
+    "remove_keyframe": _in_steps(keyframing.removing),
+    "previous_keyframe": _in_steps(partial(keyframing.walking, ahead=False)),
+    "next_keyframe": _in_steps(partial(keyframing.walking, ahead=True)),
+    "suggest": _in_steps(keyframing.suggesting),
     "propagate": propagate,
     "matte": matte,
     "cancel": _cancel,

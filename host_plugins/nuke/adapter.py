@@ -9,6 +9,7 @@ import contextlib
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,13 @@ import nuke
 
 from ..client.errors import InputError
 from . import knobs
-from .plates import Laid, ReadFacts, printed
+from .plates import Laid, ReadFacts, hashed, printed
 
 _MARK = "dvm_version"
 # What does not change a picture, so that a Read above it is still what comes in.
 _NOTHING = ("Dot", "NoOp")
+# How a Read lies in time, but for its range.
+_TIMES = ("before", "after", "frame_mode", "frame")
 _at_work = 0  # how many `undisturbed` there are around what is done now
 _ANOTHER = re.compile("already executing", re.IGNORECASE)
 
@@ -49,11 +52,6 @@ def tell(text: str) -> None:
         nuke.message(text)
     else:
         nuke.tprint(text)
-
-
-def say(text: str) -> None:
-    """A line in the terminal."""
-    nuke.tprint(text)
 
 
 def warn(text: str) -> None:
@@ -132,37 +130,41 @@ def undisturbed() -> Iterator[None]:
 # Callbacks and menus
 
 
-def listen(
-    changed: Callable[[], None],
-    destroyed: Callable[[], None],
-    loaded: Callable[[], None],
-    saved: Callable[[], None],
-    closed: Callable[[], None],
-) -> None:
-    """Have Nuke tell of changed knobs, deleted Groups, and scripts that are opened, about to be
-    saved, and closed."""
+@dataclass(frozen=True)
+class Ears:
+    """What Nuke is to call.
+
+    Attributes:
+        changed: a knob of a Group or a Read has changed.
+        destroyed: a Group is being deleted.
+        loaded, saved, closed: a script was opened, is about to be saved, is being closed.
+    """
+
+    changed: Callable[[], None]
+    destroyed: Callable[[], None]
+    loaded: Callable[[], None]
+    saved: Callable[[], None]
+    closed: Callable[[], None]
+
+
+def listen(ears: Ears) -> None:
+    """Have Nuke call."""
     for kind in ("Group", "Read"):
-        nuke.addKnobChanged(changed, nodeClass=kind)
-    nuke.addOnDestroy(destroyed, nodeClass="Group")
-    nuke.addOnScriptLoad(loaded)
-    nuke.addOnScriptSave(saved)
-    nuke.addOnScriptClose(closed)
+        nuke.addKnobChanged(ears.changed, nodeClass=kind)
+    nuke.addOnDestroy(ears.destroyed, nodeClass="Group")
+    nuke.addOnScriptLoad(ears.loaded)
+    nuke.addOnScriptSave(ears.saved)
+    nuke.addOnScriptClose(ears.closed)
 
 
-def unlisten(
-    changed: Callable[[], None],
-    destroyed: Callable[[], None],
-    loaded: Callable[[], None],
-    saved: Callable[[], None],
-    closed: Callable[[], None],
-) -> None:
+def unlisten(ears: Ears) -> None:
     """The contrary of `listen`."""
     for kind in ("Group", "Read"):
-        nuke.removeKnobChanged(changed, nodeClass=kind)
-    nuke.removeOnDestroy(destroyed, nodeClass="Group")
-    nuke.removeOnScriptLoad(loaded)
-    nuke.removeOnScriptSave(saved)
-    nuke.removeOnScriptClose(closed)
+        nuke.removeKnobChanged(ears.changed, nodeClass=kind)
+    nuke.removeOnDestroy(ears.destroyed, nodeClass="Group")
+    nuke.removeOnScriptLoad(ears.loaded)
+    nuke.removeOnScriptSave(ears.saved)
+    nuke.removeOnScriptClose(ears.closed)
 
 
 def is_at_work() -> bool:
@@ -327,12 +329,14 @@ def read_facts(read: Any, chosen: Sequence[str]) -> ReadFacts:
         files = {"": next(iter(files.values()))}
     return ReadFacts(
         files=files,
-        first=int(found["first"].value()),
-        last=int(found["last"].value()),
-        before=str(found["before"].value()),
-        after=str(found["after"].value()),
-        frame_mode=str(found["frame_mode"].value()),
-        frame=str(found["frame"].value()),
+        laid=Laid(
+            first=int(found["first"].value()),
+            last=int(found["last"].value()),
+            before=str(found["before"].value()),
+            after=str(found["after"].value()),
+            frame_mode=str(found["frame_mode"].value()),
+            frame=str(found["frame"].value()),
+        ),
         colourspace=str(found["colorspace"].value()),
         raw=bool(found["raw"].value()),
         premultiplied=bool(found["premultiplied"].value()),
@@ -474,21 +478,16 @@ def show_file(group: Any, inner: str, pattern: str, laid: Laid) -> None:
     for name, number in (("first", laid.first), ("last", laid.last)):
         found[name].setValue(number)
         found[f"orig{name}"].setValue(number)
-    for name in ("before", "after", "frame_mode", "frame"):
+    for name in _TIMES:
         found[name].setValue(getattr(laid, name))
 
 
-def lay(group: Any, inner: str, laid: Laid) -> bool:
-    """Move a Read of ours in time, if it does not lie there already; whether it had to be."""
+def lay(group: Any, inner: str, laid: Laid) -> None:
+    """Move a Read of ours in time, where it does not lie there already."""
     found = group.node(inner).knobs()
-    wanted = {"frame_mode": laid.frame_mode, "frame": laid.frame}
-    wanted.update(before=laid.before, after=laid.after)
-    changed = False
-    for name, new in wanted.items():
-        if found[name].value() != new:
-            found[name].setValue(new)
-            changed = True
-    return changed
+    for name in _TIMES:
+        if found[name].value() != getattr(laid, name):
+            found[name].setValue(getattr(laid, name))
 
 
 def show_in_colourspace(group: Any, inner: str, shown: str) -> None:
@@ -513,9 +512,9 @@ def switched(group: Any, inner: str) -> int:
     return int(group.node(inner)["which"].value())
 
 
-def add_command(menu: Any, name: str, command: Callable[[], Any], icon: str = "") -> None:
+def add_command(menu: Any, name: str, command: Callable[[], Any]) -> None:
     """An entry of Nuke's node menu, found by Tab too."""
-    menu.addCommand(name, command, icon=icon)
+    menu.addCommand(name, command)
 
 
 def _for_knob(path: str) -> str:
@@ -524,5 +523,4 @@ def _for_knob(path: str) -> str:
 
 
 def _from_knob(path: str) -> str:
-    path = path.replace("\\[", "[").replace("\\]", "]")
-    return re.sub(r"%0(\d+)d", lambda found: "#" * int(found.group(1)), path)
+    return hashed(path.replace("\\[", "[").replace("\\]", "]"))

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ..client.errors import InputError
-from ..client.timing import Timing
 
 
 def read(text: str) -> dict[int, str]:
@@ -34,12 +33,6 @@ def read(text: str) -> dict[int, str]:
 def written(keyframes: Mapping[int, str]) -> str:
     """What `read` reads."""
     return "\n".join(f"{plate} {path}" for plate, path in sorted(keyframes.items()))
-
-
-def shown(keyframes: Mapping[int, str], timing: Timing | None) -> str:
-    """What an artist reads: frames, as the timeline counts."""
-    frames = [plate if timing is None else timing.frame(plate) for plate in keyframes]
-    return ", ".join(str(one) for one in frames)
 
 
 def neighbour(keyframes: Mapping[int, str], plate: int, *, ahead: bool) -> int:

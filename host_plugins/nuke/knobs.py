@@ -1,13 +1,13 @@
 """The knobs of the node, as a table: the Group is built from it, and the README's pictures.
 
 Names are for ever: scripts are saved with them. Every change of this table or of the nodes inside
-is a new `VERSION`, and `migration` knows what to do with the old one.
+is a new `VERSION`; `actions.current` builds nodes of an older one anew.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 VERSION = 1
 
@@ -45,7 +45,7 @@ class Knob:
     fixed: bool = False
     told: bool = False
     beside: bool = False
-    press: str = field(default="")
+    press: str = ""
 
 
 def _button(press: str, label: str, tooltip: str, beside: bool = True) -> Knob:

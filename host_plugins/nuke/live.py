@@ -8,21 +8,20 @@ steps.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
 from ..client.background import Work
 from ..client.connection import Connection
-from ..client.desk import TICK, Desk, Plan, Server, State
+from ..client.desk import LOOK, TICK, Desk, Plan, Server, State
 from ..client.errors import DvmError, InputError, sentence
 from ..client.finding import Options as Finding
 from ..client.finding import finder
-from ..client.plate_files import FilePattern
 from ..client.shot import Shot
-from ..client.timing import Timing
-from . import adapter, keyframes, knobs, shots, showing
-from .plates import Source, rendered_source, source_of
+from . import adapter, keyframing, knobs, shots, showing
+from .plates import Source
+from .sources import frame_of, rendering, source_now
 from .ticking import SOON, Ticker
 
 _WORST = 5  # doubtful frames that are named
@@ -33,7 +32,7 @@ class Live(Desk):
     """All that runs. One of it lives from the first press of a button to the script's end."""
 
     def __init__(self) -> None:
-        super().__init__(adapter.host_name(), shots.VERSION)
+        super().__init__(adapter.host_name())
         self._nodes: dict[str, Any] = {}
         self._sources: dict[str, Source] = {}
         self._limits: dict[str, int] = {}
@@ -84,6 +83,7 @@ class Live(Desk):
             key = uuid.uuid4().hex
             adapter.set_value(node, "dvm_uid", key)
         self._nodes[key] = node
+        self.state(key)  # a node that has one is told
         return key
 
     def forget(self, node: Any) -> None:
@@ -105,7 +105,7 @@ class Live(Desk):
 
     def ask_server(self, node: Any) -> None:
         """Ask the server who it is; the answer comes with a pump."""
-        self.state(self.own(node))  # a node that has one is told
+        self.own(node)
         self.connect(self._finder(shots.finding_of(node), self.has_local))
 
     def start_local(self, node: Any) -> None:
@@ -114,84 +114,11 @@ class Live(Desk):
         Raises:
             SetupError: as `Desk.start_server`.
         """
-        self.state(self.own(node))
+        self.own(node)
         finding = shots.finding_of(node)
         self.start_server(finding.command, shots.state_folder(), self._finder(finding, local=True))
 
-    def taking_trimap(self, node: Any, frame: int) -> Iterator[None]:
-        """Make a frame a keyframe, with what comes into Trimap there; in steps.
-
-        The steps raise InputError: ``input.no_trimap``, ``input.frame_range``, ``input.render``.
-        """
-        key, above = self.own(node), adapter.upstream(node, 1)
-        if above is None:
-            raise InputError(
-                "input.no_trimap",
-                "nothing is connected to the input Trimap",
-                hint="connect a Roto, a RotoPaint, or the Read of a painted trimap",
-            )
-        yield
-        source = yield from source_now(node)
-        yield
-        timing = source.timing if source else None
-        plate = frame if timing is None else timing.plate(frame)
-        if timing is not None and not timing.holds(plate):
-            raise InputError(
-                "input.frame_range",
-                f"frame {frame} lies outside of the clip, which has {timing.frame(timing.first)} "
-                f"to {timing.frame(timing.last)}",
-                hint="go to a frame of the clip",
-            )
-        channel = str(adapter.value(node, "dvm_trimap_channel"))
-        if channel == "automatic":
-            channel = "alpha" if adapter.has_alpha(above) else "red"
-        with adapter.undisturbed():
-            adapter.set_channel(node, f"rgba.{channel}")
-        views = views_of(source)
-        # The file is named by the plate, and the frame that is rendered is the script's.
-        path = str(FilePattern.parse(shots.trimap_pattern(key, views)).path(plate))
-        yield
-        try:
-            adapter.write(node, "dvm_keyframe", path, frame, channels="alpha", of_views=views)
-        except adapter.Busy as error:
-            raise InputError(
-                "input.render", "Nuke is rendering something else", hint="wait for it, or stop it"
-            ) from error
-        yield
-        kept = keyframes.read(str(adapter.value(node, "dvm_keyframe_files")))
-        kept[plate] = path
-        keep_keyframes(node, kept, timing)
-        self.said(key, f"trimap of frame {frame} taken")
-
-    def walking(self, node: Any, frame: int, *, ahead: bool) -> Iterator[None]:
-        """Go to the keyframe after a frame, or before it; in steps."""
-        source = yield from source_now(node)
-        yield
-        timing = source.timing if source else None
-        plate = frame if timing is None else timing.plate(frame)
-        kept = keyframes.read(str(adapter.value(node, "dvm_keyframe_files")))
-        adapter.go_to(_frame(keyframes.neighbour(kept, plate, ahead=ahead), timing))
-
-    def removing_keyframe(self, node: Any, frame: int) -> Iterator[None]:
-        """Take a frame off the list of keyframes; in steps."""
-        source = yield from source_now(node)
-        yield
-        timing = source.timing if source else None
-        plate = frame if timing is None else timing.plate(frame)
-        left = keyframes.read(str(adapter.value(node, "dvm_keyframe_files")))
-        if left.pop(plate, None) is None:
-            raise keyframes.not_one(frame)
-        keep_keyframes(node, left, timing)
-
-    def suggesting(self, node: Any) -> Iterator[None]:
-        """Go to the frame that is best painted next; in steps."""
-        plate = self.suggested(self.own(node))
-        yield
-        source = yield from source_now(node)
-        yield
-        adapter.go_to(_frame(plate, source.timing if source else None))
-
-    def ask_for(self, node: Any, steps: Iterator[None]) -> None:
+    def ask_for(self, key: str, node: Any, steps: Iterator[None]) -> None:
         """Have steps taken that a button asked for; what goes wrong in them is a message."""
 
         def told() -> Iterator[None]:
@@ -201,7 +128,7 @@ class Live(Desk):
                 text = sentence(error.message, error.hint)
                 adapter.tell(f"{adapter.name_of(node)}: {text}")
 
-        self.take_turns(self.own(node), told())
+        self.take_turns(key, told())
 
     def run(self, node: Any, what: str) -> str:
         """Begin to propagate or to matte.
@@ -213,7 +140,7 @@ class Live(Desk):
             InputError: what can be seen at once; the rest comes with a pump.
         """
         key = self.own(node)
-        if not keyframes.read(str(adapter.value(node, "dvm_keyframe_files"))):
+        if not keyframing.kept_of(node):
             raise shots.no_keyframe()
         # Until trimaps are carried anew, those that are shown are the ones in doubt.
         doubts = dict(self.state(key).doubts) if what == "matte" else {}
@@ -229,12 +156,14 @@ class Live(Desk):
         yield
         finding = shots.finding_of(node)
         yield
-        source = yield from self._source(key, node, settings)
+        source = yield from source_now(node, settings)
+        if source is None:
+            source = yield from rendering(key, node, settings, state)
         if state.stopping or source is None:
             self.end(key, "cancelled before it began")
             return
         yield
-        layers = shots.LOOK if what == "propagate" else shots.layers_wanted(settings)
+        layers = LOOK if what == "propagate" else shots.layers_wanted(settings)
         cache = shots.cache_folder(finding)
         planned = shots.build(settings, source, layers, cache)
         self._sources[key], self._limits[key] = source, finding.cache_bytes
@@ -244,55 +173,6 @@ class Live(Desk):
             files = {n: source.plate(n, view) for n in shot.numbers()} if by_value else None
             works.append(Work(key, shot, find, by_value, files, {}))
         self.submit(key, Plan(cache, planned[0], tuple(works)))
-
-    def _source(
-        self, key: str, node: Any, settings: shots.Settings
-    ) -> Generator[None, None, Source | None]:
-        """A node's plates; rendered, if they have to be. None if that was cancelled."""
-        found = yield from source_now(node, settings)
-        if found is None:
-            found = yield from self._rendered(key, node, settings)
-        return found
-
-    def _rendered(
-        self, key: str, node: Any, settings: shots.Settings
-    ) -> Generator[None, None, Source | None]:
-        """What comes into a node, rendered a frame a turn; frames that are there are kept if that
-        is wanted."""
-        state = self.states[key]
-        several = views_of(None)
-        pattern = shots.plate_pattern(key, several)
-        yield
-        first, last = adapter.frame_range(node.input(0))
-        if settings.first is not None and settings.last is not None:
-            first, last = max(first, settings.first), min(last, settings.last)
-        working_space = adapter.working_space()
-        yield
-        window = adapter.window_of(node.input(0))
-        yield
-        source = rendered_source(
-            {view: pattern.replace("%V", view) for view in several} or {"": pattern},
-            first, last, working_space=working_space, colourspace=settings.colourspace,
-        )  # fmt: skip
-        frames = range(first, last + 1)
-        state.stage, state.total = "rendering", len(frames)
-        for done, number in enumerate(frames):
-            state.done, state.text = done, f"rendering plates, {done} of {len(frames)}"
-            there = [source.plate(number, view).is_file() for view in source.patterns]
-            while not (settings.keep_plates and all(there)):
-                if state.stopping:
-                    return None
-                try:
-                    adapter.write(
-                        node, "Source", pattern, number, channels="rgb", window=window,
-                        of_views=several,
-                    )  # fmt: skip
-                    break
-                except adapter.Busy:
-                    state.text = "waiting for Nuke, which renders something else"
-                    yield
-            yield
-        return source
 
     def look(self, node: Any) -> None:
         """Read what the files that are shown know: doubts of carried trimaps. Changes nothing."""
@@ -322,23 +202,25 @@ class Live(Desk):
                 yield
                 if adapter.is_alive(node) and adapter.upstream(node, 0) == read:
                     yield
-                    yield from self._while_alive(node, self._laying(node, read))
+                    yield from self._while_alive(node, self._laying(node))
 
         self.take_turns("", steps())
 
-    def _laying(self, node: Any, read: Any) -> Iterator[None]:
-        found = source_of(adapter.read_facts(read, adapter.views()))
+    def _laying(self, node: Any) -> Iterator[None]:
+        try:
+            found = yield from source_now(node)
+        except InputError:
+            return  # it names no file any more: what is shown stays
         yield
-        if found is None or adapter.value(node, "dvm_plates") == "rendered":
+        if found is None:
             return
         key = str(adapter.value(node, "dvm_uid"))
         if key in self._sources:
             self._sources[key] = found
         yield
         yield from showing.lay(node, found.laid)
-        painted = keyframes.read(adapter.value(node, "dvm_keyframe_files"))
         with adapter.undisturbed():
-            adapter.set_value(node, "dvm_keyframes", keyframes.shown(painted, found.timing))
+            keyframing.show(node, keyframing.kept_of(node), found)
 
     def clear_cache(self) -> None:
         """Remove the mattes that no node of this script shows; `cleared` tells, after a pump."""
@@ -404,8 +286,9 @@ class Live(Desk):
     def _tell(self, key: str, state: State) -> None:
         """Have a node say how it is doing, where that has changed."""
         node = self.node(key)
-        if node is None or not (state.what or state.text or self.server != Server()):
-            return  # nothing was asked of it: a script that was only opened stays as it is
+        asked = state.what or state.text or self.cleared or self.server != Server()
+        if node is None or not asked:
+            return  # a script that was only opened stays as it is
         told = sentence(state.text, state.hint)
         texts = {
             "dvm_told": told,
@@ -442,7 +325,7 @@ class Live(Desk):
         worst = sorted(state.doubts.items(), key=lambda one: -one[1])[:_WORST]
         source = self._sources.get(key)
         return ", ".join(
-            f"{source.timing.frame(plate) if source else plate} ({doubt:.0%})"
+            f"{frame_of(plate, source)} ({doubt:.0%})"
             for plate, doubt in worst
             if doubt > _DOUBTFUL
         )
@@ -459,72 +342,6 @@ class Live(Desk):
             except StopIteration:
                 return
             yield
-
-
-def _frame(plate: int, timing: Timing | None) -> int:
-    return plate if timing is None else timing.frame(plate)
-
-
-def plates_above(node: Any) -> Any:
-    """What comes into Source.
-
-    Raises:
-        InputError: ``input.no_source``.
-    """
-    above = adapter.upstream(node, 0)
-    if above is None:
-        raise InputError(
-            "input.no_source",
-            "nothing is connected to the input Source",
-            hint="connect the Read of the plates",
-        )
-    return above
-
-
-def source_now(
-    node: Any, settings: shots.Settings | None = None
-) -> Generator[None, None, Source | None]:
-    """The plates that the Read above a node reads; in steps.
-
-    Returns:
-        None if there is no Read, or its frames are rearranged, or plates are rendered anyhow: then
-        they are numbered as the timeline is.
-
-    Raises:
-        InputError: ``input.no_source``, ``input.no_plates``.
-    """
-    above = plates_above(node)
-    if not adapter.is_read(above) or adapter.value(node, "dvm_plates") == "rendered":
-        return None
-    yield
-    facts = adapter.read_facts(above, adapter.views())
-    if settings is None:
-        return source_of(facts)
-    return source_of(facts, colourspace=settings.colourspace, missing=settings.missing)
-
-
-def views_of(source: Source | None) -> list[str]:
-    """Views that have plates, and so trimaps, of their own; of plates that are rendered, all that
-    the script has; none if there is but one."""
-    if source is not None:
-        return list(source.views)
-    views = adapter.views()
-    return views if len(views) > 1 else []
-
-
-def keep_keyframes(node: Any, kept: Mapping[int, str], timing: Timing | None) -> None:
-    """Set a node's list of keyframes; it can be undone."""
-    adapter.set_value(node, "dvm_keyframe_files", keyframes.written(kept))
-    adapter.set_value(node, "dvm_keyframes", keyframes.shown(kept, timing))
-
-
-def at_once(steps: Generator[None, None, Any]) -> Any:
-    """Take all steps, and give what they return."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return end.value
 
 
 LIVE: Live | None = None

@@ -13,12 +13,12 @@ _TIMES = ("first", "last", "before", "after", "frame_mode", "frame")
 def register(menu: Any) -> None:
     """Add the entry to a menu, and listen."""
     adapter.add_command(menu, "Deep Video Matte/DeepVideoMatte", actions.create)
-    adapter.listen(changed, destroyed, loaded, saved, closed)
+    adapter.listen(EARS)
 
 
 def unregister() -> None:
     """Listen no more, and end what runs."""
-    adapter.unlisten(changed, destroyed, loaded, saved, closed)
+    adapter.unlisten(EARS)
     live.end()
 
 
@@ -59,3 +59,6 @@ def saved() -> None:
 def closed() -> None:
     """A script is closed, or Nuke ends: threads must be gone before its interpreter is."""
     live.end()
+
+
+EARS = adapter.Ears(changed, destroyed, loaded, saved, closed)

@@ -18,16 +18,32 @@ _MISSING = {"error": "error", "nearest frame": "hold", "black": "black"}
 
 
 @dataclass(frozen=True)
+class Laid:
+    """How a Read lies in time; those of mattes lie as the one of the plates does.
+
+    Attributes:
+        first, last: its frame range, as its files are numbered.
+        before, after: what it shows outside of that.
+        frame_mode: ``expression``, ``start at`` or ``offset``.
+        frame: what goes with it.
+    """
+
+    first: int
+    last: int
+    before: str = "hold"
+    after: str = "hold"
+    frame_mode: str = "expression"
+    frame: str = ""
+
+
+@dataclass(frozen=True)
 class ReadFacts:
     """What a Read says.
 
     Attributes:
         files: pattern by view, evaluated, absolute, with ``%04d`` or ``####``; one entry named ""
             if all views read the same.
-        first, last: its frame range, as its files are numbered.
-        before, after: what it shows outside of that.
-        frame_mode: ``expression``, ``start at`` or ``offset``.
-        frame: what goes with it.
+        laid: how it lies in time.
         colourspace: as the knob shows it.
         raw: files are taken as they are, in the working space.
         premultiplied: colours are divided by alpha before they are converted.
@@ -36,29 +52,12 @@ class ReadFacts:
     """
 
     files: Mapping[str, str]
-    first: int
-    last: int
-    before: str = "hold"
-    after: str = "hold"
-    frame_mode: str = "expression"
-    frame: str = ""
+    laid: Laid
     colourspace: str = ""
     raw: bool = False
     premultiplied: bool = False
     on_error: str = "error"
     working_space: str = ""
-
-
-@dataclass(frozen=True)
-class Laid:
-    """How a Read that shows mattes lies in time: as the one of the plates does."""
-
-    first: int
-    last: int
-    before: str = "hold"
-    after: str = "hold"
-    frame_mode: str = "expression"
-    frame: str = ""
 
 
 @dataclass(frozen=True)
@@ -104,19 +103,19 @@ def printed(pattern: str) -> str:
     return re.sub("#+", lambda found: f"%0{len(found.group())}d", pattern)
 
 
-def timing_of(facts: ReadFacts) -> Timing | None:
-    """Where a Read's plates lie in the script's time; None if not one frame after the other."""
-    count = facts.last - facts.first + 1
-    if facts.frame_mode == "start at" and _whole(facts.frame):
-        return Timing(facts.first, count, int(facts.frame))
-    if facts.frame_mode == "offset" and _whole(facts.frame):
-        return Timing(facts.first, count, facts.first + int(facts.frame))
-    shift = _SHIFT.match(facts.frame.strip() or "frame")
-    if facts.frame_mode != "expression" or shift is None:
+def timing_of(laid: Laid) -> Timing | None:
+    """Where its plates lie in the script's time; None if not one frame after the other."""
+    count = laid.last - laid.first + 1
+    if laid.frame_mode == "start at" and _whole(laid.frame):
+        return Timing(laid.first, count, int(laid.frame))
+    if laid.frame_mode == "offset" and _whole(laid.frame):
+        return Timing(laid.first, count, laid.first + int(laid.frame))
+    shift = _SHIFT.match(laid.frame.strip() or "frame")
+    if laid.frame_mode != "expression" or shift is None:
         return None
     # The expression says which plate a frame shows.
     ahead = int(shift.group(2) or 0) * (-1 if shift.group(1) == "-" else 1)
-    return Timing(facts.first, count, facts.first - ahead)
+    return Timing(laid.first, count, laid.first - ahead)
 
 
 def source_of(facts: ReadFacts, *, colourspace: str = "", missing: str = "") -> Source | None:
@@ -134,16 +133,14 @@ def source_of(facts: ReadFacts, *, colourspace: str = "", missing: str = "") -> 
         raise InputError(
             "input.no_plates", "the Read above Source names no file", hint="choose its file"
         )
-    timing = timing_of(facts)
+    timing = timing_of(facts.laid)
     if timing is None:
         return None
     shown = facts.working_space if facts.raw else facts.colourspace
     return Source(
         patterns={view: hashed(path) for view, path in facts.files.items()},
         timing=timing,
-        laid=Laid(
-            facts.first, facts.last, facts.before, facts.after, facts.frame_mode, facts.frame
-        ),
+        laid=facts.laid,
         colourspace=colourspace or server_name(shown),
         shown_in="" if facts.raw else facts.colourspace,
         premultiplied=facts.premultiplied,

@@ -8,16 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from ..client.cache import folder_name
+from ..client.desk import FOLDER, MATTE, VERSION
 from ..client.errors import InputError
 from ..client.finding import Options as Finding
 from ..client.shot import Client, Keyframe, Options, Outputs, Plates, Shot, shot_id
 from . import adapter, keyframes
 from .plates import Source, frames_wanted
-
-VERSION = "0.1.0"
-LOOK = ("trimap", "confidence")  # what Propagate asks for
-MATTE = ("alpha", "trimap", "confidence")
-FOLDER = "dvm"
 
 _TRAVEL = {"automatic": "AUTO", "by path": "PATHS", "travel": "FILES"}
 _OF_SERVER = ("dvm_server", "dvm_keys", "dvm_travel", "dvm_command", "dvm_cache", "dvm_cache_gb")

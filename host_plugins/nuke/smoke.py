@@ -54,6 +54,15 @@ def expect(condition, otherwise):
         raise AssertionError(otherwise)
 
 
+def read_of(pattern, number):
+    """A Read of the first frames of the clip."""
+    read = nuke.nodes.Read(file=pattern)
+    for knob, value in (("first", number), ("last", number + FRAMES - 1)):
+        read[knob].setValue(value)
+        read[f"orig{knob}"].setValue(value)
+    return read
+
+
 @check("the plug-in can be imported")
 def imported():
     if str(HERE) not in [str(Path(one).resolve()) for one in nuke.pluginPath()]:
@@ -118,16 +127,13 @@ def references(node):
 def frame_modes(pattern, number):
     from deep_video_matte.nuke import adapter, plates
 
-    read = nuke.nodes.Read(file=pattern)
-    for knob, value in (("first", number), ("last", number + FRAMES - 1)):
-        read[knob].setValue(value)
-        read[f"orig{knob}"].setValue(value)
+    read = read_of(pattern, number)
     told = []
     for mode, frame in (("expression", ""), ("start at", "1"), ("offset", "10")):
         read["frame_mode"].setValue(mode)
         read["frame"].setValue(frame)
         facts = adapter.read_facts(read, nuke.views())
-        timing = plates.timing_of(facts)
+        timing = plates.timing_of(facts.laid)
         begins = read.firstFrame()
         expect(
             begins == timing.frame(number),
@@ -143,10 +149,7 @@ def frame_modes(pattern, number):
 def keyframe(node, pattern, number, trimap):
     from deep_video_matte.nuke import actions
 
-    read = nuke.nodes.Read(file=pattern)
-    for knob, value in (("first", number), ("last", number + FRAMES - 1)):
-        read[knob].setValue(value)
-        read[f"orig{knob}"].setValue(value)
+    read = read_of(pattern, number)
     node.setInput(0, read)
     node.setInput(1, nuke.nodes.Read(file=trimap.as_posix()))
     nuke.frame(number)

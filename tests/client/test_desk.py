@@ -55,7 +55,7 @@ def desk(monkeypatch):
     monkeypatch.setattr(Slow, "made", [])
     monkeypatch.setattr(desks, "LocalServer", Slow)
     monkeypatch.setattr(desks, "command", lambda program: [program])
-    one = Alone("test 1", "0")
+    one = Alone("test 1")
     yield one
     for local in Slow.made:
         local.may_end.set()

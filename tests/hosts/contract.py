@@ -7,8 +7,8 @@ A host's test module does::
     @pytest.fixture
     def host(...) -> Host: ...
 
-and has the fixtures ``server`` and ``clip`` of `tests.hosts.fixtures`. Python 3.9, standard library
-and pytest only.
+and has the fixtures ``server`` and ``clip`` of `tests.hosts.fixtures`. Python 3.9, pytest and the
+client only.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from typing import Any, Protocol
 
 import pytest
 
+from host_plugins.client.errors import SetupError
+from host_plugins.client.fake_server import FakeServer, Script
 from tests.hosts.serving import Server, read_pictures, wait_for
 
 __all__ = [
@@ -29,6 +31,7 @@ __all__ = [
     "test_a_missing_plate_is_named",
     "test_a_plate_that_is_damaged_is_named",
     "test_a_server_killed_half_way_loses_nothing",
+    "test_a_server_of_another_version_is_said",
     "test_by_value_to_an_address",
     "test_clearing_the_cache_takes_only_what_is_ours_and_unused",
     "test_copies_of_a_node_share_plates",
@@ -229,6 +232,22 @@ def test_a_server_killed_half_way_loses_nothing(host, server, clip):
     assert not finish(host, node).failed
     assert [path.stat().st_mtime_ns for path in made] == before
     assert all(host.files(node, p)["alpha"].is_file() for p in range(1001, 1007))
+
+
+def test_a_server_of_another_version_is_said(host, clip, tmp_path):
+    other = SetupError(
+        "setup.protocol",
+        "the client speaks protocol 1, this server speaks 2",
+        hint="install the plug-in of the server's release",
+    )
+    state = tmp_path / "other"
+    state.mkdir()
+    with FakeServer(Script(refuse=other), state=state):
+        host.connect_to(str(state / "connection.json"))
+        node = started(host, clip)
+        host.run(node, "matte")
+        told = finish(host, node)
+    assert told.failed and "speaks" in told.text and "install" in told.hint
 
 
 def test_a_job_that_is_cancelled_keeps_what_is_finished(host, server, clip):

@@ -14,6 +14,7 @@ import pytest
 import tomllib
 
 from host_plugins import bundle
+from host_plugins.client.desk import VERSION
 from host_plugins.client.errors import InputError, SetupError
 from tests.hosts.environments import ENVIRONMENTS, python_of
 
@@ -236,7 +237,7 @@ def test_the_manifest_has_the_version_of_the_package():
         (REPOSITORY / "host_plugins/blender/blender_manifest.toml").read_text()
     )
     info = (REPOSITORY / "host_plugins/blender/__init__.py").read_text()
-    assert manifest["version"] == project["version"]
+    assert manifest["version"] == project["version"] == VERSION
     assert str(tuple(map(int, project["version"].split(".")))) in info
 
 

@@ -24,8 +24,8 @@ for package in sys.argv[2:]:
             importlib.import_module(found.name)
         except ModuleNotFoundError as error:
             # What belongs to a host runs in that host alone.
-            host = found.name.split(".")[1]
-            if error.name not in {"blender": ("bpy",), "nuke": ("nuke",)}.get(host, ()):
+            own = {"host_plugins.blender.": "bpy", "host_plugins.nuke.": "nuke"}
+            if own.get(found.name.rpartition(".")[0] + ".") != error.name:
                 raise
         names.append(found.name)
 print(json.dumps(names))

@@ -24,7 +24,7 @@ Picture = _pixels.Picture
 # Fields of the session that tests may set, and those that they read.
 _SETTABLE = ("cost", "cancel_execute", "fail_execute", "answer", "longest")
 _READABLE = (
-    "calls", "entries", "longest_name", "longest_without_execute", "messages", "printed", "asked",
+    "calls", "entries", "messages", "printed", "asked",
     "faults", "load_errors", "undo_depth", "undo_log", "written", "reloads",
 )  # fmt: skip
 
@@ -161,6 +161,6 @@ def call(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
 
 def forget_times() -> None:
     """Begin to measure anew."""
-    state.longest, state.longest_name, state.longest_without_execute = 0.0, "", 0.0
+    state.longest = 0.0
     state.calls = 0
     state.entries = []

@@ -16,21 +16,9 @@ sys.path.insert(0, str(REPOSITORY))
 # pyzmq and msgpack, as the add-on's bundle brings them; the environment itself has neither.
 sys.path.append(str(REPOSITORY / ".hosts" / "vendor"))
 
+from tests.hosts import fixtures  # noqa: E402
 
-@pytest.fixture
-def server(tmp_path):
-    from tests.hosts.serving import Server
-
-    one = Server(tmp_path / "state").start()
-    yield one
-    one.kill()
-
-
-@pytest.fixture
-def clip(tmp_path):
-    from tests.hosts.serving import make_clip
-
-    return make_clip(tmp_path / "clip")
+clip, server = fixtures.clip, fixtures.server
 
 
 @pytest.fixture

@@ -424,24 +424,6 @@ with av.open(path, "w") as out:
     run_in_project(code, [str(clip), str(path), count])
 
 
-def test_a_server_of_another_version_is_said(host, clip, tmp_path):
-    from host_plugins.client.errors import SetupError
-    from host_plugins.client.fake_server import FakeServer, Script
-
-    other = SetupError(
-        "setup.protocol", "the client speaks protocol 1, this server speaks 2",
-        hint="install the plug-in of the server's release",
-    )  # fmt: skip
-    state = tmp_path / "other"
-    state.mkdir()
-    with FakeServer(Script(refuse=other), state=state):
-        host.connect_to(str(state / "connection.json"))
-        node = started(host, clip)
-        host.run(node, "matte")
-        told = finish(host, node)
-    assert told.failed and "speaks" in told.text and "install" in told.hint
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="/dev/full is Linux's")
 def test_a_full_disk_is_said(host, clip, server, tmp_path):
     """By value, mattes are written here; the folder of mattes is made one that nothing fits in."""

@@ -18,6 +18,10 @@ import pytest
 REPOSITORY = Path(__file__).parents[3]
 sys.path.insert(0, str(REPOSITORY))
 
+from tests.hosts import fixtures  # noqa: E402
+
+clip, server = fixtures.clip, fixtures.server
+
 # `make test` has enough to do; `make test-hosts` asks for these.
 collect_ignore_glob = [] if "DVM_TEST_PYTHON" in os.environ else ["test_*.py"]
 
@@ -43,22 +47,6 @@ PLUGIN = installed() if not collect_ignore_glob else None
 @pytest.fixture
 def plugin():
     return PLUGIN
-
-
-@pytest.fixture
-def server(tmp_path):
-    from tests.hosts.serving import Server
-
-    one = Server(tmp_path / "state").start()
-    yield one
-    one.kill()
-
-
-@pytest.fixture
-def clip(tmp_path):
-    from tests.hosts.serving import make_clip
-
-    return make_clip(tmp_path / "clip")
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import threading
 from pathlib import Path
 
 import nuke
-from deep_video_matte.nuke import live, showing
+from deep_video_matte.nuke import live, showing, sources
 
 from host_plugins.client.outputs import output_path
 from tests.hosts.contract import Told
@@ -18,7 +18,6 @@ class Nuke:
     def __init__(self, control, folder: Path):
         self.control, self.folder = control, folder
         self._where, self._by_value = "", False
-        self._made = 0
         nuke.scriptSaveAs(str(folder / "shot.nk"), 1)
 
     def node(self, name):
@@ -53,7 +52,6 @@ class Nuke:
         assert node.input(0) == read
         node["dvm_server"].setValue(self._where)
         node["dvm_travel"].setValue("travel" if self._by_value else "by path")
-        self._made += 1
         return node.name()
 
     def add_keyframe(self, node, plate, trimap):
@@ -63,8 +61,7 @@ class Nuke:
         self.press(node, "add_keyframe")
 
     def frame_of(self, node, plate):
-        source = live.at_once(live.source_now(self.node(node)))
-        return source.timing.frame(plate) if source else plate
+        return sources.frame_of(plate, sources.at_once(sources.source_now(self.node(node))))
 
     def keyframes(self, node):
         said = self.node(node)["dvm_keyframe_files"].value()

@@ -713,25 +713,6 @@ def test_a_command_that_is_not_there_is_said(host, clip, tmp_path):
     assert "is not there" in message(host)
 
 
-def test_a_server_of_another_version(host, clip, tmp_path):
-    from host_plugins.client.errors import SetupError
-    from host_plugins.client.fake_server import FakeServer, Script
-
-    other = SetupError(
-        "setup.protocol",
-        "the client speaks protocol 1, this server speaks 2",
-        hint="install the plug-in of the server's release",
-    )
-    state = tmp_path / "other"
-    state.mkdir()
-    with FakeServer(Script(refuse=other), state=state):
-        host.connect_to(str(state / "connection.json"))
-        node = started(host, clip)
-        host.run(node, "matte")
-        told = finish(host, node)
-    assert told.failed and "speaks" in told.text and "install" in told.hint
-
-
 def test_the_disk_is_full_on_the_server(nuke_session, clip, tmp_path):
     from tests.hosts.in_nuke.driver import Nuke
 
@@ -795,6 +776,30 @@ def test_in_a_terminal_what_goes_wrong_is_raised_and_matting_waits(host, clip):
     with pytest.raises(DvmError, match="1004"):
         actions.propagate(host.node(node), wait=True)
     assert not [one for one in threading.enumerate() if one.name == "dvm ticker"]
+
+
+def test_what_was_removed_is_told_though_nothing_was_run(host, clip):
+    node = matted(host, clip)
+    host.save_and_open_again(node, None)
+    host.press(node, "clear_cache")
+    host.control.run_until(lambda: "removed" in host.node(node)["dvm_cache_told"].value(), 10)
+
+
+def test_between_two_steps_the_artist_can_undo_and_callbacks_are_heard(host, clip):
+    """Undo is off, and callbacks are ignored, only while something of ours is being done."""
+    from deep_video_matte.nuke import adapter
+
+    node = matted(host, clip)
+    ours, key = host.node(node), key_of(host, node)
+    source, shot = live.live()._sources[key], live.live().state(key).shot
+    for layer in shot.outputs.layers:
+        ours.node(group.reader(layer))["file"].setValue("")
+    steps = showing.steps(ours, shot, source)
+    count = 0
+    for _ in steps:
+        count += 1
+        assert host.control.undo_depth == 0 and not adapter.is_at_work()
+    assert count == 2 * len(shot.outputs.layers)
 
 
 # What it costs the main thread

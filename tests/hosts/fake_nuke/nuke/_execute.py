@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -59,13 +58,11 @@ def execute(
     if unknown:
         raise RuntimeError(f"no such views: {unknown}")
     state.executing = True
-    begun = time.monotonic()
     try:
         _run(core, frames, [one for one in wanted if one in core.knobs["views"]._views()],
              continueOnError)  # fmt: skip
     finally:
         state.executing = False
-        state.execute_seconds += time.monotonic() - begun
 
 
 # The same function under its other name, as in real Nuke.

@@ -30,9 +30,6 @@ class State:
         self.calls = 0
         self.depth = 0
         self.longest = 0.0
-        self.longest_name = ""
-        self.longest_without_execute = 0.0
-        self.execute_seconds = 0.0
         self.host_seconds = 0.0  # of the processor, within calls of the host
         # Of each entry into the plug-in: its name, how many calls of the host it made, and the
         # processor's seconds that it took itself.
@@ -128,7 +125,6 @@ def host_class(cls: type) -> type:
 def user_code(name: str) -> Iterator[None]:
     """Around code of the plug-in that the host calls: its calls cost again, and it is timed."""
     depth, state.depth = state.depth, 0
-    rendered = state.execute_seconds
     begun, calls = time.monotonic(), state.calls
     worked, in_host = time.thread_time(), state.host_seconds
     try:
@@ -137,8 +133,4 @@ def user_code(name: str) -> Iterator[None]:
         state.depth = depth
         own = time.thread_time() - worked - (state.host_seconds - in_host)
         state.entries.append((name, state.calls - calls, own))
-        seconds = time.monotonic() - begun
-        if seconds > state.longest:
-            state.longest, state.longest_name = seconds, name
-        own = seconds - (state.execute_seconds - rendered)
-        state.longest_without_execute = max(state.longest_without_execute, own)
+        state.longest = max(state.longest, time.monotonic() - begun)
