@@ -86,7 +86,7 @@ def runs(python: Path) -> bool:
 
 
 @contextmanager
-def tests_on_all(folder: str, minutes: int, **more: str) -> Iterator[dict[str, Future[Outcome]]]:
+def run_on_all(folder: str, minutes: int, **more: str) -> Iterator[dict[str, Future[Outcome]]]:
     """Run a folder's tests on every version, two at a time: much of their time they wait.
 
     Args:

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tests.interpreters import VERSIONS, passed, tests_on_all
+from tests.interpreters import VERSIONS, passed, run_on_all
 
 pytestmark = pytest.mark.skipif(
     "DVM_HOSTS" not in os.environ, reason="takes ten minutes: make test-hosts"
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def outcomes():
-    with tests_on_all("tests/hosts/in_nuke", 15, DVM_TEST_PYTHON=sys.executable) as found:
+    with run_on_all("tests/hosts/in_nuke", 15, DVM_TEST_PYTHON=sys.executable) as found:
         yield found
 
 

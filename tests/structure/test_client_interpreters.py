@@ -2,12 +2,12 @@
 
 import pytest
 
-from tests.interpreters import ENVIRONMENTS, VERSIONS, passed, tests_on_all
+from tests.interpreters import ENVIRONMENTS, VERSIONS, passed, run_on_all
 
 
 @pytest.fixture(scope="module")
 def outcomes():
-    with tests_on_all("tests/client", 10) as found:
+    with run_on_all("tests/client", 10) as found:
         yield found
 
 
