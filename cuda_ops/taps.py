@@ -72,9 +72,10 @@ def backward(
     kernel = weight.reshape(out_channels, -1, at.taps)
     gradient = gradient.reshape(layers.batch, out_channels, -1).to(layers.working)
     of_x = torch.zeros_like(layers.x)
-    of_offset = torch.empty_like(layers.offset, dtype=layers.precise)
-    of_mask = torch.empty_like(layers.mask)
-    of_kernel = torch.empty_like(kernel, memory_format=torch.contiguous_format)
+    dense = torch.contiguous_format
+    of_offset = torch.empty_like(layers.offset, dtype=layers.precise, memory_format=dense)
+    of_mask = torch.empty_like(layers.mask, memory_format=dense)
+    of_kernel = torch.empty_like(kernel, memory_format=dense)
     for taps in layers.runs():
         grid = layers.grid(taps)
         gathered = layers.gathered(grid)

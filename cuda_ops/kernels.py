@@ -1,0 +1,444 @@
+"""Modulated deformable convolution by CUDA kernels of our own (csrc).
+
+In float16, bfloat16 and float32. Everything is computed pixel by pixel, channels innermost: a
+thread then reads 16 bytes at once where a tap looks, and a position is worked out once for all
+channels of its group. Two ways:
+
+* one kernel for all of it (`convolve.cu`), where channels are few: what the taps see never leaves
+  the multiprocessor. There the rows below would be most of the memory traffic;
+* rows of what the taps see (`im2col.cu`), some `COLUMN_BYTES` of them at a time, and cuBLAS.
+
+Pictures that lie channel by channel are turned round first, and the result is written as they lie.
+Gradients: the rows again, products of matrices, then `gradients.cu`, which adds the picture's with
+atomic additions in float32: their order, and with it the last bits, differ from run to run.
+
+Positions are float32. A tap that looks at no number gives NaN, at an infinite distance zero.
+float32 goes through TF32 only where `torch.backends.cuda.matmul.allow_tf32` says so.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from cuda_ops import nvrtc
+from cuda_ops.taps import Geometry
+
+__all__ = ["FUSED", "Tile", "Variant", "backward", "card_refusal", "forward", "refusal"]
+
+# Rows that are held at once: many enough to fill the card, few enough to stay near its cache.
+COLUMN_BYTES = 2**27
+_ELEMENTS = {torch.float16: 0, torch.bfloat16: 1, torch.float32: 2}
+_OLDEST = (8, 0)  # cp.async, and products of matrices of bfloat16
+_THREADS = 256
+_COLUMNS = 16  # of a tile: 32 bytes of a row of pixels, which is what memory moves
+_SOURCES = Path(__file__).parent / "csrc"
+_SAFE_SHARED = 48 * 1024  # bytes of shared memory that every kernel may have
+
+
+@dataclass(frozen=True)
+class Tile:
+    """How the one-kernel way divides its work.
+
+    Attributes:
+        rows: of 16 pixels each, done by one block.
+        threads: of a block.
+        blocks: together on a multiprocessor. More hide waiting, fewer leave memory to its cache.
+    """
+
+    rows: int
+    threads: int
+    blocks: int
+
+
+# By the larger of channels in and out, up to which a line holds; beyond the last: rows and cuBLAS.
+FUSED = {64: Tile(rows=4, threads=256, blocks=3)}
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A kernel as it is compiled, and launched: see the head of its source for its options."""
+
+    name: str
+    options: tuple[tuple[str, int], ...]
+    threads: int = _THREADS
+    shared: int = 0
+    blocks: int = 0
+
+    @property
+    def flags(self) -> list[str]:
+        return [f"-D{name}={value}" for name, value in self.options]
+
+    @property
+    def source(self) -> str:
+        alone = self.name == "channels_last"
+        parts = ["machine", *([] if alone else ["sampling"]), self.name]
+        return "".join((_SOURCES / f"{one}.cu").read_text(encoding="utf-8") for one in parts)
+
+
+class _Shape(ctypes.Structure):
+    """`Shape` of csrc/sampling.cu."""
+
+    _fields_ = (
+        *((name, ctypes.c_longlong) for name in ("offset_picture", "mask_picture", "out_picture")),
+        *(
+            (name, ctypes.c_int)
+            for name in (
+                "offset_channel", "offset_pixel", "mask_channel", "mask_pixel",
+                "out_channel", "out_pixel", "height", "width", "out_height", "out_width",
+                "stride", "padding", "dilation", "first", "end", "reserved",
+            )
+        ),
+    )  # fmt: skip
+
+
+@cache
+def card_refusal(device: torch.device) -> str:
+    """Why no kernel of ours can run on a device; empty if they can."""
+    if torch.version.hip:
+        return "the kernels are for NVIDIA's cards, this torch is for AMD's"
+    major, minor = torch.cuda.get_device_capability(device)
+    if (major, minor) < _OLDEST:
+        return f"a card of compute capability {major}.{minor} is older than 8.0"
+    if nvrtc.library_path() is None:
+        return "NVRTC was not found; it comes with torch built for CUDA"
+    return ""
+
+
+def refusal(x: Tensor, offset: Tensor, mask: Tensor, weight: Tensor, at: Geometry) -> str:
+    """Why the kernels do not take these; empty if they do."""
+    if x.dtype not in _ELEMENTS or offset.dtype not in (torch.float16, torch.float32):
+        return f"no kernel for {x.dtype} with offsets in {offset.dtype}"
+    batch, _, height, width = x.shape
+    pixels = offset.shape[2] * offset.shape[3]
+    most = max(offset.shape[1] * pixels, weight.shape[0] * pixels, batch * pixels)
+    # Places are kept in 29 bits, steps inside of a picture in 31.
+    if batch * height * width >= 2**29 or most >= 2**31 or batch >= 2**16:
+        return f"too large: {batch} pictures of {width}×{height}"
+    groups = mask.shape[1] // at.taps
+    if groups * at.taps * _GRADIENT_BYTES > _SAFE_SHARED:
+        return f"too many taps: {groups} groups of {at.taps}"
+    return ""
+
+
+def forward(
+    x: Tensor, offset: Tensor, mask: Tensor, weight: Tensor, bias: Tensor | None, at: Geometry
+) -> Tensor:
+    """The convolution; arguments as `cuda_ops.reference`, result in the layout of ``x``.
+
+    Raises:
+        KernelError: if a kernel cannot be compiled or loaded.
+    """
+    work = _Work(x, offset, mask, weight, at)
+    out = work.empty_result()
+    if x.numel() == 0 or out.numel() == 0:
+        return out.zero_() if bias is None else out.copy_(bias[:, None, None].expand_as(out))
+    variant = _fused(work)
+    if variant is not None:
+        work.convolve(variant, bias, out)
+        return out
+    last = is_channels_last(out)
+    rows = out.permute(0, 2, 3, 1).reshape(-1, work.out) if last else None
+    for first, end in work.chunks(across_pictures=last):
+        left, right = work.column(first, end), work.kernel.T
+        if rows is not None:
+            part = rows[first:end]
+        else:  # the same, turned round
+            picture, start = divmod(first, work.pixels)
+            part = out[picture].reshape(work.out, -1)[:, start : start + end - first]
+            left, right = right.T, left.T
+        if bias is None:
+            torch.mm(left, right, out=part)
+        else:
+            torch.addmm(bias if rows is not None else bias[:, None], left, right, out=part)
+    return out
+
+
+def backward(
+    gradient: Tensor, x: Tensor, offset: Tensor, mask: Tensor, weight: Tensor, at: Geometry
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Gradients of x (laid out as x), offset, mask and weight, each in its own type.
+
+    Raises:
+        KernelError: if a kernel cannot be compiled or loaded.
+    """
+    work = _Work(x, offset, mask, weight, at)
+    batch, channels, height, width = x.shape
+    of_x = x.new_zeros(batch, height, width, channels, dtype=torch.float32)
+    of_offset = torch.empty_like(offset, memory_format=torch.contiguous_format)
+    of_mask = torch.empty_like(mask, memory_format=torch.contiguous_format)
+    of_kernel = torch.zeros_like(work.kernel, dtype=torch.float32)
+    if x.numel() and gradient.numel():
+        pulls = work.pixel_by_pixel(gradient).reshape(-1, work.out)
+        for first, end in work.chunks(across_pictures=True):
+            column = work.column(first, end)
+            if x.dtype == torch.float32:
+                of_kernel.addmm_(pulls[first:end].T, column)
+            else:
+                of_kernel += torch.mm(pulls[first:end].T, column)
+            torch.mm(pulls[first:end], work.kernel, out=column)
+            work.gradients(first, end, column, of_x, of_offset, of_mask)
+        del pulls, column
+    shape = (work.out, at.rows, at.columns, channels)
+    layout = torch.channels_last if is_channels_last(x) else torch.contiguous_format
+    return (
+        of_x.permute(0, 3, 1, 2).to(x.dtype).contiguous(memory_format=layout),
+        of_offset,
+        of_mask,
+        of_kernel.reshape(shape).permute(0, 3, 1, 2).to(weight.dtype).contiguous(),
+    )
+
+
+def is_channels_last(x: Tensor) -> bool:
+    """Whether a picture lies pixel by pixel, and not at the same time channel by channel."""
+    return x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
+
+
+class _Work:
+    """One call: its sizes, its inputs in the layouts that kernels want, and the launches."""
+
+    def __init__(self, x: Tensor, offset: Tensor, mask: Tensor, weight: Tensor, at: Geometry):
+        self.batch, self.channels, self.height, self.width = x.shape
+        self.out_height, self.out_width = offset.shape[2:]
+        self.pixels = self.out_height * self.out_width
+        self.out = weight.shape[0]
+        self.at = at
+        self.groups = mask.shape[1] // at.taps
+        self.spots = self.groups * at.taps
+        self.device, self.dtype = x.device, x.dtype
+        self._like = x
+        self.vector = _dividing(
+            self.channels // self.groups, (4, 2, 1) if x.itemsize == 4 else (8, 4, 2, 1)
+        )
+        self.x = self.pixel_by_pixel(x)
+        self.offset, self.mask = _dense(offset), _dense(mask)
+        # O × (taps · C), as the rows are.
+        self.kernel = _aligned(weight.permute(0, 2, 3, 1).reshape(self.out, -1))
+        self.options = {
+            "ELEMENT": _ELEMENTS[x.dtype],
+            "OFFSET_FLOAT": int(offset.dtype == torch.float32),
+            "OFFSET_LAST": int(is_channels_last(self.offset)),
+            "CHANNELS": self.channels,
+            "GROUPS": self.groups,
+            "KERNEL_ROWS": at.rows,
+            "KERNEL_COLUMNS": at.columns,
+            "VECTOR": self.vector,
+        }
+
+    @property
+    def spot_bytes(self) -> int:
+        """What a spot takes in shared memory: its weights and its place."""
+        return 4 + self.weights_bytes
+
+    @property
+    def weights_bytes(self) -> int:
+        return 8 if self.dtype == torch.float16 else 16
+
+    def empty_result(self) -> Tensor:
+        last = is_channels_last(self._like)
+        return torch.empty(
+            (self.batch, self.out, self.out_height, self.out_width),
+            dtype=self.dtype,
+            device=self.device,
+            memory_format=torch.channels_last if last else torch.contiguous_format,
+        )
+
+    def pixel_by_pixel(self, x: Tensor) -> Tensor:
+        """N×H×W×C, dense."""
+        if x.is_contiguous(memory_format=torch.channels_last):
+            return _aligned(x.permute(0, 2, 3, 1))
+        x = x.contiguous()
+        batch, channels, height, width = x.shape
+        turned = x.new_empty(batch, height, width, channels)
+        if not x.numel():
+            return turned
+        options = (("ELEMENT", 0), ("ELEMENT_BYTES", x.itemsize))
+        variant = Variant("channels_last", options, shared=64 * 65 * x.itemsize)
+        grid = (-(-height * width // 64), -(-channels // 64), batch)
+        sizes = (ctypes.c_int(channels), ctypes.c_int(height * width))
+        _launch(variant, grid, x.device, _pointer(x), _pointer(turned), *sizes)
+        return turned
+
+    def chunks(self, *, across_pictures: bool) -> list[tuple[int, int]]:
+        """Pixels whose rows are made together, first and end, counted over all pictures."""
+        row = self.at.taps * self.channels * self._like.itemsize
+        most = max(128, COLUMN_BYTES // row // 128 * 128)
+        runs = 1 if across_pictures else self.batch
+        length = self.batch * self.pixels // runs
+        return [
+            (run * length + first, run * length + min(first + most, length))
+            for run in range(runs)
+            for first in range(0, length, most)
+        ]
+
+    def column(self, first: int, end: int) -> Tensor:
+        """What the taps of these pixels see, pixels × (taps · C)."""
+        column = self._like.new_empty(end - first, self.at.taps * self.channels)
+        tile = _power_of_two(16 * 1024 // (self.spots * self.spot_bytes), most=16)
+        variant = Variant(
+            "im2col",
+            (*self.options.items(), ("TILE", tile), ("THREADS", _THREADS)),
+            shared=tile * self.spots * self.spot_bytes,
+        )
+        shape = self._shape(first, end)
+        grid = (-(-(end - first) // tile), 1, 1)
+        tensors = (self.x, self.offset, self.mask, column)
+        _launch(variant, grid, self.device, shape, *map(_pointer, tensors))
+        return column
+
+    def gradients(
+        self, first: int, end: int, of_column: Tensor, of_x: Tensor, of_offset: Tensor,
+        of_mask: Tensor,
+    ) -> None:  # fmt: skip
+        """Add to of_x, and fill these pixels of of_offset and of_mask."""
+        tile = _power_of_two(40 * 1024 // (self.spots * _GRADIENT_BYTES), most=16)
+        lanes = _dividing(self.channels // self.groups, (32, 16, 8, 4, 2, 1))
+        variant = Variant(
+            "gradients",
+            (*self.options.items(), ("TILE", tile), ("THREADS", _THREADS), ("LANES", lanes)),
+            shared=tile * self.spots * _GRADIENT_BYTES,
+        )
+        shape = self._shape(first, end)
+        grid = (-(-(end - first) // tile), 1, 1)
+        tensors = (self.x, self.offset, self.mask, of_column, of_x, of_offset, of_mask)
+        _launch(variant, grid, self.device, shape, *map(_pointer, tensors))
+
+    def convolve(self, variant: Variant, bias: Tensor | None, out: Tensor) -> None:
+        shape = self._shape(0, self.batch * self.pixels, out)
+        rows = dict(variant.options)["TILE_ROWS"]
+        tiles = -(-self.out_height // rows) * -(-self.out_width // _COLUMNS)
+        tensors = (self.x, self.offset, self.mask, self.kernel)
+        last = (ctypes.c_void_p() if bias is None else _pointer(bias.contiguous()), _pointer(out))
+        _launch(variant, (self.batch * tiles, 1, 1), self.device, shape,
+                *map(_pointer, tensors), *last)  # fmt: skip
+
+    def convolve_variant(self, tile: Tile) -> Variant:
+        pixels, padded, chunk = tile.rows * _COLUMNS, -(-self.out // 16) * 16, self.chunk
+        across = _dividing(padded // 16, (4, 2, 1) if tile.threads > _THREADS else (2, 1))
+        # Each warp has 16 pixels at least.
+        threads = min(tile.threads, 32 * across * (pixels // 16))
+        row = (chunk + 8) * 2
+        weights_row = pixels + (2 if self.dtype == torch.float16 else 1)
+        shared = max(2 * (pixels + padded) * row, pixels * (padded + 8) * 2)
+        shared += -(-2 * self.groups * weights_row * self.weights_bytes // 16) * 16
+        shared += 2 * self.groups * (pixels + 4) * 4
+        more = {
+            "OUT": self.out, "CHUNK": chunk, "TILE_ROWS": tile.rows, "TILE_COLUMNS": _COLUMNS,
+            "THREADS": threads, "WARP_COLUMNS": across, "MIN_BLOCKS": tile.blocks,
+        }  # fmt: skip
+        options = (*self.options.items(), *more.items())
+        return Variant("convolve", options, threads, shared, tile.blocks)
+
+    @property
+    def chunk(self) -> int:
+        """Channels that are multiplied at a time; 0 if they do not divide so."""
+        return _dividing(self.channels, (64, 48, 32, 16, 0)) if self.channels % 16 == 0 else 0
+
+    def _shape(self, first: int, end: int, out: Tensor | None = None) -> _Shape:
+        offset = _steps(self.offset)
+        mask = _steps(self.mask)
+        result = (0, 0, 0) if out is None else _steps(out)
+        sizes = (self.height, self.width, self.out_height, self.out_width)
+        at = (self.at.stride, self.at.padding, self.at.dilation)
+        pictures, steps = zip(*((one[0], one[1:]) for one in (offset, mask, result)), strict=True)
+        return _Shape(*pictures, *(n for two in steps for n in two), *sizes, *at, first, end, 0)
+
+
+_GRADIENT_BYTES = 32  # of shared memory for each spot of a pixel: slope 16, place 4, results 12
+
+
+def _fused(work: _Work) -> Variant | None:
+    """The one-kernel way; None if it does not go, or does not pay."""
+    if work.dtype == torch.float32 or not work.chunk or work.vector < 4:
+        return None
+    widest = max(work.channels, work.out)
+    tile = next((tile for most, tile in sorted(FUSED.items()) if widest <= most), None)
+    if tile is None:
+        return None
+    variant = work.convolve_variant(tile)
+    if variant.threads < tile.threads:
+        tile = replace(tile, rows=2 * tile.rows, blocks=max(1, tile.blocks - 1))
+        variant = work.convolve_variant(tile)
+    per_block, in_all = shared_limit(work.device)
+    if variant.shared > per_block:
+        return None
+    if tile.blocks * variant.shared > in_all:
+        variant = work.convolve_variant(replace(tile, blocks=in_all // variant.shared))
+    return variant
+
+
+@cache
+def shared_limit(device: torch.device) -> tuple[int, int]:
+    """Bytes of shared memory that a block and a multiprocessor can have."""
+    card = torch.cuda.get_device_properties(device)
+    return card.shared_memory_per_block_optin, card.shared_memory_per_multiprocessor
+
+
+def _launch(
+    variant: Variant, grid: Sequence[int], device: torch.device, *arguments: nvrtc.Argument
+) -> None:
+    kernel_on(device, variant)(grid, variant.threads, arguments)
+
+
+_ready: dict[tuple[torch.device, Variant], nvrtc.Kernel] = {}
+_making = threading.Lock()
+
+
+def kernel_on(device: torch.device, variant: Variant) -> nvrtc.Kernel:
+    """A variant on a device, compiled at first use.
+
+    Raises:
+        KernelError: if it cannot be.
+    """
+    found = _ready.get((device, variant))
+    if found is None:
+        with _making:
+            found = _ready.get((device, variant))
+            if found is None:
+                major, minor = torch.cuda.get_device_capability(device)
+                code = nvrtc.compiled(
+                    variant.source, variant.name, variant.flags, 10 * major + minor
+                )
+                found = nvrtc.loaded(code, variant.name, device, variant.shared, variant.blocks)
+                _ready[device, variant] = found
+    return found
+
+
+def _dense(planes: Tensor) -> Tensor:
+    """In one of the two layouts that kernels read."""
+    last = planes.is_contiguous(memory_format=torch.channels_last)
+    return planes if last else planes.contiguous()
+
+
+def _aligned(tensor: Tensor) -> Tensor:
+    """Dense, and beginning where 16 bytes can be read at once."""
+    tensor = tensor.contiguous()
+    return tensor if tensor.data_ptr() % 16 == 0 else tensor.clone()
+
+
+def _steps(planes: Tensor) -> tuple[int, int, int]:
+    """Elements from picture to picture, channel to channel, pixel to pixel."""
+    channels, pixels = planes.shape[1], planes.shape[2] * planes.shape[3]
+    if is_channels_last(planes):
+        return channels * pixels, 1, channels
+    return channels * pixels, pixels, 1
+
+
+def _pointer(tensor: Tensor) -> ctypes.c_void_p:
+    return ctypes.c_void_p(tensor.data_ptr())
+
+
+def _dividing(number: int, divisors: Sequence[int]) -> int:
+    """The first of them that divides the number; the last one if none does."""
+    return next((one for one in divisors[:-1] if number % one == 0), divisors[-1])
+
+
+def _power_of_two(number: int, *, most: int) -> int:
+    return 1 << max(0, min(number, most).bit_length() - 1)
