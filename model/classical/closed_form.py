@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, pad
 
+from model.classical import on_device
 from model.classical.dissection import Dissection, dissect
 from model.classical.elimination import Factor, factorise
 from model.classical.laplacian import OWN, UnknownSystem, assemble
@@ -31,7 +32,7 @@ _LIMIT = 50
 # Weight of the look-alikes' Laplacian. In linear light the matting Laplacian is regularised more,
 # leaves more open, and look-alikes may say more.
 ALIKE = {"display": 0.003, "linear": 0.03}
-_ALIKE_TOLERANCE = 1e-5  # of the solution with look-alikes
+_ALIKE_TOLERANCE = 1e-4  # of the solution with look-alikes
 _ALIKE_LIMIT = 400
 
 _USABLE = 1e-6  # residual accepted after the last attempt; where measured, 0.002 of alpha at most
@@ -60,7 +61,7 @@ def solve_alpha(
         light: float 1×3×H×W, in the light the frame was composited in.
         trimap: float 1×1×H×W: 0 background, 1 foreground, anything between is unknown.
         composited_in: ``linear`` or ``display``: which light that is.
-        tolerance: of the solver, relative to the right-hand side; with ``picture`` it is 1e-5.
+        tolerance: of the solver, relative to the right-hand side; with ``picture`` it is 1e-4.
         picture: float 1×3×H×W, 0…1, encoded: if it is given, unknown pixels are joined to pixels of
             like colours too, anywhere in the frame, see `look_alikes`.
 
@@ -75,6 +76,8 @@ class ClosedForm:
     """The face of `model.face.MattingNetwork`: everything happens in `prior`."""
 
     needs_both = True
+    causal = False
+    tiles_itself = False
     reach = 0
     halo = 0
     multiple = 1
@@ -95,7 +98,7 @@ class ClosedForm:
         """Nothing to add."""
         return prior
 
-    def decode(self, window: Sequence[Estimate], centre: int) -> Estimate:
+    def decode(self, window: Sequence[Estimate], centre: int, side: int = 0) -> Estimate:
         """The prior of the window's centre."""
         return window[centre]
 
@@ -130,6 +133,11 @@ def _solve(
     foreground, background = (known == 1).any(), (known == 0).any()
     if not (foreground and background):
         return torch.full_like(trimap, float(foreground)), (~unknown)[None, None].to(trimap.dtype)
+    if seen is not None and not judge:
+        named = composited_in == "linear", ALIKE[composited_in]
+        found = on_device.solve_alpha(light, known[None, None], seen, *named)
+        if found is not None:
+            return found, torch.zeros_like(trimap)
     looks = light if seen is None else seen
     planes = torch.cat([light[0].double(), looks[0].double(), known[None].double()])
     planes, inside = _thickened(planes.nan_to_num().clamp(-1e6, 1e6))

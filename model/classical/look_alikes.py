@@ -21,9 +21,9 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 # How many neighbours, and how much the width of the frame counts against black to white.
-_SEARCHES = ((20, 2.0), (10, 0.1))
-_EDGES = sum(count for count, _ in _SEARCHES)
-_MOST_KNOWN = 150_000  # pixels that are searched; of more, every second, third …
+SEARCHES = ((20, 2.0), (10, 0.1))
+_EDGES = sum(count for count, _ in SEARCHES)
+MOST_KNOWN = 40_000  # pixels that are searched; of more, every second, third …
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def look_alikes(picture: Tensor, alpha: Tensor, pixels: Tensor, strength: float)
     is_known = np.ones(len(values), bool)
     is_known[unknown] = False
     known = np.flatnonzero(is_known)
-    known = known[:: -(-len(known) // _MOST_KNOWN)]
+    known = known[:: -(-len(known) // MOST_KNOWN)]
     places = np.concatenate([unknown, known])  # the unknown ones first
     count = len(unknown)
     edges = _edges(picture, places, count)
@@ -116,11 +116,14 @@ def _edges(picture: Tensor, places: NDArray[np.int64], count: int) -> NDArray[np
     colours = picture.flatten(1).float().cpu().numpy()[:, places]
     y, x = places // width, places % width
     found = []
-    for nearest, spread in _SEARCHES:
+    for nearest, spread in SEARCHES:
         features = np.stack([*colours, spread * x / width, spread * y / width], 1)
         tree = cKDTree(features.astype(np.float32), leafsize=32)
         # One more, for the nearest is the pixel itself, or one just like it.
         wanted = min(nearest + 1, len(places))
-        _, neighbours = tree.query(features[:count].astype(np.float32), wanted)
+        found_there = tree.query(
+            features[:count].astype(np.float32), wanted, workers=torch.get_num_threads()
+        )
+        neighbours = found_there[1]
         found.append(np.atleast_2d(neighbours)[:, 1:])
     return np.concatenate(found, 1).astype(np.int64)

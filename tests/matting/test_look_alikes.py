@@ -87,7 +87,7 @@ def test_certain_pixels_stay_and_nothing_is_left_to_chance():
 
 def test_of_many_known_pixels_some_are_enough(monkeypatch):
     picture, alpha, trimap = scene()
-    monkeypatch.setattr("model.classical.look_alikes._MOST_KNOWN", 300)
+    monkeypatch.setattr("model.classical.look_alikes.MOST_KNOWN", 300)
     found = solve_alpha(picture, trimap, composited_in="display", picture=picture)
     unknown = trimap == 0.5
     assert (found - alpha)[unknown].square().mean().sqrt() < 0.15

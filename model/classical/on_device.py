@@ -1,0 +1,105 @@
+"""Closed form with look-alikes, and the prior made of it, by CUDA kernels where those can run.
+
+`model.classical.closed_form` and `model.classical.coarse_to_fine` are the specification and what
+runs elsewhere: on a CPU, on a card older than 8.0, and where a kernel fails, of which the log has
+one line then. ``DVM_PRIOR=torch`` in the environment chooses plain torch, for comparing.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from cuda_ops import kernels, matting_kernels
+from cuda_ops.matting_kernels import Searches
+from cuda_ops.nvrtc import KernelError
+from model.classical.look_alikes import MOST_KNOWN, SEARCHES
+
+CHOICE = "DVM_PRIOR"  # of the environment: "torch" for plain torch everywhere
+_LOG = logging.getLogger("dvm.kernels")
+_broken: dict[torch.device, str] = {}  # where kernels failed, and how
+
+
+def solve_alpha(
+    light: Tensor, trimap: Tensor, picture: Tensor, linear: bool, strength: float
+) -> Tensor | None:
+    """As `model.classical.closed_form.solve_alpha`, of a frame that has unknown pixels and known
+    ones of both classes; None if no kernel runs.
+
+    Args:
+        strength: of the look-alikes.
+    """
+
+    def found() -> Tensor:
+        three, seen, known = _planes(light, picture, trimap)
+        three, seen = (planes.nan_to_num().clamp(-1e6, 1e6) for planes in (three, seen))
+        alpha = matting_kernels.solve(three, known, seen, linear, _searches(strength)).alpha
+        return alpha[None, None].to(trimap.dtype)
+
+    return _tried(found, light)
+
+
+def prior_alpha(
+    light: Tensor, trimap: Tensor, picture: Tensor, linear: bool, strength: float, most: int
+) -> Tensor | None:
+    """As `model.classical.coarse_to_fine.prior_alpha`; None if no kernel runs, or the frame is to
+    be solved as it is.
+
+    Args:
+        strength: of the look-alikes.
+    """
+    coarsest = math.ceil(math.sqrt(trimap.numel() / most))
+
+    def found() -> Tensor | None:
+        three, seen, said = _planes(light, picture, trimap)
+        for factor in range(coarsest, 1, -1):
+            small, small_seen, known = matting_kernels.reduce(three, seen, said, factor)
+            if torch.stack([(known == 0).any(), (known == 1).any()]).all():
+                answer = matting_kernels.solve(
+                    small, known, small_seen, linear, _searches(strength)
+                )
+                alpha = matting_kernels.carry(small, answer, three, said, linear, factor)
+                return alpha[None, None].to(trimap.dtype)
+        return None
+
+    return _tried(found, light) if coarsest > 1 else None
+
+
+def no_kernels(light: Tensor) -> str:
+    """Why plain torch runs for a frame; empty if kernels do."""
+    device = light.device
+    if device.type != "cuda":
+        return f"kernels are for CUDA devices, not for {device.type}"
+    if os.environ.get(CHOICE) == "torch":
+        return f"{CHOICE} asks for it"
+    return _broken.get(device) or kernels.card_refusal(device) or matting_kernels.refusal(light)
+
+
+def _tried(found: Callable[[], Tensor | None], light: Tensor) -> Tensor | None:
+    if no_kernels(light):
+        return None
+    try:
+        return found()
+    except KernelError as error:
+        _broken[light.device] = str(error)
+        _LOG.warning("priors run in plain torch on %s: %s", light.device, error)
+        return None
+
+
+def _planes(light: Tensor, picture: Tensor, trimap: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """3×H×W, 3×H×W, H×W, as kernels read them."""
+    return (
+        light[0].float().contiguous(),
+        picture[0].float().contiguous(),
+        trimap[0, 0].float().contiguous(),
+    )
+
+
+def _searches(strength: float) -> Searches:
+    (first, near), (second, far) = SEARCHES
+    return Searches((first, second), (near, far), strength, MOST_KNOWN)
