@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import pickle
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -84,6 +86,50 @@ def load_tensors(path: Path, device: torch.device) -> dict[str, torch.Tensor]:
     """Read all tensors onto a device. Call `read_record` first: it checks the file."""
     with safe_open(str(path), framework="pt", device=str(device)) as opened:
         return {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+
+
+def load_pickled(path: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a file that torch wrote, as published checkpoints are. The only place that
+    reads one, and nothing in it is run: what is not plain data is refused.
+
+    A dict under ``state_dict`` is looked into, and ``module.`` before all names is taken off.
+
+    Raises:
+        SetupError: ``setup.no_checkpoint`` if the file is not there, ``setup.bad_checkpoint`` if it
+            is damaged, holds code, or is no dict of tensors.
+    """
+    if not path.is_file():
+        raise SetupError("setup.no_checkpoint", f"there is no file {path}", hint="check the path")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of pickles newer than it expects
+            found = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise SetupError(
+            "setup.bad_checkpoint",
+            f"{path} is refused: it is damaged, or holds more than tensors and could run code",
+            hint="get it again from where it was published",
+        ) from error
+    except (RuntimeError, OSError, EOFError, LookupError, TypeError, ValueError) as error:
+        reason = str(error).splitlines()[0][:120] if str(error) else ""
+        raise SetupError(
+            "setup.bad_checkpoint",
+            f"{path} cannot be read as a checkpoint of torch's ({type(error).__name__}: {reason})",
+            hint="get it again from where it was published; it may be cut off",
+        ) from error
+    if isinstance(found, Mapping) and isinstance(found.get("state_dict"), Mapping):
+        found = found["state_dict"]
+    if not isinstance(found, Mapping) or not all(
+        isinstance(name, str) and isinstance(one, torch.Tensor) for name, one in found.items()
+    ):
+        raise SetupError(
+            "setup.bad_checkpoint",
+            f"{path} is not a dict of named tensors",
+            hint="import the file with the network's weights, not an optimiser's or a whole model",
+        )
+    prefix = "module."
+    cut = len(prefix) if all(name.startswith(prefix) for name in found) else 0
+    return {name[cut:]: one for name, one in found.items()}
 
 
 def sha256_of_file(path: Path) -> str:

@@ -67,9 +67,14 @@ class MattingNetwork(Protocol):
     foreground or the background. ``reach`` is how many frames before and after the centre it reads
     (0, or 2); ``halo`` how many pixels around a tile can influence it, given the prior;
     ``multiple`` what sizes must be divisible by inside (the pipeline pads, networks need not).
+    ``causal`` is True if it reads none after the centre, whatever the options say. One that
+    ``tiles_itself`` needs the whole frame for something: it is given whole frames and the side of
+    tiles, and leaves out by itself what has no unknown pixels.
     """
 
     needs_both: bool
+    causal: bool
+    tiles_itself: bool
     reach: int
     halo: int
     multiple: int
@@ -82,9 +87,10 @@ class MattingNetwork(Protocol):
         """Features of one frame's tile; kept while the frame is in a window."""
         ...
 
-    def decode(self, window: Sequence[Any], centre: int) -> Estimate:
+    def decode(self, window: Sequence[Any], centre: int, side: int = 0) -> Estimate:
         """The estimate of the window's centre (its last, if causal) from the encodings of t−2 …
-        t+2 (t−2 … t)."""
+        t+2 (t−2 … t). ``side`` is that of tiles, in pixels, for a network that tiles itself; 0 = it
+        need not."""
         ...
 
 

@@ -29,8 +29,9 @@ class NetworkEntry:
             checkpoint or None, and a ``torch.device``; returns an object with the face of its kind.
         summary: one line for people.
         companion: for a matting network, the propagation network that goes with it.
-        weights: file name under ``model/weights`` of the shipped checkpoint; "" if it learns
-            nothing.
+        weights: file name under ``model/weights`` of the shipped checkpoint; "" if there is none.
+        brought: it has learned something, but whoever uses it brings the checkpoint.
+        causal: it looks at earlier frames only, whatever the options say.
     """
 
     name: str
@@ -39,10 +40,14 @@ class NetworkEntry:
     summary: str
     companion: str = ""
     weights: str = ""
+    brought: bool = False
+    causal: bool = False
 
     @property
     def available(self) -> bool:
         """True if it can run without the user bringing a checkpoint."""
+        if self.brought:
+            return False
         return not self.weights or (WEIGHTS_FOLDER / self.weights).is_file()
 
 
@@ -62,6 +67,15 @@ NETWORKS: tuple[NetworkEntry, ...] = (
         factory="model.classical.closed_form:open_network",
         summary="matting Laplacian solved over the unknown pixels; no learning",
         companion="trimap_flow",
+    ),
+    NetworkEntry(
+        name="st_fam_r50",
+        kind="matting",
+        factory="model.networks.st_fam_r50:open_network",
+        summary="the network of the CVPR 2021 paper, with your own copy of its checkpoint",
+        companion="trimap_memory_s",
+        brought=True,
+        causal=True,
     ),
     NetworkEntry(
         name="trimap_memory_s",
@@ -96,16 +110,30 @@ def find(name: str, kind: str, networks: Sequence[NetworkEntry] = NETWORKS) -> N
     )
 
 
+def looks_back(name: str) -> bool:
+    """Whether a network (the default's name is "") sees no later frames whatever the options say;
+    False for one that there is not."""
+    return any(one.causal for one in NETWORKS if one.name == name)
+
+
 def checkpoint_path(entry: NetworkEntry, checkpoint: str) -> Path | None:
     """The checkpoint a network will load: the user's own, else the shipped one, else None.
 
     Raises:
-        SetupError: ``setup.no_checkpoint`` if it is not there.
+        SetupError: ``setup.no_checkpoint`` if it is not there, or has to be brought and is not
+            named.
     """
     if checkpoint:
         path = Path(checkpoint)
     elif entry.weights:
         path = WEIGHTS_FOLDER / entry.weights
+    elif entry.brought:
+        raise SetupError(
+            "setup.no_checkpoint",
+            f"{entry.name} comes without weights and needs your own checkpoint",
+            hint="dvm-train checkpoint import best_net_Base.pth, then --checkpoint with the file "
+            "that it writes",
+        )
     else:
         return None
     if not path.is_file():

@@ -12,7 +12,7 @@ import typer
 
 from model.plates import image_files
 from training.calibration import Reliability, write_diagram
-from training.evaluation import PLACEMENTS, Request, judge
+from training.evaluation import MODES, PLACEMENTS, Request, judge
 from training.subjects import WINDOWS
 from training.tables import gates_table, write_evaluation
 
@@ -53,6 +53,21 @@ def evaluate(
     every: int = typer.Option(
         1, min=1, help="Judge two neighbouring frames of every so many; 1 = all."
     ),
+    mode: str = typer.Option(
+        "whole",
+        help="How frames are brought to matting networks. whole: at their size; tiled: in the "
+        "engine's tiles; resized: smaller, the answer enlarged again.",
+    ),
+    tile: int = typer.Option(512, min=64, help="Side of tiles, with --mode tiled."),
+    max_side: int = typer.Option(
+        1600, min=32, help="The longer side at most, with --mode resized; never enlarged."
+    ),
+    published_resize: bool = typer.Option(
+        False,
+        "--published-resize",
+        help="For st_fam_r50 alone, to compare: sizes cut to multiples of 32 by nearest "
+        "neighbour, as its published test does.",
+    ),
     device: str = typer.Option("cpu", help="auto, cpu or cuda:N."),
     threads: int = typer.Option(1, min=1, help="Of torch, OpenCV and OpenImageIO."),
     workers: int = typer.Option(1, min=1, help="Processes that grow sprites for made data sets."),
@@ -63,6 +78,9 @@ def evaluate(
     _check_choice("--trimaps", [trimaps], TRIMAPS)
     _check_choice("--keyframes", keyframes, PLACEMENTS)
     _check_choice("--window", window, WINDOWS)
+    _check_choice("--mode", [mode], MODES)
+    if published_resize and mode != "whole":
+        raise typer.BadParameter("wants --mode whole", param_hint="--published-resize")
     torch.set_num_threads(threads)
     cv2.setNumThreads(threads)
     image_files.set_threads(threads)
@@ -84,6 +102,10 @@ def evaluate(
         pymatting=pymatting,
         carried_mattes=carried_mattes,
         sheets=sheets,
+        mode=mode,
+        tile=tile,
+        max_side=max_side,
+        published_resize=published_resize,
     )
     found = judge(request, _say)
     out.mkdir(parents=True, exist_ok=True)

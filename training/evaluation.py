@@ -46,6 +46,7 @@ from training.subjects import (
     FLOW,
     Matte,
     Subject,
+    brought_by,
     open_subjects,
     run_matting,
     run_propagation,
@@ -53,6 +54,7 @@ from training.subjects import (
 from training.tables import Calibration, Evaluation
 
 PLACEMENTS = ("first", "both-ends")
+MODES = ("whole", "tiled", "resized")
 _REFUSED = "refused by pymatting"
 Say = Callable[[str], None]
 # By data set and method, then by item: confidences and absolute errors of its unknown pixels.
@@ -80,6 +82,10 @@ class Request:
     pymatting: bool = True
     carried_mattes: bool = False
     sheets: bool = True
+    mode: str = "whole"
+    tile: int = 512
+    max_side: int = 1600
+    published_resize: bool = False
 
 
 @dataclass
@@ -103,7 +109,17 @@ def judge(request: Request, say: Say = lambda line: None) -> Evaluation:
     device = choose_device(request.device)
     if request.pymatting and request.trimaps != "keyframes":
         pymatting_version()
-    subjects = open_subjects(request.networks, request.checkpoints, request.windows, device)
+    opened = open_subjects(request.networks, request.checkpoints, request.windows, device)
+    subjects = [
+        brought_by(
+            one,
+            request.mode,
+            tile=request.tile,
+            most=request.max_side,
+            published_resize=request.published_resize,
+        )
+        for one in opened
+    ]
     items = _items(request)
     kept = Kept(request.cache or request.out / "cache")
     found = _Found()
@@ -127,6 +143,7 @@ def judge(request: Request, say: Say = lambda line: None) -> Evaluation:
             "data": [Path(data).name for data in request.data],
             "frames": f"first {request.first}" if request.first else "all",
             "every": request.every,
+            "mode": "published resize" if request.published_resize else request.mode,
             "keyframes": list(request.keyframes),
             "device": str(device),
             "items": [item.name for item in items],
@@ -365,6 +382,7 @@ def _described(subject: Subject) -> dict[str, Any]:
         "checkpoint": Path(subject.checkpoint).name,
         "sha256": subject.digest,
         "window": subject.window,
+        "way": subject.way or "whole",
         "training": {} if record is None else dict(record.training),
     }
 

@@ -29,6 +29,7 @@ from model.registry import NETWORKS, NetworkEntry, checkpoint_path, find, open_n
 from model.view import LightView
 from training.datasets import Alpha, Item, Judged
 from training.kept import Kept, key_of, sources_digest
+from training.resized import Resized, at_most, published
 
 WINDOWS = (1, 3, 5)
 FLOW = "trimap_flow"
@@ -58,6 +59,8 @@ class Subject:
         exposure: the map it was trained with.
         network: opened.
         window: frames of the window that it sees, 1, 3 or 5; the rest repeat the nearest of them.
+        way: how frames are brought to it; "" = whole and at their size.
+        tile: side of the engine's tiles; 0 = as the engine chooses.
     """
 
     label: str
@@ -67,10 +70,12 @@ class Subject:
     exposure: ExposureMap
     network: Any
     window: int = 5
+    way: str = ""
+    tile: int = 0
 
     @property
     def prior_label(self) -> str:
-        return f"prior of {self.entry.name}"
+        return f"prior of {self.entry.name}" + (f", {self.way}" if self.way else "")
 
 
 def open_subjects(
@@ -99,6 +104,43 @@ def open_subjects(
         several = sum(one.name == entry.name for one, _ in asked) > 1
         opened += _open(entry, checkpoint, windows, device, several=several)
     return tuple(sorted(opened, key=lambda one: one.entry.kind != "matting"))
+
+
+def brought_by(
+    subject: Subject, mode: str, *, tile: int, most: int, published_resize: bool
+) -> Subject:
+    """The same network, run in another way.
+
+    Args:
+        subject: any; networks that carry trimaps stay as they are.
+        mode: ``whole``, ``tiled`` (the engine's tiles of side ``tile``) or ``resized`` (the longer
+            side is at most ``most``).
+        tile: see mode.
+        most: see mode.
+        published_resize: as the CVPR 2021 network's own test does it: the size is cut to a multiple
+            of 32, by nearest neighbour both ways.
+
+    Raises:
+        SetupError: ``setup.published_resize`` for another network.
+    """
+    if subject.entry.kind != "matting":
+        return subject
+    if published_resize:
+        if subject.entry.name != "st_fam_r50":
+            raise SetupError(
+                "setup.published_resize",
+                f"--published-resize is how st_fam_r50 was published, not {subject.entry.name}",
+                hint="leave it out, or judge checkpoints of st_fam_r50 alone",
+            )
+        way, network = "published resize", Resized(subject.network, published, nearest=True)
+        return replace(subject, network=network, way=way, label=f"{subject.label}, {way}")
+    if mode == "tiled":
+        way = f"tiles of {tile}"
+        return replace(subject, tile=tile, way=way, label=f"{subject.label}, {way}")
+    if mode == "resized":
+        way, network = f"at most {most}", Resized(subject.network, at_most(most))
+        return replace(subject, network=network, way=way, label=f"{subject.label}, {way}")
+    return subject
 
 
 def _entry(name: str) -> NetworkEntry:
@@ -147,7 +189,8 @@ class Observed:
     """
 
     def __init__(self, network: MattingNetwork, window: int, solve: Callable[[Frame], Estimate]):
-        self.needs_both = network.needs_both
+        self.needs_both, self.causal = network.needs_both, network.causal
+        self.tiles_itself = network.tiles_itself
         self.reach, self.halo, self.multiple = network.reach, network.halo, network.multiple
         self._network, self._side, self._solve = network, window // 2, solve
         self.priors: dict[int, Estimate] = {}
@@ -160,12 +203,12 @@ class Observed:
     def encode(self, frame: Frame, prior: Estimate) -> Any:
         return self._network.encode(frame, prior)
 
-    def decode(self, window: Sequence[Any], centre: int) -> Estimate:
+    def decode(self, window: Sequence[Any], centre: int, side: int = 0) -> Estimate:
         near = [
             window[centre + max(min(i - centre, self._side), -self._side)]
             for i in range(len(window))
         ]
-        return self._network.decode(near, centre)
+        return self._network.decode(near, centre, side)
 
 
 def run_matting(
@@ -193,7 +236,10 @@ def run_matting(
         n: key_of(f.plate.pixels, f.plate.header.colourspace, trimaps[n].pixels, item.light)
         for n, f in frames.items()
     }
-    identity = (ENGINE_VERSION, subject.entry.name, subject.digest, subject.window, str(device))
+    way = (subject.way,) if subject.way else ()
+    identity = (
+        ENGINE_VERSION, subject.entry.name, subject.digest, subject.window, str(device), *way
+    )  # fmt: skip
     found: dict[int, Matte] = {}
     order = tuple(frames)
     keys = {}
@@ -297,7 +343,8 @@ def _kept_prior(subject: Subject, kept: Kept, device: torch.device) -> Callable[
     def solve(frame: Frame) -> Estimate:
         assert frame.trimap is not None
         seen = (frame.light.cpu().numpy(), frame.trimap.cpu().numpy(), frame.composited_in)
-        key = key_of("prior", ENGINE_VERSION, code, subject.entry.name, str(device), *seen)
+        way = [subject.way] if isinstance(subject.network, Resized) else []
+        key = key_of("prior", ENGINE_VERSION, code, subject.entry.name, str(device), *way, *seen)
 
         def compute() -> Mapping[str, npt.NDArray[Any]]:
             estimate = subject.network.prior(frame)
@@ -316,14 +363,15 @@ def _engine(
     network: Observed, subject: Subject, view: LightView, device: torch.device
 ) -> ShotMatte:
     propagation = open_network(find(FLOW, "propagation"), "", device)
-    options = EngineOptions(precision="float32", layers=("alpha", "confidence"))
+    options = EngineOptions(precision="float32", tile=subject.tile, layers=("alpha", "confidence"))
     return ShotMatte(network, propagation, view, options, {"network": subject.entry.name})
 
 
 def _code(subject: Subject) -> str:
     """Of all that makes its mattes or trimaps; what learns nothing is not made by the networks."""
     learned = subject.entry.factory.startswith("model.networks.")
-    return sources_digest(*_ENGINE, *(_LEARNED if learned else ()))
+    resized = ("training/resized.py",) if isinstance(subject.network, Resized) else ()
+    return sources_digest(*_ENGINE, *(_LEARNED if learned else ()), *resized)
 
 
 def _never() -> bool:

@@ -253,8 +253,9 @@ def test_every_item_counts_once_in_reliability():
 def test_a_narrow_window_repeats_what_is_near():
     class Network:
         needs_both, reach, halo, multiple = False, 2, 0, 1
+        causal, tiles_itself = False, False
 
-        def decode(self, window, centre):
+        def decode(self, window, centre, side):
             return list(window), centre
 
     for width, expected in ((5, "abcde"), (3, "bbcdd"), (1, "ccccc")):

@@ -1,0 +1,348 @@
+"""The fast form of `st_fam_r50`: the same weights, the same answer where a trimap is unknown.
+
+What is saved, all of it exact but for the order of rounding:
+
+* each frame is encoded once, and so is its half of the first convolution of `R50Alignment`:
+  look(cat[neighbour, centre]) = near(neighbour) + far(centre);
+* BatchNorm is part of the convolution before it;
+* where taps look is found on the whole frame, but what they see is gathered and multiplied only
+  where the answer wants it; the whole frame's means are had without (`r50_sampling`);
+* fusion, wide kernels, decoder and refining stage are made where they reach an unknown pixel
+  (`r50_regions`), each level with as much around it as what follows looks at;
+* maps are kept channels last, and on processors wide 3×3 convolutions take half of the
+  multiplications (`r50_winograd`).
+
+Tensor names: C channels, h×w of a level, P pixels of a region.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from model.networks.r50_alignment import SLOPE, R50Alignment, wishes
+from model.networks.r50_decoder import REACH, Refine, Rise, WideKernel
+from model.networks.r50_encoder import Bottleneck, R50Encoder
+from model.networks.r50_fusion import R50Fusion
+from model.networks.r50_regions import MARGIN, Region, Sheet, convolve, ended, product
+from model.networks.r50_sampling import Looks
+from model.networks.r50_winograd import Convolve3
+
+if TYPE_CHECKING:
+    from model.networks.st_fam_r50 import StFamR50
+
+FEW = 2**13  # pixels of a level up to which a window's frames go through convolutions together
+LAST = torch.channels_last
+
+
+@dataclass(frozen=True)
+class FrameMaps:
+    """One frame, 1×…, channels last.
+
+    Attributes:
+        planes: 1×4×H×W.
+        levels: the encoder's five.
+        near: of the four that are aligned, their half as a neighbour.
+    """
+
+    planes: Tensor
+    levels: tuple[Tensor, ...]
+    near: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class Found:
+    """Over the padded frame, right where it is unknown, float32 1×1×H×W.
+
+    Attributes:
+        coarse: alpha before the refining stage.
+        alpha: after it.
+    """
+
+    coarse: Tensor
+    alpha: Tensor
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A convolution's numbers, BatchNorm in them."""
+
+    weight: Tensor
+    bias: Tensor
+
+    @staticmethod
+    def of(conv: nn.Module, norm: nn.Module | None = None) -> Kernel:
+        one = conv if norm is None else _with_norm(conv, norm)
+        assert isinstance(one, nn.Conv2d) and one.bias is not None
+        return Kernel(one.weight.detach().contiguous(memory_format=LAST), one.bias.detach())
+
+
+class FastR50:
+    """Made of the plain form, which is not changed and can be let go."""
+
+    def __init__(self, network: StFamR50):
+        self.shift = network.shift
+        self.refines = network.refine is not None
+        self._encoder = _folded(network.encoder)
+        self._align = [_Alignment(one) for one in network.align if isinstance(one, R50Alignment)]
+        self._fuse = [_Fusion(one) for one in network.fuse if isinstance(one, R50Fusion)]
+        decoder = network.decoder
+        self._wide = [_Wide(one) for one in decoder.wide if isinstance(one, WideKernel)]
+        self._rise = [_Rise(one) for one in decoder.rise if isinstance(one, Rise)]
+        self._head = Kernel.of(decoder.head)
+        self._refine = None if network.refine is None else _Refine(network.refine)
+
+    def encode(self, planes: Tensor) -> FrameMaps:
+        """A frame, 1×4×H×W; see `model.networks.st_fam_r50.planes_of`."""
+        planes = planes.contiguous(memory_format=LAST)
+        levels = self._encoder(planes)
+        near = [one.near(x) for one, x in zip(self._align, levels, strict=False)]
+        return FrameMaps(planes, tuple(levels), tuple(near))
+
+    def decode(self, window: Sequence[FrameMaps], unknown: Tensor, side: int = 0) -> Found:
+        """The last frame of a window.
+
+        Args:
+            window: shift + 1 frames, oldest first.
+            unknown: bool 1×1×H×W, where the answer is wanted; anywhere at all.
+            side: convolutions of regions are made so many pixels squared of the frame at a time;
+                0 = all at once.
+        """
+        planes = window[-1].planes
+        wanted = _Wanted.of(unknown[0, 0], refine=self._refine is not None)
+        x: Sheet | None = None
+        for level in reversed(range(len(self._wide))):
+            most = _most(side, level + 1)
+            fused = self._fused(window, level, wanted)
+            skip = self._wide[level](fused, wanted.skips[level], most)
+            x = skip if x is None else self._rise[level + 1](x, skip, wanted.joins[level + 1], most)
+        assert x is not None
+        most = _most(side, 0)
+        skip = Sheet.of_map(planes, wanted.planes)
+        x = self._rise[0](x, skip, wanted.joins[0], most)
+        logit = convolve([x], self._head.weight, self._head.bias, wanted.coarse, most)
+        raw = logit.rows.float()
+        coarse = torch.sigmoid(raw)
+        alpha = coarse
+        if self._refine is not None:
+            picture = Sheet.of_map(planes[:, :3], wanted.coarse).rows
+            seen = torch.cat([picture, coarse.to(picture.dtype)], 1)
+            seen[-1] = 0
+            more = self._refine(Sheet(seen, wanted.coarse), wanted.refined, most).spread().float()
+            alpha = torch.sigmoid(Sheet(raw, wanted.coarse).spread() + more)
+            return Found(Sheet(coarse, wanted.coarse).spread(), alpha)
+        found = Sheet(alpha, wanted.coarse).spread()
+        return Found(found, found)
+
+    def _fused(self, window: Sequence[FrameMaps], level: int, wanted: _Wanted) -> Sheet:
+        """One level of the window made one frame."""
+        maps = [one.levels[level] for one in window]
+        where = wanted.fused[level].grown(REACH, REACH, exactly=True)
+        if level < len(self._align):
+            align = self._align[level]
+            near = [one.near[level] for one in window]
+            rows, means = align(maps, near, where)
+        else:
+            rows = torch.cat([Sheet.of_map(x, where).rows[:-1] for x in maps], 1)
+            means = torch.cat([x.mean((2, 3), dtype=torch.float32) for x in maps], 1)
+        return self._fuse[level](rows, means, where, wanted.fused[level])
+
+
+def _most(side: int, halvings: int) -> int:
+    return (side >> halvings) ** 2 if side else 2**40
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """Where each step's result is wanted.
+
+    Attributes:
+        refined: the refining stage's convolutions, the last for the answer itself.
+        coarse: the first alpha.
+        joins: the results of `Rise`, from full size to 1/16.
+        planes: the skip at full size.
+        skips: the results of the wide kernels, from 1/2 to 1/32.
+        fused: the fused levels.
+    """
+
+    refined: tuple[Region, ...]
+    coarse: Region
+    joins: tuple[Region, ...]
+    planes: Region
+    skips: tuple[Region, ...]
+    fused: tuple[Region, ...]
+
+    @staticmethod
+    def of(unknown: Tensor, *, refine: bool, levels: int = 5) -> _Wanted:
+        refined = [Region.around(unknown)]
+        if refine:
+            for _ in range(3):
+                refined.insert(0, refined[0].grown(1, 1))
+        coarse = refined[0].grown(1, 1) if refine else refined[0]
+        joins = [coarse.grown(1, 1)]
+        joined = [joins[0].grown(1, 1)]  # what a join's 3×3 convolution looks at
+        for _ in range(levels - 1):
+            joins.append(joined[-1].halved())
+            joined.append(joins[-1].grown(1, 1))
+        skips = [*joined[1:], joined[-1].halved()]
+        fused = [one.grown(REACH, REACH, exactly=True) for one in skips]
+        return _Wanted(tuple(refined), coarse, tuple(joins), joined[0], tuple(skips), tuple(fused))
+
+
+def _folded(encoder: R50Encoder) -> R50Encoder:
+    """A copy with BatchNorm inside of its convolutions."""
+    found = copy.deepcopy(encoder)
+    found.conv, found.norm = _with_norm(found.conv, found.norm), nn.Identity()
+    for block in found.modules():
+        if isinstance(block, Bottleneck):
+            block.conv1, block.norm1 = _with_norm(block.conv1, block.norm1), nn.Identity()
+            block.conv2, block.norm2 = _with_norm(block.conv2, block.norm2), nn.Identity()
+            block.conv3, block.norm3 = _with_norm(block.conv3, block.norm3), nn.Identity()
+            if block.shortcut is not None:
+                block.shortcut = nn.Sequential(_with_norm(*block.shortcut))
+    return found.to(memory_format=LAST).eval().requires_grad_(False)
+
+
+def _with_norm(conv: nn.Module, norm: nn.Module) -> nn.Conv2d:
+    assert isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
+    return fuse_conv_bn_eval(conv, norm)
+
+
+class _Alignment:
+    """`R50Alignment` of a window's frames to its last."""
+
+    def __init__(self, one: R50Alignment):
+        channels = one.bias.numel()
+        look, think, taps = (Kernel.of(conv) for conv in (one.look, one.think, one.taps))
+        self.near = Convolve3(look.weight[:, :channels], None)  # a frame's half as a neighbour
+        self._far = Convolve3(look.weight[:, channels:], look.bias)
+        self._think = Convolve3(think.weight, think.bias)
+        self._taps = Convolve3(taps.weight, taps.bias)
+        self._weight, self._bias = one.weight.detach(), one.bias.detach()
+        self._by_taps = self._weight.permute(0, 2, 3, 1).flatten(1).contiguous()
+
+    def __call__(
+        self, maps: Sequence[Tensor], near: Sequence[Tensor], where: Region
+    ) -> tuple[Tensor, Tensor]:
+        """K frames: their aligned rows P×(K·C), and the means over the frame 1×(K·C)."""
+        far = self._far(maps[-1])
+        rows, means = [], []
+        for looks in self._looks(maps, near, far):
+            rows.append(looks.convolved(self._weight, self._by_taps, self._bias, where))
+            means.append(looks.mean() @ self._weight.flatten(1).t() + self._bias)
+        return torch.cat(rows, 1), torch.cat(means).view(1, -1)
+
+    def _looks(
+        self, maps: Sequence[Tensor], near: Sequence[Tensor], far: Tensor
+    ) -> Iterator[Looks]:
+        together = len(near) if far.shape[2] * far.shape[3] <= FEW else 1
+        for first in range(0, len(near), together):
+            some = near[first : first + together]
+            thought = (some[0] if together == 1 else torch.cat(list(some))) + far
+            thought = F.leaky_relu_(thought, SLOPE)
+            thought = F.leaky_relu_(self._think(thought), SLOPE)
+            offsets, masks = wishes(thought, self._taps)
+            x = torch.cat(list(maps[first : first + together]))
+            yield Looks.of(x, offsets, masks)
+
+
+class _Fusion:
+    """`R50Fusion` in a region."""
+
+    def __init__(self, one: R50Fusion):
+        self._weigh = one.weigh
+        self._space = one.space.weight.detach()
+        merge = Kernel.of(one.merge, one.norm)
+        self._merge, self._bias = merge.weight.flatten(1), merge.bias
+
+    def __call__(self, rows: Tensor, means: Tensor, where: Region, wanted: Region) -> Sheet:
+        """Rows P×(K·C) of a region, and the frame's means, to the sheet of a smaller one."""
+        weighed = rows * self._weigh(means).to(rows.dtype)
+        seen = torch.stack([weighed.mean(1), weighed.amax(1)], 1)
+        place = torch.sigmoid(F.conv2d(Sheet(ended(seen), where).spread(), self._space, padding=3))
+        chosen = Sheet(ended(weighed), where).within(wanted)
+        place = Sheet.of_map(place, wanted).rows[:-1]
+        merged = product(chosen * place.to(chosen.dtype), self._merge, self._bias)
+        return Sheet(ended(F.relu(merged)), wanted)
+
+
+class _Wide:
+    """`WideKernel` in a region."""
+
+    def __init__(self, one: WideKernel):
+        self._left1, self._left2 = Kernel.of(one.left1), Kernel.of(one.left2)
+        self._right1, self._right2 = Kernel.of(one.right1), Kernel.of(one.right2)
+        # What a tap of the last convolution adds where it is above or below the frame, 7×C: there
+        # lies not zero but the bias of the convolution before it.
+        self._beyond = self._right2.weight[..., 0].permute(2, 0, 1) @ self._right1.bias
+
+    def __call__(self, x: Sheet, wanted: Region, most: int) -> Sheet:
+        def conv(x: Sheet, kernel: Kernel, where: Region) -> Sheet:
+            return convolve([x], kernel.weight, kernel.bias, where, most)
+
+        left = conv(conv(x, self._left1, wanted.grown(0, REACH)), self._left2, wanted)
+        # Three columns at either side are no part of the right branch, but for its bias.
+        inner = torch.zeros_like(wanted.mask)
+        inner[:, REACH : wanted.width - REACH] = True
+        between = conv(x, self._right1, Region.of(wanted.grown(REACH, 0).mask & inner))
+        where = Region.of(wanted.mask & inner)
+        right = conv(between, self._right2, where).rows[:-1]
+        self._add_beyond(right, where)
+        chosen = inner.flatten()[wanted.pixels]
+        rows = left.rows
+        rows[:-1][chosen] += right
+        rows[:-1][~chosen] += self._right2.bias
+        return Sheet(rows, wanted)
+
+    def _add_beyond(self, rows: Tensor, where: Region) -> None:
+        row = where.pixels // where.width
+        at_edge = (row < REACH) | (row >= where.height - REACH)
+        tap = torch.arange(2 * REACH + 1, device=rows.device) - REACH
+        looked_at = row[at_edge][:, None] + tap
+        outside = ((looked_at < 0) | (looked_at >= where.height)).float()
+        with torch.autocast(rows.device.type, enabled=False):
+            rows[at_edge] += (outside @ self._beyond).to(rows.dtype)
+
+
+class _Rise:
+    """`Rise` in a region."""
+
+    def __init__(self, one: Rise):
+        spread = Kernel.of(one.spread, one.spread_norm)
+        outside = spread.bias.numel() // 4
+        # Sub-pixels first, so that each is a row by itself.
+        weight = spread.weight.reshape(outside, 4, -1).transpose(0, 1)
+        self._weight = weight.reshape(4 * outside, -1)
+        self._bias = spread.bias.view(outside, 4).t().reshape(-1)
+        self._join = Kernel.of(one.join, one.join_norm)
+
+    def __call__(self, x: Sheet, skip: Sheet, wanted: Region, most: int) -> Sheet:
+        where = skip.region
+        spread = F.relu(product(x.rows[:-1], self._weight, self._bias))
+        row, column = where.pixels // where.width, where.pixels % where.width
+        coarser = x.region.places[MARGIN + row // 2, MARGIN + column // 2]
+        up = spread.view(-1, spread.shape[1] // 4)[4 * coarser + 2 * (row % 2) + column % 2]
+        sheets = [Sheet(ended(up), where), skip]
+        found = convolve(sheets, self._join.weight, self._join.bias, wanted, most)
+        return Sheet(F.relu(found.rows), wanted)
+
+
+class _Refine:
+    """`Refine` in regions."""
+
+    def __init__(self, one: Refine):
+        self._kernels = [Kernel.of(c, n) for c, n in zip(one.convs, one.norms, strict=True)]
+        self._head = Kernel.of(one.head)
+
+    def __call__(self, x: Sheet, wanted: Sequence[Region], most: int) -> Sheet:
+        for kernel, where in zip(self._kernels, wanted, strict=False):
+            found = convolve([x], kernel.weight, kernel.bias, where, most)
+            x = Sheet(F.relu(found.rows), where)
+        return convolve([x], self._head.weight, self._head.bias, wanted[-1], most)
