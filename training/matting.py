@@ -8,6 +8,7 @@ window ends at the centre, as at the ends of a shot, or looks back only, as in c
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from model.networks.frame_encoder import frame_planes
 from model.networks.st_fam_s import SURE, Answer, Encoding, StFamS
 from training import losses
 from training.material import read_material
-from training.pool import Batch, ClipPool, PoolConfig, batch_of
+from training.pool import Batch, ClipPool, PoolConfig, batch_of, elsewhere, forked
 from training.prior import exact_priors, quick_priors
 from training.sprites import sprite_library
 from training.synthesis import HOLD_OUT_SEED, Synthesis, SynthesisConfig
@@ -47,7 +48,7 @@ class MattingStage:
             ``batch``, ``seed``, and ``alone``: the share of the steps that see no neighbours (1 is
             a stage of stills).
         material: folder with real material, or None: then everything is procedural.
-        device: where clips are made.
+        device: where crops are made; clips too, unless the pool has processes of its own for it.
     """
 
     def __init__(self, recipe: Mapping[str, Any], material: Path | None, device: torch.device):
@@ -62,11 +63,13 @@ class MattingStage:
             raise ValueError(f"st_fam_s is taught on clips of {FRAMES} frames, not {config.frames}")
         real = read_material(material, "train")
         sprites = sprite_library(real, self.seed, library["count"], library["workers"])
-        synthesis = Synthesis(sprites, real.photographs, real.clips, config, device)
-        solve = quick_priors if device.type == "cuda" or recipe.get("quick") else exact_priors
-        self.pool = ClipPool(synthesis, solve, PoolConfig(**recipe.get("pool", {})), self.seed)
+        pool = PoolConfig(**recipe.get("pool", {}))
+        made_on = torch.device("cpu") if pool.workers else device
+        synthesis = Synthesis(sprites, real.photographs, real.clips, config, made_on)
+        solve = quick_priors if made_on.type == "cuda" or recipe.get("quick") else exact_priors
+        self.pool = ClipPool(synthesis, solve, pool, self.seed, device)
         judged = {"clips": 32, "sprites": 24, **recipe.get("judge", {})}
-        self._judged = self._hold_out(material, config, judged, library["workers"], solve)
+        self._judged = self._hold_out(material, config, judged, library["workers"])
 
     def batches(self, first_step: int) -> Iterator[Batch]:
         """From a step on; the same for the same step."""
@@ -97,7 +100,7 @@ class MattingStage:
             region = torch.logical_or(*unknown.chunk(2))
             parts["temporal"] = losses.temporal((first, second), (before, after), region)
         if len(answer.shifts):
-            parts["shift"] = shift_loss(answer.shifts, batch, windows)
+            parts["shift"] = shift_loss(answer.shifts, batch, windows, network.finest)
         total = sum(
             (self.weights[name] * part for name, part in parts.items()), truth.new_zeros(())
         )
@@ -124,24 +127,17 @@ class MattingStage:
         config: SynthesisConfig,
         judged: Mapping[str, int],
         workers: int,
-        solve: Any,
     ) -> list[Batch]:
         """Clips of sprites, photographs and shots that are never taught with."""
         real = read_material(material, "held_out")
         sprites = sprite_library(real, HOLD_OUT_SEED, judged["sprites"], workers)
-        synthesis = Synthesis(sprites, real.photographs, real.clips, config, self.device)
-        made = []
-        for first in range(0, judged["clips"], 8):
-            clips = synthesis.clips(HOLD_OUT_SEED + first, min(8, judged["clips"] - first))
-            linear = clips.linear.repeat_interleave(config.frames)
-            prior = solve(clips.light.flatten(0, 1), clips.trimap.flatten(0, 1), linear)
-            flat = clips.trimap.flatten(2)
-            both = (flat == 0).any(2) & (flat == 1).any(2)
-            prior = prior.view_as(clips.alpha)
-            made.append(
-                Batch(clips.picture, clips.alpha, prior, clips.trimap, both, clips.linear, 0)
-            )
-        return made
+        synthesis = Synthesis(sprites, real.photographs, real.clips, config, "cpu")
+        numbers = range(judged["clips"])
+        make = partial(_judged_clip, synthesis)
+        if workers <= 1:
+            return [_on(make(number), self.device) for number in numbers]
+        with forked(make, workers) as pool:
+            return [_on(one, self.device) for one in pool.map(elsewhere, numbers)]
 
     @torch.no_grad()
     def validate(self, network: StFamS) -> dict[str, float]:
@@ -185,6 +181,26 @@ class MattingStage:
             rows.append(torch.cat(tiles, 3)[0])
         sheet = torch.cat(rows, 1).permute(1, 2, 0).float().clamp(0, 1)
         return {"held out": (sheet * 255).round().byte().cpu().numpy()}
+
+
+def _judged_clip(synthesis: Synthesis, number: int) -> Batch:
+    """The prior of every other one is solved at half the size, as larger plates have it."""
+    clips = synthesis.clips(HOLD_OUT_SEED + number, 1)
+    frames = clips.light.shape[1]
+    prior = exact_priors(
+        clips.light.flatten(0, 1),
+        clips.trimap.flatten(0, 1),
+        clips.linear.repeat_interleave(frames),
+        [1 + number % 2] * frames,
+    )
+    flat = clips.trimap.flatten(2)
+    both = (flat == 0).any(2) & (flat == 1).any(2)
+    prior = prior.view_as(clips.alpha)
+    return Batch(clips.picture, clips.alpha, prior, clips.trimap, both, clips.linear, 0)
+
+
+def _on(batch: Batch, device: torch.device) -> Batch:
+    return batch_of([planes.to(device) for planes in _planes(batch)], batch.step)
 
 
 def answers(
@@ -238,12 +254,14 @@ def bounded(alpha: Tensor) -> Tensor:
     return inside + LEAK * (alpha - inside)
 
 
-def shift_loss(shifts: Tensor, batch: Batch, windows: Sequence[Sequence[int]]) -> Tensor:
-    """How unlike the pictures look after the shifts, at 1/4: no truth is needed, and the background
-    counts too. The neighbours come one after the other, each for all centres."""
+def shift_loss(
+    shifts: Tensor, batch: Batch, windows: Sequence[Sequence[int]], scale: int
+) -> Tensor:
+    """How unlike the pictures look after the shifts, at 1/``scale``: no truth is needed, and the
+    background counts too. The neighbours come one after the other, each for all centres."""
     from model.networks.alignment import warp
 
-    small = torch.nn.functional.avg_pool2d(batch.picture.flatten(0, 1), 4)
+    small = torch.nn.functional.avg_pool2d(batch.picture.flatten(0, 1), scale)
     small = small.view(*batch.picture.shape[:2], *small.shape[1:])
     others = list(zip(*windows, strict=True))[1:]
     centre = torch.cat([small[:, window[0]] for window in windows])

@@ -5,9 +5,9 @@ newest ``size`` clips; every ``every`` steps ``fill`` new ones take the place of
 step sees is a function of (recipe, step) alone, so a resumed run sees the same: it makes the clips
 again that the pool held.
 
-On a GPU the clips are made there, between the steps. On processors they are made by processes of
-their own, a few fills ahead; a step that needs one that is not ready waits for it, so that nothing
-depends on how fast they are.
+Clips are made by processes of their own, a few fills ahead; a step that needs one that is not ready
+waits for it, so that nothing depends on how fast they are. Without such processes they are made
+between the steps, on the GPU if there is one.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing import get_context
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,7 +26,9 @@ from torch import Tensor
 from model.exposure import ExposureMap, to_picture
 from training.synthesis import Clips, Synthesis
 
-Solve = Callable[[Tensor, Tensor, Tensor], Tensor]
+Solve = Callable[[Tensor, Tensor, Tensor, Sequence[int]], Tensor]
+# Shares of the clips by how many pixels to a side their prior is solved as one: plates are larger.
+COARSE = (0.25, 0.45, 0.2, 0.1)
 MOST_LIGHT = 6e4  # a half float ends at 65504
 
 
@@ -77,12 +80,20 @@ class PoolConfig:
 
 
 class ClipPool:
-    """See the module. ``solve`` is one of `training.prior`'s functions."""
+    """See the module. ``solve`` is one of `training.prior`'s functions; clips are kept, and crops
+    made, on ``device``."""
 
-    def __init__(self, synthesis: Synthesis, solve: Solve, config: PoolConfig, seed: int):
+    def __init__(
+        self,
+        synthesis: Synthesis,
+        solve: Solve,
+        config: PoolConfig,
+        seed: int,
+        device: torch.device,
+    ):
         if config.size % config.fill:
             raise ValueError(f"pool size {config.size} is no multiple of fill {config.fill}")
-        self.config, self.seed = config, seed
+        self.config, self.seed, self._device = config, seed, device
         self._make = partial(_made, synthesis, solve, config.fill, seed)
         self._slots = config.size // config.fill
         self._held: list[tuple[Clips, Tensor] | None] = [None] * self._slots
@@ -90,10 +101,7 @@ class ClipPool:
         self._ahead: dict[int, Future[tuple[Clips, Tensor]]] = {}
         self._workers: ProcessPoolExecutor | None = None
         if config.workers:
-            # Forked, so that they share the sprites; safe as long as torch has one thread here.
-            global _make
-            _make = self._make
-            self._workers = ProcessPoolExecutor(config.workers, get_context("fork"))
+            self._workers = forked(self._make, config.workers)
 
     def batch(self, step: int, count: int) -> Batch:
         """The batch of a step: random clips of those the pool holds then, cropped and changed."""
@@ -113,9 +121,9 @@ class ClipPool:
             else:
                 for ahead in range(fill, max(wanted, fill + 2 * self.config.workers)):
                     if ahead not in self._ahead:
-                        self._ahead[ahead] = self._workers.submit(_elsewhere, ahead)
+                        self._ahead[ahead] = self._workers.submit(elsewhere, ahead)
                 found = self._ahead.pop(fill).result()
-            self._held[fill % self._slots] = found
+            self._held[fill % self._slots] = _moved(*found, self._device)
         self._done = max(self._done, wanted)
 
     def _crop(
@@ -160,10 +168,13 @@ def _made(
 ) -> tuple[Clips, Tensor]:
     """One fill: clips and their priors, as half floats; what training does not need is left out."""
     clips = synthesis.clips(seed * 1_000_003 + fill, count)
+    frames = clips.light.shape[1]
+    drawn = np.random.default_rng((seed, 3, fill)).choice(len(COARSE), count, p=COARSE) + 1
     priors = solve(
         clips.light.flatten(0, 1),
         clips.trimap.flatten(0, 1),
-        clips.linear.repeat_interleave(clips.light.shape[1]),
+        clips.linear.repeat_interleave(frames),
+        [int(factor) for factor in drawn.repeat(frames)],
     )
     empty = clips.light.new_zeros(0)
     kept = replace(
@@ -179,11 +190,30 @@ def _made(
     return kept, priors.view_as(clips.alpha).half()
 
 
-_make: Callable[[int], tuple[Clips, Tensor]] | None = None
+def _moved(clips: Clips, priors: Tensor, device: torch.device) -> tuple[Clips, Tensor]:
+    planes: dict[str, Any] = {k: v for k, v in vars(clips).items() if isinstance(v, Tensor)}
+    return replace(clips, **{k: v.to(device) for k, v in planes.items()}), priors.to(device)
 
 
-def _elsewhere(fill: int) -> tuple[Clips, Tensor]:
-    """In a worker, which was forked with `_make` in place."""
+_make: Callable[[int], Any] | None = None
+
+
+def forked(make: Callable[[int], Any], workers: int) -> ProcessPoolExecutor:
+    """Processes that do ``make(number)`` when given `elsewhere` and a number.
+
+    Forked when they get the first one, so that they share what ``make`` holds; safe as long as
+    torch has one thread here, and ``make`` stays off the GPU.
+    """
+    return ProcessPoolExecutor(workers, get_context("fork"), _inherit, (make,))
+
+
+def _inherit(make: Callable[[int], Any]) -> None:
+    global _make
     torch.set_num_threads(1)
+    _make = make
+
+
+def elsewhere(number: int) -> Any:
+    """In a process that `forked` began."""
     assert _make is not None
-    return _make(fill)
+    return _make(number)

@@ -12,14 +12,15 @@ IEEE TPAMI 30(2), 2008.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.classical.closed_form import ALIKE, regularisation, solve_alpha
+from model.classical.closed_form import ALIKE, regularisation
+from model.classical.coarse_to_fine import MOST_PIXELS, prior_alpha
 from model.classical.laplacian import OWN, UnknownSystem, assemble
 from model.classical.look_alikes import LookAlikes, look_alikes, side_by_side
 from model.exposure import ExposureMap, to_picture
@@ -36,24 +37,38 @@ def _looks(light: Tensor, linear: Tensor) -> Tensor:
     )
 
 
-def exact_priors(light: Tensor, trimap: Tensor, linear: Tensor) -> Tensor:
-    """As in use, one frame after the other; see `quick_priors` for shapes."""
-    names = ["linear" if one else "display" for one in linear.tolist()]
+def exact_priors(
+    light: Tensor, trimap: Tensor, linear: Tensor, factors: Sequence[int] | None = None
+) -> Tensor:
+    """As in use, one frame after the other; see `quick_priors` for shapes.
+
+    Args:
+        factors: for each frame, how many of its pixels to a side are solved as one: in use that
+            comes with the size of a plate, and clips for training are small. None = by their size.
+    """
     looks = _looks(light, linear)
     found = []
-    for i, name in enumerate(names):
-        one = slice(i, i + 1)
-        found.append(solve_alpha(light[one], trimap[one], composited_in=name, picture=looks[one]))
+    for i, one in enumerate(linear.tolist()):
+        name, at = "linear" if one else "display", slice(i, i + 1)
+        most = MOST_PIXELS if factors is None else trimap[at].numel() // factors[i] ** 2
+        found.append(prior_alpha(light[at], trimap[at], looks[at], name, most))
     return torch.cat(found)
 
 
-def quick_priors(light: Tensor, trimap: Tensor, linear: Tensor, iterations: int = 120) -> Tensor:
+def quick_priors(
+    light: Tensor,
+    trimap: Tensor,
+    linear: Tensor,
+    factors: Sequence[int] | None = None,
+    iterations: int = 120,
+) -> Tensor:
     """Nearly as in use, all frames at once.
 
     Args:
         light: float N×3×H×W, in the light each frame is composited in.
         trimap: float N×1×H×W: 0, 0.5, 1.
         linear: bool N.
+        factors: not looked at: every frame is solved pixel by pixel.
         iterations: of conjugate gradients at each size.
 
     Returns:

@@ -32,7 +32,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from lightning.fabric import Fabric
@@ -79,6 +79,15 @@ class Taught(nn.Module):
     def forward(self, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
         found: tuple[Tensor, dict[str, Tensor]] = self.stage[0].loss(self.network, batch)
         return found
+
+
+@runtime_checkable
+class TakesOver(Protocol):
+    """A network that can begin with weights of one that was built a little differently."""
+
+    def taken_over(
+        self, tensors: Mapping[str, Tensor], config: Mapping[str, Any]
+    ) -> dict[str, Tensor]: ...
 
 
 @dataclass
@@ -379,8 +388,17 @@ def _initialise(network: nn.Module, path: Path, name: str) -> None:
             f"{path} holds {record.network}, not {name}",
             hint="name a checkpoint of the recipe's network with --init",
         )
-    tensors = load_tensors(path, torch.device("cpu"))
-    network.load_state_dict({k: v.float() for k, v in tensors.items()})
+    tensors = {k: v.float() for k, v in load_tensors(path, torch.device("cpu")).items()}
+    if isinstance(network, TakesOver):
+        tensors = network.taken_over(tensors, record.config)
+    try:
+        network.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise SetupError(
+            "setup.other_checkpoint",
+            f"the weights in {path} do not fit the recipe's network_config ({error})",
+            hint=f"the checkpoint's own is {dict(record.config)}",
+        ) from error
 
 
 def _named(table: Mapping[str, str], name: str, what: str) -> Any:

@@ -4,11 +4,11 @@
               │
         FrameEncoder ──────────── 1   1/2   1/4   1/8   1/16
                                   │    │     │     │     │
-                                  │    │     narrowed by 1×1
+                                  │    │     │     narrowed by 1×1
                                   │    │     │     │     │
-        Alignment of t+k to t     │    │     ◄──── ◄──── ●   shifts from coarse to fine,
+        Alignment of t+k to t     │    │     │     ◄──── ●   shifts from coarse to fine,
                                   │    │     │     │     │   then deformable convolution
-        Fusion over k, over space │    │     ●     ●     ●
+        Fusion over k, over space │    │     │     ●     ●   (older weights: at 1/4 too)
                                   │    │     │     │     │
         Decoder                   ◄─── ◄──── ◄──── ◄──── ●
               │
@@ -18,7 +18,7 @@ The idea is that of Y. Sun et al., "Deep Video Matting via Spatio-Temporal Align
 Aggregation", CVPR 2021: neighbours aligned by deformable convolution at several scales, attention
 over time and space, a decoder. The residual on a classical prior, the coarse-to-fine shifts and the
 size are ours. Untrained, it answers the prior: the closed form, in which each pixel is joined to
-look-alikes as well (`model.classical.look_alikes`).
+look-alikes as well (`model.classical.coarse_to_fine`).
 
 Tensor names: N frames or windows, K frames of a window, C channels, H×W of the frame.
 """
@@ -35,7 +35,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.checkpoint import load_tensors, read_record
-from model.classical.closed_form import solve_alpha
+from model.classical.coarse_to_fine import prior_alpha
 from model.errors import SetupError
 from model.face import Estimate, Frame
 from model.networks.alignment import Alignment
@@ -46,6 +46,7 @@ from model.networks.fusion import Fusion
 
 NAME = "st_fam_s"
 REACHES = (1, 3, 3)  # of the matching windows at 1/4, 1/8, 1/16
+SCALES = (4, 8, 16)  # a pixel there is so many of the frame's to a side
 SURE = 0.1  # confidence is the probability that alpha is at most this far from the truth
 
 
@@ -57,7 +58,7 @@ class Encoding:
         planes: N×9×H×W, what the encoder looked at.
         prior: N×1×H×W.
         maps: the encoder's five.
-        narrowed: those of 1/4, 1/8, 1/16 as they are aligned and fused.
+        narrowed: the coarsest of them as they are aligned and fused, finest first.
     """
 
     planes: Tensor
@@ -73,7 +74,8 @@ class Answer:
     Attributes:
         alpha: float32 N×1×H×W, the prior plus the trusted share of the residual; not clamped.
         logit: float32 N×1×H×W, of the confidence.
-        shifts: the neighbours' shifts at 1/4, float32 (N·(K−1))×2×H/4×W/4, for a loss.
+        shifts: the neighbours' shifts at the finest scale that is aligned, float32
+            (N·(K−1))×2×h×w, for a loss.
     """
 
     alpha: Tensor
@@ -86,43 +88,71 @@ class StFamS(nn.Module):
 
     Args:
         channels: of the encoder at full size, 1/2, 1/4, 1/8, 1/16.
-        narrow: of what is aligned and fused at 1/4, 1/8, 1/16.
+        narrow: of what is aligned and fused, at 1/8 and 1/16, or at 1/4, 1/8 and 1/16.
         guide: of the map that alignment hands from scale to scale.
         trust: share of the residual that is added to the prior. Taught with 1; less is for use,
             where a prior must not be made much worse. Frames whose prior knew nothing get all.
+        both_ways: in use, each frame is asked for turned around too, see `StFamSMatting`.
     """
 
     def __init__(
         self,
         channels: Sequence[int] = (16, 32, 64, 96, 160),
-        narrow: Sequence[int] = (32, 48, 64),
+        narrow: Sequence[int] = (48, 64),
         guide: int = 32,
         trust: float = 1.0,
+        both_ways: bool = True,
     ):
         super().__init__()
+        if not 1 <= len(narrow) <= len(SCALES):
+            raise ValueError(f"{len(narrow)} scales cannot be aligned, 1 to {len(SCALES)} can")
         self.config: Mapping[str, Any] = {
             "channels": list(channels),
             "narrow": list(narrow),
             "guide": guide,
             "trust": trust,
+            "both_ways": both_ways,
         }
-        self.trust = trust
+        self.trust, self.both_ways = trust, both_ways
         full, half, quarter, eighth, sixteenth = channels
         wide = (full, half, quarter, eighth, sixteenth)
         self.encoder = FrameEncoder(wide)
-        self.narrow = nn.ModuleList(
-            conv(a, b, size=1) for a, b in zip(wide[2:], narrow, strict=True)
-        )
+        self.aligned = len(narrow)
+        deep, reaches = wide[-self.aligned :], REACHES[-self.aligned :]
+        self.narrow = nn.ModuleList(conv(a, b, size=1) for a, b in zip(deep, narrow, strict=True))
         self.align = nn.ModuleList(
-            Alignment(c, guide, reach) for c, reach in zip(narrow, REACHES, strict=True)
+            Alignment(c, guide, reach) for c, reach in zip(narrow, reaches, strict=True)
         )
-        self.fuse = nn.ModuleList(Fusion(b, a) for a, b in zip(wide[2:], narrow, strict=True))
+        self.fuse = nn.ModuleList(Fusion(b, a) for a, b in zip(deep, narrow, strict=True))
         self.decoder = Decoder(wide)
+
+    @property
+    def finest(self) -> int:
+        """A pixel of the finest scale that is aligned is so many of the frame's to a side."""
+        return SCALES[-self.aligned]
+
+    def taken_over(
+        self, tensors: Mapping[str, Tensor], config: Mapping[str, Any]
+    ) -> dict[str, Tensor]:
+        """The weights of a network with another config as this one names them; those of scales that
+        only the other aligns are left out."""
+        narrow = len(config.get("narrow", self.config["narrow"]))
+        found = {}
+        for name, tensor in tensors.items():
+            box, _, rest = name.partition(".")
+            if box in ("narrow", "align", "fuse"):
+                place, _, inner = rest.partition(".")
+                kept = int(place) - narrow + self.aligned
+                if kept < 0:
+                    continue
+                name = f"{box}.{kept}.{inner}"
+            found[name] = tensor
+        return found
 
     def encode(self, planes: Tensor) -> Encoding:
         """N×9×H×W, H and W multiples of 16; see `frame_planes`."""
         maps = self.encoder(planes)
-        narrowed = [narrow(x) for narrow, x in zip(self.narrow, maps[2:], strict=True)]
+        narrowed = [narrow(x) for narrow, x in zip(self.narrow, maps[-self.aligned :], strict=True)]
         return Encoding(
             planes, planes[:, PRIOR : PRIOR + 1].float() + 0.5, tuple(maps), tuple(narrowed)
         )
@@ -144,7 +174,7 @@ class StFamS(nn.Module):
         fused: list[Tensor] = []
         shifts = middle.planes.new_zeros(0, 2, 1, 1)
         coarser = None
-        for scale in (2, 1, 0):
+        for scale in range(self.aligned - 1, -1, -1):
             own = middle.narrowed[scale]
             stack = own[:, None]
             if others:
@@ -155,8 +185,9 @@ class StFamS(nn.Module):
                 shifts = coarser[1]
                 aligned = aligned.view(len(others), n, *own.shape[1:]).transpose(0, 1)
                 stack = torch.cat([stack, aligned.to(own.dtype)], 1)
-            fused.append(self.fuse[scale](middle.maps[2 + scale], own, stack, apart))
-        maps = [middle.maps[0], middle.maps[1], *reversed(fused)]
+            wide = middle.maps[scale - self.aligned]
+            fused.append(self.fuse[scale](wide, own, stack, apart))
+        maps = [*middle.maps[: -self.aligned], *reversed(fused)]
         found = self.decoder(maps, middle.planes)
         knew = middle.planes[:, BOTH : BOTH + 1].float()
         share = 1 - (1 - self.trust) * knew
@@ -167,30 +198,28 @@ class StFamSMatting:
     """The face of `model.face.MattingNetwork`.
 
     Matting does not care which of two layers is called the foreground: with the trimap turned
-    around, alpha must become 1 − alpha. The network is taught both ways, but not exactly alike, so
-    it is asked both ways and the answers are averaged; on clips held out that takes a good part of
-    the error. Inside, each frame is therefore two pictures: as it is, and turned around.
+    around, alpha must become 1 − alpha. The network is taught both ways, but not exactly alike. One
+    whose record says ``both_ways`` is asked both ways and the answers are averaged, for twice the
+    time: then each frame is two pictures inside, as it is and turned around.
     """
 
+    causal = False
+    tiles_itself = False
     needs_both = False  # it has learned what smoke looks like, where a prior knows nothing
     reach = 2
     multiple = 16
     halo = 352  # the receptive field of all boxes and the furthest shift; measured by a test
 
     def __init__(self, network: StFamS):
-        self.network = network.eval().requires_grad_(False)
+        network = network.eval().requires_grad_(False)
+        self.network = network.to(memory_format=torch.channels_last)
 
     def prior(self, frame: Frame) -> Estimate:
-        """Closed form with look-alikes, on the whole frame. Its confidence says whether the trimap
+        """Closed form with look-alikes, of the whole frame. Its confidence says whether the trimap
         has both classes: 1, or 0 if the prior could not tell anything."""
         if frame.trimap is None:
             raise ValueError(f"frame {frame.number} came to {NAME} without a trimap")
-        alpha = solve_alpha(
-            frame.light,
-            frame.trimap,
-            composited_in=frame.composited_in,
-            picture=frame.picture,
-        )
+        alpha = prior_alpha(frame.light, frame.trimap, frame.picture, frame.composited_in)
         both = bool((frame.trimap == 0).any()) and bool((frame.trimap == 1).any())
         return Estimate(alpha, torch.full_like(alpha, float(both)))
 
@@ -198,18 +227,23 @@ class StFamSMatting:
         linear = torch.full_like(prior.alpha, float(frame.composited_in == "linear"))
         if frame.trimap is None:
             raise ValueError(f"frame {frame.number} came to {NAME} without a trimap")
-        sides = (frame.trimap, prior.alpha), (1 - frame.trimap, 1 - prior.alpha)
+        sides = [(frame.trimap, prior.alpha)]
+        if self.network.both_ways:
+            sides.append((1 - frame.trimap, 1 - prior.alpha))
         planes = torch.cat(
             [frame_planes(frame.picture, t, p, prior.confidence, linear) for t, p in sides]
         )
         # The pipeline pads, but a network asked directly takes any size too.
         down, right = -planes.shape[2] % self.multiple, -planes.shape[3] % self.multiple
-        return self.network.encode(F.pad(planes, (0, right, 0, down), mode="replicate"))
+        planes = F.pad(planes, (0, right, 0, down), mode="replicate")
+        return self.network.encode(planes.contiguous(memory_format=torch.channels_last))
 
-    def decode(self, window: Sequence[Encoding], centre: int) -> Estimate:
+    def decode(self, window: Sequence[Encoding], centre: int, side: int = 0) -> Estimate:
         answer = self.network.decode(window, centre)
-        straight, turned = answer.alpha.clamp(0, 1).chunk(2)
-        alpha = 0.5 * (straight + 1 - turned)
+        alpha = answer.alpha.clamp(0, 1)
+        if self.network.both_ways:
+            straight, turned = alpha.chunk(2)
+            alpha = 0.5 * (straight + 1 - turned)
         confidence = torch.sigmoid(answer.logit.mean(0, keepdim=True))
         return Estimate(alpha, confidence)
 

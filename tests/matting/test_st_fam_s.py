@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from model.checkpoint import CheckpointRecord, save_checkpoint
 from model.errors import SetupError
-from model.face import Frame
+from model.face import Estimate, Frame
 from model.networks.alignment import Alignment, warp
 from model.networks.frame_encoder import BOTH
 from model.networks.fusion import Fusion
@@ -142,12 +144,54 @@ def test_a_trimap_without_foreground_is_told_apart_from_one_with_both():
     assert network.prior(both).confidence.max() == 0
 
 
+@pytest.mark.parametrize("scales", [1, 2, 3])
+def test_any_number_of_scales_can_be_aligned(scales):
+    torch.manual_seed(0)
+    network = StFamS((8, 16, 24, 32, 48), (8, 16, 16)[-scales:], 8).eval()
+    window = [network.encode(torch.rand(1, 9, 32, 48)) for _ in range(5)]
+    found = network.decode(window, 2)
+    assert found.alpha.shape == (1, 1, 32, 48)
+    assert found.shifts.shape == (4, 2, 32 // network.finest, 48 // network.finest)
+
+
+def test_weights_of_a_network_that_aligns_more_are_taken_over():
+    """Each scale keeps its own; the finest one, which is not aligned any more, is left out."""
+    torch.manual_seed(0)
+    more = StFamS((8, 16, 24, 32, 48), (8, 12, 16), 8)
+    less = StFamS((8, 16, 24, 32, 48), (12, 16), 8)
+    less.load_state_dict(less.taken_over(more.state_dict(), more.config))
+    for name in ("weight", "bias"):
+        assert torch.equal(getattr(less.align[0], name), getattr(more.align[1], name))
+        assert torch.equal(getattr(less.fuse[1].merge, name), getattr(more.fuse[2].merge, name))
+    assert torch.equal(less.decoder.full.weight, more.decoder.full.weight)
+
+
+def test_asked_both_ways_it_does_not_care_which_layer_is_called_the_foreground():
+    network = random_network()
+    frames = [frame(i, 32, 48) for i in range(5)]
+    turned = [replace(f, trimap=1 - f.trimap) for f in frames]
+
+    def alpha(window, both_ways):
+        network.both_ways = both_ways
+        matting = StFamSMatting(network)
+        priors = [torch.where(f.trimap == 0.5, 0.5, f.trimap) for f in window]
+        seen = [
+            matting.encode(f, Estimate(p, torch.ones_like(p)))
+            for f, p in zip(window, priors, strict=True)
+        ]
+        return matting.decode(seen, 2).alpha
+
+    assert (alpha(frames, True) - 1 + alpha(turned, True)).abs().max() < 1e-5
+    assert (alpha(frames, False) - 1 + alpha(turned, False)).abs().max() > 1e-3
+
+
 def test_checkpoints_rebuild_the_network(tmp_path):
-    network = StFamS(channels=(8, 16, 24, 32, 48), narrow=(8, 16, 16), guide=8)
+    network = StFamS((8, 16, 24, 32, 48), narrow=(8, 16, 16), guide=8, both_ways=False)
     tensors = {k: v.half() for k, v in network.state_dict().items()}
     path = tmp_path / "small.safetensors"
     save_checkpoint(path, tensors, CheckpointRecord(NAME, network.config))
     found = open_network(str(path), CPU).network
+    assert found.config == network.config
     for name, tensor in found.state_dict().items():
         assert torch.equal(tensor, tensors[name].float()), name
 
