@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-hosts lint tables bench gpu-check gpu-bench clean
+.PHONY: demo test test-hosts lint tables bench figures gpu-check gpu-bench clean
 
 $(READY): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11 was not found: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 2; }
@@ -58,8 +58,13 @@ tables: $(READY)
 		cp evaluation/$$one/evaluation.json tests/benchmarks/results/evaluation_$$one.json; done
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python tests/benchmarks/suggested_keyframes.py --out tests/benchmarks/results/suggested_keyframes.json
 
+# What this machine does, and the README's figures of it; `make figures` alone measures nothing.
 bench: $(READY)
 	$(BIN)/dvm bench --json tests/benchmarks/results/bench.json
+	$(MAKE) figures
+
+figures: $(READY)
+	$(BIN)/python tests/benchmarks/performance_table.py
 
 # On a machine with a GPU, in its own Python: torch with CUDA, torchvision, numpy, scipy, opencv,
 # safetensors and pytest are enough; nothing of ours is installed there.

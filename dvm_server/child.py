@@ -1,7 +1,7 @@
 """Child processes (worker, decoder) and the channel to them. No torch.
 
 Children are started afresh (fork and exec, never fork alone): CUDA, OpenMP and ZeroMQ do not
-survive a fork. A channel carries a JSON header and raw bytes; nothing is ever unpickled.
+survive a fork. A channel carries JSON; nothing is ever unpickled.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
@@ -29,30 +29,27 @@ class Channel:
         self._connection = Connection(descriptor)
         self._sending = threading.Lock()
 
-    def send(self, header: Mapping[str, Any], payload: bytes | memoryview = b"") -> None:
+    def send(self, message: Mapping[str, Any]) -> None:
         """Send a message.
 
         Raises:
             OSError: the other end is gone.
         """
-        text = json.dumps({**header, "payload_bytes": len(payload)}, separators=(",", ":"))
+        text = json.dumps(message, separators=(",", ":"))
         with self._sending:
             self._connection.send_bytes(text.encode("utf-8"))
-            if len(payload):
-                self._connection.send_bytes(payload)
 
-    def receive(self) -> tuple[dict[str, Any], bytes]:
+    def receive(self) -> dict[str, Any]:
         """Wait for a message.
 
         Raises:
             EOFError, OSError: the other end is gone.
             ValueError: it sent something that is not one of our messages.
         """
-        header = json.loads(self._connection.recv_bytes())
-        payload = self._connection.recv_bytes() if header["payload_bytes"] else b""
-        if len(payload) != header["payload_bytes"]:
-            raise ValueError("a message between processes has another length than it says")
-        return header, payload
+        message = json.loads(self._connection.recv_bytes())
+        if not isinstance(message, dict):
+            raise ValueError("a message between processes is not a JSON object")
+        return message
 
     def waiting(self, seconds: float = 0.0) -> bool:
         """True if `receive` has something to read, the end of the channel included."""
@@ -86,7 +83,13 @@ class Child:
             self.process.wait()
 
 
-def start(module: str, settings: Mapping[str, Any], environment: Mapping[str, str] = {}) -> Child:
+def start(
+    module: str,
+    settings: Mapping[str, Any],
+    environment: Mapping[str, str] = {},
+    *,
+    files: Sequence[int] = (),
+) -> Child:
     """Start ``module.main(channel, settings)`` in a fresh interpreter.
 
     Call it from a thread that lives as long as the process: on Linux a child dies with the thread
@@ -96,6 +99,7 @@ def start(module: str, settings: Mapping[str, Any], environment: Mapping[str, st
         module: e.g. ``dvm_server.decoder``.
         settings: plain values for the child's ``main``.
         environment: set in the child before anything is imported.
+        files: descriptors of ours that it gets, under the same numbers.
     """
     ours, theirs = socket.socketpair()
     # The parent's own search path, so that the child finds what the parent found.
@@ -104,7 +108,7 @@ def start(module: str, settings: Mapping[str, Any], environment: Mapping[str, st
         process = subprocess.Popen(
             [sys.executable, "-c", "from dvm_server.child import run; run()"],
             env={**os.environ, "PYTHONPATH": path, **environment},
-            pass_fds=(theirs.fileno(),),
+            pass_fds=(theirs.fileno(), *files),
             stdin=subprocess.PIPE,
         )
         first = {"module": module, "settings": dict(settings), "channel": theirs.fileno()}

@@ -7,6 +7,7 @@ crashes or stalls the decoder is a damaged file; the next one gets a fresh decod
 from __future__ import annotations
 
 import logging
+import os
 import resource
 import traceback
 from collections.abc import Mapping, Sequence
@@ -15,13 +16,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from dvm_server import child
 from dvm_server.child import Channel, Child
+from dvm_server.pixel_file import make_pixel_file, read_pixels, write_pixels
 from dvm_server.translate import model_error, wire_error
 from host_plugins.client.files import digest
-from model.errors import EngineError, InputError
+from model.errors import InputError
 from model.plates.channels import Picture
 from model.plates.plate import Plate, PlateHeader, Trimap, Window
 
@@ -34,7 +34,7 @@ _ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
 class Decoder:
-    """A decoder process and what is asked of it. One question at a time, asked ahead if wanted."""
+    """A decoder process. For one thread at a time, which waits for each answer."""
 
     def __init__(self, *, memory_bytes: int, seconds: float):
         """
@@ -45,71 +45,27 @@ class Decoder:
         self._memory_bytes = memory_bytes
         self._seconds = seconds
         self._child: Child | None = None
-        self._asked: dict[str, Any] | None = None
+        self._pixels = -1
 
-    def ask(self, kind: str, path: str, frame: int | None, **rest: Any) -> None:
-        """Begin to read; `take` brings the answer. An earlier question must have been taken."""
-        if self._asked is not None:
-            raise RuntimeError("a decoder takes one question at a time")
-        self._asked = {"kind": kind, "path": path, "frame": frame, **rest}
-        if self._child is None:
-            settings = {"memory_bytes": self._memory_bytes}
-            self._child = child.start("dvm_server.decoder", settings, _ENVIRONMENT)
-        try:
-            self._child.channel.send(self._asked)
-        except OSError:
-            self.close()  # found dead: `take` reports it
-
-    def take(self) -> Plate | Trimap | PlateHeader:
-        """The answer to `ask`.
+    def plate(self, path: str, frame: int | None, sha256: str = "") -> Plate:
+        """Read a plate.
 
         Raises:
             InputError: ``input.damaged`` if the decoder died of the file or stalled, else what
                 the reader raised.
         """
-        asked, self._asked = self._asked, None
-        if asked is None:
-            raise RuntimeError("nothing was asked of the decoder")
-        if self._child is None or not self._child.channel.waiting(self._seconds):
-            raise self._given_up(asked, f"reading it took longer than {self._seconds:g} s")
-        try:
-            answer, payload = self._child.channel.receive()
-        except (EOFError, OSError, ValueError):
-            raise self._given_up(asked, "the decoder died of it") from None
-        if "error" in answer:
-            if answer["traceback"]:
-                _LOG.error("report %s\n%s", answer["error"]["report"], answer["traceback"])
-            raise model_error(answer["error"])
-        return _unpacked(answer, payload)
-
-    def drop(self) -> None:
-        """Be free for the next question, whatever became of the last one."""
-        if self._asked is not None:
-            try:
-                self.take()
-            except EngineError as error:
-                _LOG.debug("read ahead and not needed: %s", error.message)
-
-    def plate(self, path: str, frame: int | None, sha256: str = "") -> Plate:
-        """Read a plate at once. Raises what `take` does."""
-        self.ask("plate", path, frame, sha256=sha256)
-        found = self.take()
-        assert isinstance(found, Plate)
-        return found
+        said = self._answer("plate", path, frame, sha256=sha256)
+        return Plate(said["pixels"], PlateHeader.from_json(said["header"]))
 
     def trimap(self, path: str, frame: int, source: str, sha256: str = "") -> Trimap:
-        """Read a painted or given trimap at once. Raises what `take` does."""
-        self.ask("trimap", path, frame, source=source, sha256=sha256)
-        found = self.take()
-        assert isinstance(found, Trimap)
-        return found
+        """Read a painted or given trimap. Raises what `plate` does."""
+        said = self._answer("trimap", path, frame, source=source, sha256=sha256)
+        window = None if said["window"] is None else Window(*said["window"])
+        return Trimap(said["pixels"], window, said["source"], path=said["path"])
 
     def header(self, path: str, frame: int | None) -> PlateHeader:
-        """Read a header at once. Raises what `take` does."""
-        self.ask("header", path, frame)
-        found = self.take()
-        assert isinstance(found, PlateHeader)
-        return found
+        """Read a header. Raises what `plate` does."""
+        return PlateHeader.from_json(self._answer("header", path, frame)["header"])
 
     @property
     def pid(self) -> int | None:
@@ -120,14 +76,42 @@ class Decoder:
         """End the process; the next question starts a fresh one."""
         if self._child is not None:
             self._child.end()
+            os.close(self._pixels)
             self._child = None
 
-    def _given_up(self, asked: Mapping[str, Any], why: str) -> InputError:
+    def _answer(self, kind: str, path: str, frame: int | None, **rest: Any) -> dict[str, Any]:
+        """Ask, wait, and take the pixels over."""
+        question = {"kind": kind, "path": path, "frame": frame, **rest}
+        channel = (self._child or self._start()).channel
+        try:
+            channel.send(question)
+            if not channel.waiting(self._seconds):
+                raise self._given_up(path, frame, f"it took longer than {self._seconds:g} s")
+            answer = channel.receive()
+            if "shape" in answer:
+                answer["pixels"] = read_pixels(self._pixels, answer["shape"], answer["dtype"])
+        except (EOFError, OSError, ValueError):
+            raise self._given_up(path, frame, "the decoder died of it") from None
+        if "error" in answer:
+            if answer["traceback"]:
+                _LOG.error("report %s\n%s", answer["error"]["report"], answer["traceback"])
+            raise model_error(answer["error"])
+        return answer
+
+    def _start(self) -> Child:
+        self._pixels = make_pixel_file()
+        settings = {"memory_bytes": self._memory_bytes, "pixels": self._pixels}
+        self._child = child.start(
+            "dvm_server.decoder", settings, _ENVIRONMENT, files=[self._pixels]
+        )
+        return self._child
+
+    def _given_up(self, path: str, frame: int | None, why: str) -> InputError:
         self.close()
         return InputError(
             "input.damaged",
-            f"{asked['path']} cannot be decoded: {why}",
-            frame=asked["frame"],
+            f"{path} cannot be decoded: {why}",
+            frame=frame,
             hint="render or export the file again",
         )
 
@@ -138,19 +122,19 @@ def main(channel: Channel, settings: Mapping[str, Any]) -> None:
     if settings["memory_bytes"]:
         most = settings["memory_bytes"]
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))  # the pixel file is memory too
     while True:
         try:
-            question, _ = channel.receive()
+            question = channel.receive()
         except EOFError:
             return
-        header, pixels = _answer(question)
-        channel.send(header, pixels)
+        channel.send(_answer(question, settings["pixels"]))
 
 
-def _answer(question: Mapping[str, Any]) -> tuple[dict[str, Any], memoryview]:
+def _answer(question: Mapping[str, Any], pixels: int) -> dict[str, Any]:
     path, frame = Path(question["path"]), question["frame"]
     try:
-        found = _read(question, path, frame)
+        return _told(_read(question, path, frame), pixels)
     except MemoryError:
         error = InputError(
             "input.damaged",
@@ -158,13 +142,11 @@ def _answer(question: Mapping[str, Any]) -> tuple[dict[str, Any], memoryview]:
             frame=frame,
             hint="check the file, or raise decoder_memory_bytes in the server's settings",
         )
+        return {"error": wire_error(error).to_wire(), "traceback": ""}
     except Exception as caught:  # noqa: BLE001  any reader's error must reach whoever asked
         said = wire_error(caught, frame=frame)
         trace = "".join(traceback.format_exception(caught)) if said.report else ""
-        return {"error": said.to_wire(), "traceback": trace}, memoryview(b"")
-    else:
-        return _packed(found)
-    return {"error": wire_error(error).to_wire(), "traceback": ""}, memoryview(b"")
+        return {"error": said.to_wire(), "traceback": trace}
 
 
 def _read(
@@ -208,24 +190,14 @@ def _first_channel(names: Sequence[str], is_id: Sequence[bool]) -> Picture:
     return Picture("", ("Y",), (0,))
 
 
-def _packed(found: Plate | Trimap | PlateHeader) -> tuple[dict[str, Any], memoryview]:
+def _told(found: Plate | Trimap | PlateHeader, pixels: int) -> dict[str, Any]:
+    """The answer, without the pixels, which go into their file."""
     if isinstance(found, PlateHeader):
-        return {"header": found.to_json()}, memoryview(b"")
-    pixels = np.ascontiguousarray(found.pixels)
-    said: dict[str, Any] = {"shape": list(pixels.shape), "dtype": pixels.dtype.name}
+        return {"header": found.to_json()}
+    said = write_pixels(pixels, found.pixels)
     if isinstance(found, Plate):
         said["header"] = found.header.to_json()
     else:
         said["window"] = None if found.window is None else list(astuple(found.window))
         said["source"], said["path"] = found.source, found.path
-    return said, pixels.data.cast("B")
-
-
-def _unpacked(said: Mapping[str, Any], payload: bytes) -> Plate | Trimap | PlateHeader:
-    if "shape" not in said:
-        return PlateHeader.from_json(said["header"])
-    pixels = np.frombuffer(payload, dtype=said["dtype"]).reshape(said["shape"])
-    if "header" in said:
-        return Plate(pixels, PlateHeader.from_json(said["header"]))
-    window = None if said["window"] is None else Window(*said["window"])
-    return Trimap(pixels, window, said["source"], path=said["path"])
+    return said

@@ -176,9 +176,12 @@ def weights() -> Finding:
     default = find("", "matting").name
     listed = []
     for one in NETWORKS:
-        has = "needs none" if not one.weights else one.weights if one.available else "missing"
+        if one.brought:
+            has = "wants your own"
+        else:
+            has = "needs none" if not one.weights else one.weights if one.available else "missing"
         listed.append(f"{one.name}: {has}" + (" (default)" if one.name == default else ""))
-    level = "ok" if all(one.available for one in NETWORKS) else "warn"
+    level = "ok" if all(one.available or one.brought for one in NETWORKS) else "warn"
     return Finding("weights", level, ", ".join(listed))
 
 

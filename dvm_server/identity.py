@@ -18,7 +18,7 @@ from model.passes import Block, Span, blocks, spans, window
 # Of an engine's description: where it ran is no part of what it made.
 _ELSEWHERE = ("device", "device_name")
 # Of an engine's description: what propagation does not look at.
-_MATTING_ONLY = ("network", "checkpoint")
+_MATTING_ONLY = ("network", "checkpoint", "precision")
 
 
 @dataclass(frozen=True)

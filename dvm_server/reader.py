@@ -1,41 +1,46 @@
-"""A worker's way to plates and trimaps: through the decoder, one ahead, a few kept."""
+"""A worker's way to plates and trimaps: through the decoders, some ahead, a few kept."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-from dvm_server.decoder import Decoder
+from dvm_server.decoders import Decoders
 from model.canvas import canvas_of
 from model.errors import InputError
 from model.plates.plate import Plate, PlateHeader, Trimap
 from model.plates.spool import read_trimap_spool
 from model.plates.trimap import place_trimap
 
-# A window of five, one that leaves it, one read ahead: more would only cost memory.
-KEPT = 7
+# A window of five, and one that leaves it: more would only cost memory.
+KEPT = 6
 
 
 class PlateReader:
-    """The plates of one unit by frame. Holds at most `KEPT` of them, however long the unit is.
+    """The plates of one unit by frame. For one thread at a time.
+
+    Holds at most `KEPT` of them and, for each decoder, one that is read ahead and one more, however
+    long the unit is.
 
     Args:
-        decoder: asked for one plate ahead while the engine works on another.
+        decoders: asked ahead while the engine works on another plate.
         sources: ``{path, frame, sha256, missing}`` by frame.
         order: frames in the order the unit will probably ask for them.
     """
 
     def __init__(
-        self, decoder: Decoder, sources: Mapping[int, Mapping[str, Any]], order: Sequence[int]
+        self, decoders: Decoders, sources: Mapping[int, Mapping[str, Any]], order: Sequence[int]
     ):
-        self._decoder = decoder
+        self._decoders = decoders
         self._sources = sources
         self._order = list(order)
         self._place = {frame: index for index, frame in enumerate(order)}
         self._kept: OrderedDict[str, Plate] = OrderedDict()
-        self._asked: int | None = None
+        self._asked: dict[str, Future[Plate]] = {}
+        self._along: Callable[[int], None] = lambda frame: None
         self._last = -1
         self._first: tuple[int, PlateHeader] | None = None
 
@@ -46,15 +51,18 @@ class PlateReader:
             InputError: it is missing, damaged or was changed since the survey.
         """
         key = self._key(frame)
-        if key not in self._kept and self._asked is not None:
-            self._collect()
         if key not in self._kept:
             self._ask(frame)
-            self._collect()
-        plate = self._kept[key]
+            self._ask_ahead(frame)
+            found = self._asked.pop(key).result()
+            # All plates of a shot have one display window, also those no engine looks at together.
+            self._first = self._first or (frame, found.header)
+            canvas_of((self._first, (frame, found.header)))
+            self._kept[key] = found
         self._kept.move_to_end(key)
-        self._ask_ahead(frame)
-        return plate
+        while len(self._kept) > KEPT:
+            self._kept.popitem(last=False)
+        return self._kept[key]
 
     def header(self, frame: int) -> PlateHeader:
         """The header of a frame's plate, without its pixels where the format allows it.
@@ -63,71 +71,65 @@ class PlateReader:
             InputError: as for the plate.
         """
         key, source = self._key(frame), self._sources[frame]
-        if key in self._kept or not source["sha256"]:  # a movie's frames are found by decoding
+        known = key in self._kept or key in self._asked
+        if known or not source["sha256"]:  # a movie's frames are found by decoding
             return self(frame).header
-        self.settle()
-        return self._decoder.header(source["path"], source["frame"])
+        return self._decoders.header(source["path"], source["frame"]).result()
 
-    def settle(self) -> None:
-        """Take what was asked ahead, so that the decoder is free.
-
-        Raises:
-            InputError: that plate is damaged, which the unit would find out next anyway.
-        """
-        if self._asked is not None:
-            self._collect()
+    def read_along(self, ask: Callable[[int], None]) -> None:
+        """``ask`` is called with each frame whose plate is about to be read."""
+        self._along = ask
 
     def _key(self, frame: int) -> str:
         source = self._sources[frame]
         return source["path"] if source["sha256"] else f"{source['path']}:{source['frame']}"
 
     def _ask(self, frame: int) -> None:
-        source = self._sources[frame]
-        self._decoder.ask("plate", source["path"], source["frame"], sha256=source["sha256"])
-        self._asked = frame
-
-    def _collect(self) -> None:
-        frame, self._asked = self._asked, None
-        assert frame is not None
-        found = self._decoder.take()
-        assert isinstance(found, Plate)
-        # All plates of a shot have one display window, also those no engine looks at together.
-        self._first = self._first or (frame, found.header)
-        canvas_of((self._first, (frame, found.header)))
-        self._kept[self._key(frame)] = found
-        while len(self._kept) > KEPT:
-            self._kept.popitem(last=False)
+        """Begin to read it, unless it is here or on its way."""
+        key, source = self._key(frame), self._sources[frame]
+        if key in self._kept or key in self._asked:
+            return
+        self._along(frame)
+        self._asked[key] = self._decoders.plate(source["path"], source["frame"], source["sha256"])
 
     def _ask_ahead(self, frame: int) -> None:
-        """Ask for the next plate in the direction the engine is going."""
+        """Begin to read the next plates in the direction the engine is going.
+
+        That is told by plates that are new to it: a window goes back to where it begins.
+        """
         place = self._place[frame]
         step = -1 if place < self._last else 1
         self._last = place
-        ahead = place + step
-        if (
-            self._asked is None
-            and 0 <= ahead < len(self._order)
-            and self._key(self._order[ahead]) not in self._kept
-        ):
-            self._ask(self._order[ahead])
+        last = place + step * (len(self._decoders) + 1)
+        coming = [
+            self._order[one] for one in range(place + step, last + step, step)
+            if 0 <= one < len(self._order)
+        ]  # fmt: skip
+        wanted = {self._key(one) for one in (frame, *coming)}
+        for key in [one for one in self._asked if one not in wanted]:
+            self._asked.pop(key).cancel()  # the engine has turned round
+        for one in coming:
+            self._ask(one)
 
 
 class TrimapReader:
     """The trimaps of one unit by frame; small enough to be kept while the unit lasts.
 
     Args:
-        decoder: the one that ``plates`` uses.
-        plates: settled before the decoder is asked, for it takes one question at a time.
+        decoders: those that ``plates`` uses.
+        plates: with each of them its trimap is read ahead.
         sources: ``{path, source, sha256}`` by frame.
     """
 
     def __init__(
-        self, decoder: Decoder, plates: PlateReader, sources: Mapping[int, Mapping[str, Any]]
+        self, decoders: Decoders, plates: PlateReader, sources: Mapping[int, Mapping[str, Any]]
     ):
-        self._decoder = decoder
+        self._decoders = decoders
         self._plates = plates
         self._sources = sources
+        self._asked: dict[int, Future[Trimap]] = {}
         self._kept: dict[int, Trimap] = {}
+        plates.read_along(self._ask)
 
     def __call__(self, frame: int) -> Trimap:
         """The trimap of a frame: painted, given or propagated.
@@ -138,6 +140,16 @@ class TrimapReader:
         if frame not in self._kept:
             self._kept[frame] = self._read(frame)
         return self._kept[frame]
+
+    def _ask(self, frame: int) -> None:
+        """Begin to read it, if that is a decoder's task."""
+        source = self._sources.get(frame)
+        if source is None or source["source"] == "propagated" or frame in self._kept:
+            return
+        if frame not in self._asked:
+            self._asked[frame] = self._decoders.trimap(
+                source["path"], frame, source["source"], source["sha256"]
+            )
 
     def _read(self, frame: int) -> Trimap:
         source = self._sources[frame]
@@ -153,9 +165,9 @@ class TrimapReader:
                     frame=frame,
                     hint="submit the shot again; it will be carried again",
                 ) from error
+        self._ask(frame)
         header = self._plates.header(frame)
-        self._plates.settle()
-        found = self._decoder.trimap(source["path"], frame, source["source"], source["sha256"])
+        found = self._asked.pop(frame).result()
         # The engine would refuse it too, at the frame where it first looks at it.
         place_trimap(found, header, frame=frame)
         return found

@@ -83,6 +83,7 @@ class _Server:
         self._config = config
         self._secret = new_secret()
         self._shutdown = False
+        self._parent = os.getppid()  # before anybody can know of us, and end
         spool = Spool(config.state, config.quota_bytes)
         stack.callback(spool.close)
         background = Background(DISK, SURVEY)
@@ -149,13 +150,12 @@ class _Server:
 
     def run(self, stop: _Stop) -> int:
         """Serve until told to end; returns the exit code."""
-        parent = os.getppid()
         self._dispatch.pool.start_all()
         while not self._shutdown and stop.signal == 0:
             self._turn()
             self._dispatch.pool.tick()
             self._sessions.tick()
-            if self._config.private and os.getppid() != parent:
+            if self._config.private and os.getppid() != self._parent:
                 _LOG.info("the parent process is gone")
                 break
         self._farewell()

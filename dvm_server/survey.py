@@ -70,7 +70,7 @@ def survey(
         given={f: one.sha256 for f, one in given.items() if f not in keyframes},
         plates={f: one.digest for f, one in plates.items()},
         black=frozenset(f for f, one in plates.items() if one.missing == "black"),
-        causal=shot.options.window == "causal",
+        causal=translate.looks_back(shot),
         carrying=translate.carrying_options(shot),
         matting=translate.matting_options(shot),
         engine=description,

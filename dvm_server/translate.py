@@ -12,6 +12,7 @@ from host_plugins.client import errors as wire_errors
 from host_plugins.client.errors import DvmError
 from host_plugins.client.shot import Shot
 from model import errors as model_errors
+from model import registry
 from model.engine import EngineOptions
 
 _CLASSES: dict[type[model_errors.EngineError], type[DvmError]] = {
@@ -80,7 +81,7 @@ def engine_options(shot: Shot, *, threads: int) -> EngineOptions:
         checkpoint=shot.options.checkpoint,
         precision=shot.options.precision,
         tile=shot.options.tile,
-        causal=shot.options.window == "causal",
+        causal=looks_back(shot),
         colourspace=shot.plates.colourspace,
         composited_in=shot.plates.composited_in,
         foreground=shot.outputs.foreground,
@@ -93,6 +94,11 @@ def _layers(shot: Shot) -> tuple[str, ...]:
     """In one file there is always an alpha."""
     layers = shot.outputs.layers
     return layers if shot.outputs.split or "alpha" in layers else ("alpha", *layers)
+
+
+def looks_back(shot: Shot) -> bool:
+    """Whether its mattes see no later frames, by the shot's wish or by the network's nature."""
+    return shot.options.window == "causal" or registry.looks_back(shot.options.network)
 
 
 def carrying_options(shot: Shot) -> dict[str, Any]:

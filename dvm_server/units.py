@@ -1,19 +1,22 @@
-"""What a worker does for one unit: read, ask the engine, write. Whole files or none."""
+"""What a worker does for one unit: read, ask the engine, write. Whole files or none.
+
+The engine is one frame ahead of who writes (`model.ahead`), and reads ahead of itself.
+"""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from dvm_server.decoder import Decoder
+from dvm_server.decoders import Decoders
 from dvm_server.reader import PlateReader, TrimapReader
+from model.ahead import ahead
 from model.engine import Engine, FrameMatte
 from model.errors import Cancelled
 from model.passes import Block, Span
@@ -29,8 +32,6 @@ IsCancelled = Callable[[], bool]
 
 # Of a span's own folder: what a killed worker left is known by it.
 SCRATCH_PREFIX = "dvm-span-"
-# Mattes that may wait for the disk while the engine goes on.
-_WRITING = 2
 
 
 @dataclass
@@ -50,7 +51,7 @@ class AtWork:
 def do_span(
     engine: Engine,
     order: Mapping[str, Any],
-    decoder: Decoder,
+    decoders: Decoders,
     scratch: Path,
     tell: Tell,
     cancelled: IsCancelled,
@@ -60,13 +61,13 @@ def do_span(
     Args:
         engine: for the shot's options.
         order: from `jobs.span_order`.
-        decoder: free.
+        decoders: free.
         scratch: folder for what the engine puts aside.
         tell: given ``trimap_done`` for each frame, once it is on disk, with its doubt.
         cancelled: asked between frames.
     """
-    plates = PlateReader(decoder, _by_frame(order["plates"]), order["frames"])
-    keys = TrimapReader(decoder, plates, _by_frame(order["keyframes"]))
+    plates = PlateReader(decoders, _by_frame(order["plates"]), order["frames"])
+    keys = TrimapReader(decoders, plates, _by_frame(order["keyframes"]))
     span = Span(
         tuple(order["frames"]), tuple(_by_frame(order["keyframes"])), tuple(order["wanted"])
     )
@@ -74,15 +75,16 @@ def do_span(
     with tempfile.TemporaryDirectory(prefix=SCRATCH_PREFIX, dir=scratch) as folder:
         keyframes = {frame: keys(frame) for frame in span.keyframes}
         carried = engine.propagate(span, plates, plates.header, keyframes, Path(folder), cancelled)
-        for frame, trimap in carried:
-            write_trimap_spool(Path(into[frame]), trimap)
-            tell({"type": "trimap_done", "frame": frame, "doubt": round(doubt_of(trimap), 4)})
+        with closing(ahead(carried, name="carry")) as trimaps:
+            for frame, trimap in trimaps:
+                write_trimap_spool(Path(into[frame]), trimap)
+                tell({"type": "trimap_done", "frame": frame, "doubt": round(doubt_of(trimap), 4)})
 
 
 def do_block(
     engine: Engine,
     order: Mapping[str, Any],
-    decoder: Decoder,
+    decoders: Decoders,
     tell: Tell,
     cancelled: IsCancelled,
 ) -> None:
@@ -91,24 +93,25 @@ def do_block(
     Args:
         engine: for the shot's options.
         order: from `jobs.block_order`.
-        decoder: free.
+        decoders: free.
         tell: given ``frame_done`` for each frame, once its files have their names.
         cancelled: asked between frames.
     """
     sources = _by_frame(order["plates"])
-    plates = PlateReader(decoder, sources, order["reads"])
-    trimaps = TrimapReader(decoder, plates, _by_frame(order["trimaps"]))
+    plates = PlateReader(decoders, sources, order["reads"])
+    trimaps = TrimapReader(decoders, plates, _by_frame(order["trimaps"]))
     block = Block(order["index"], tuple(order["frames"]), tuple(order["reads"]))
     black = [f for f in order["wanted"] if sources[f]["missing"] == "black"]
     wanted = [f for f in order["wanted"] if f not in black]
-    with _writer(order, tell) as write:
-        for frame in black:
-            if cancelled():
-                raise Cancelled(frame=frame)
-            write(black_matte(frame, plates(frame), order["layers"]))
-        shot_frames = order["shot_frames"]
-        for matte in engine.matte(block, shot_frames, wanted, plates, trimaps, cancelled):
-            write(matte)
+    for frame in black:
+        if cancelled():
+            raise Cancelled(frame=frame)
+        write(order, black_matte(frame, plates(frame), order["layers"]), tell)
+    shot_frames = order["shot_frames"]
+    made = engine.matte(block, shot_frames, wanted, plates, trimaps, cancelled)
+    with closing(ahead(made, name="deliver")) as mattes:
+        for matte in mattes:
+            write(order, matte, tell)
             if cancelled():
                 raise Cancelled(frame=matte.frame)
 
@@ -127,23 +130,8 @@ def black_matte(frame: int, plate: Plate, layers: list[str]) -> FrameMatte:
     )
 
 
-@contextmanager
-def _writer(order: Mapping[str, Any], tell: Tell) -> Iterator[Callable[[FrameMatte], None]]:
-    """Writes mattes in a thread of its own, in order, a bounded number behind the engine."""
-    waiting: list[Future[None]] = []
-    with ThreadPoolExecutor(1, thread_name_prefix="write") as pool:
-
-        def write(matte: FrameMatte) -> None:
-            while len(waiting) >= _WRITING:
-                waiting.pop(0).result()
-            waiting.append(pool.submit(_write, order, matte, tell))
-
-        yield write
-        for one in waiting:
-            one.result()
-
-
-def _write(order: Mapping[str, Any], matte: FrameMatte, tell: Tell) -> None:
+def write(order: Mapping[str, Any], matte: FrameMatte, tell: Tell) -> None:
+    """Write a frame's files, and tell ``frame_done`` of them."""
     into = {layer: Path(path) for layer, path in _by_frame(order["into"])[matte.frame].items()}
     attributes = {
         "dvm:composited_in": _light(matte, order),

@@ -17,15 +17,17 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from dvm_server import units
+from dvm_server import allocator, units
 from dvm_server.child import Channel, resident_bytes
-from dvm_server.decoder import Decoder
+from dvm_server.decoders import Decoders
 from dvm_server.translate import options_from_plain, wire_error
 from host_plugins.client.errors import DvmError, SetupError
 from model.engine import Engine, EngineFactory
 from model.errors import Cancelled
 
 HEARTBEAT_SECONDS = 2.0
+# Without a unit for so long, a worker gives the memory back that it has kept.
+_IDLE_SECONDS = 2.0
 # Engines kept open: the one at work and the one a next shot was described by.
 _OPEN_ENGINES = 2
 
@@ -35,8 +37,10 @@ def main(channel: Channel, settings: Mapping[str, Any]) -> None:
 
     Args:
         channel: to the server.
-        settings: ``engine``, ``device``, ``decoder_memory_bytes``, ``decode_seconds``, ``scratch``.
+        settings: ``engine``, ``device``, ``decoders``, ``decoder_memory_bytes``,
+            ``decode_seconds``, ``scratch``.
     """
+    allocator.keep_freed_memory()
     log = logging.getLogger("dvm")
     log.setLevel(logging.INFO)
     log.propagate = False
@@ -70,7 +74,7 @@ class _Worker:
         """Take messages in. A closed channel means that the server is gone: finish and go too."""
         while True:
             try:
-                message, _ = self._channel.receive()
+                message = self._channel.receive()
             except (EOFError, OSError):
                 self._given_up = 1 << 62
                 self._units.put(None)
@@ -95,17 +99,26 @@ class _Worker:
 
     def work(self) -> None:
         """Do units, one after the other."""
-        decoder = Decoder(
+        decoders = Decoders(
+            self._settings["decoders"],
             memory_bytes=self._settings["decoder_memory_bytes"],
             seconds=self._settings["decode_seconds"],
         )
         try:
-            while (order := self._units.get()) is not None:
-                self._tell({"type": "ended", "unit": order["unit"], **self._do(order, decoder)})
+            while (order := self._next_unit()) is not None:
+                self._tell({"type": "ended", "unit": order["unit"], **self._do(order, decoders)})
         finally:
-            decoder.close()
+            decoders.close()
 
-    def _do(self, order: Mapping[str, Any], decoder: Decoder) -> dict[str, Any]:
+    def _next_unit(self) -> dict[str, Any] | None:
+        """The next unit, or None at the end. Who has none to do keeps no memory for it."""
+        try:
+            return self._units.get(timeout=_IDLE_SECONDS)
+        except queue.Empty:
+            allocator.give_back()
+            return self._units.get()
+
+    def _do(self, order: Mapping[str, Any], decoders: Decoders) -> dict[str, Any]:
         """One unit; what is to be said of its end."""
         number = order["unit"]
         at_work = units.AtWork()
@@ -121,15 +134,15 @@ class _Worker:
             engine = self._engine(order["engine"])
             if order["type"] == "span":
                 scratch = Path(self._settings["scratch"])
-                units.do_span(engine, order, decoder, scratch, tell, cancelled)
+                units.do_span(engine, order, decoders, scratch, tell, cancelled)
             else:
-                units.do_block(engine, order, decoder, tell, cancelled)
+                units.do_block(engine, order, decoders, tell, cancelled)
         except Cancelled:
             return {}
         except Exception as error:  # noqa: BLE001  every failure ends in a typed error
             return {"error": wire_error(error, frame=at_work.next_of(order)).to_wire()}
         finally:
-            decoder.drop()
+            decoders.drop()
         return {}
 
     def _engine(self, plain: Mapping[str, Any]) -> Engine:

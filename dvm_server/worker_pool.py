@@ -75,6 +75,7 @@ class WorkerPool:
         settings = {
             "engine": self._config.engine,
             "device": worker.device,
+            "decoders": self._config.decoders,
             "decoder_memory_bytes": self._config.decoder_memory_bytes,
             "decode_seconds": self._config.decode_seconds,
             "scratch": str(self._config.state / "scratch"),
@@ -104,7 +105,7 @@ class WorkerPool:
         if worker.process is None:
             return
         try:
-            message, _ = worker.process.channel.receive()
+            message = worker.process.channel.receive()
         except (EOFError, OSError, ValueError):
             self.lose(name, "its process ended")
             return

@@ -7,7 +7,7 @@ servers can be tested with an engine that needs no torch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -27,7 +27,8 @@ class EngineOptions:
         network: name in the registry; ``""`` = the best one that is installed.
         checkpoint: path of a safetensors file; ``""`` = the shipped one, if the network needs any.
         device: ``auto``, ``cpu`` or ``cuda:N``.
-        precision: ``float32``, ``float16`` or ``bfloat16``.
+        precision: of the matting network: ``float32``, ``float16``, ``bfloat16``, or ``auto``,
+            see `model.precision`.
         tile: side of the network's tiles in pixels; 0 = chosen by the engine.
         causal: window t−2 … t instead of t−2 … t+2.
         colourspace: of the plates; ``""`` = from the file.
@@ -42,7 +43,7 @@ class EngineOptions:
     network: str = ""
     checkpoint: str = ""
     device: str = "auto"
-    precision: str = "float32"
+    precision: str = "auto"
     tile: int = 0
     causal: bool = False
     colourspace: str = ""
@@ -71,7 +72,8 @@ class FrameMatte:
         header: of the plate.
         source: of the trimap: painted, propagated or given.
         fallback: what was done differently for want of memory; "" if nothing.
-        seconds: wall time by stage, e.g. {"prior": .4, "foreground": .1}.
+        seconds: wall time by stage, e.g. {"prior": .4, "foreground": .1}; stages of several frames
+            overlap, so that a clip takes less than their sum.
     """
 
     frame: int
@@ -87,7 +89,8 @@ class FrameMatte:
 
 class Engine(Protocol):
     """One shot's engine. Both methods are generators, check ``cancelled`` between frames and raise
-    `Cancelled`."""
+    `Cancelled`. They may be run in another thread than the one that called, and ask for plates and
+    trimaps in threads of their own, one question at a time."""
 
     def describe(self) -> dict[str, object]:
         """What provenance and identity need.
@@ -106,7 +109,7 @@ class Engine(Protocol):
         keyframes: Mapping[int, Trimap],
         scratch: Path,
         cancelled: Callable[[], bool],
-    ) -> Iterator[tuple[int, Trimap]]:
+    ) -> Generator[tuple[int, Trimap], None, None]:
         """Pass A. Yields (frame, trimap with window and confidence) for each of ``span.wanted``,
         in any order.
 
@@ -124,7 +127,7 @@ class Engine(Protocol):
         plate: Callable[[int], Plate],
         trimap: Callable[[int], Trimap],
         cancelled: Callable[[], bool],
-    ) -> Iterator[FrameMatte]:
+    ) -> Generator[FrameMatte, None, None]:
         """Pass B. Yields the mattes of ``wanted`` (a subset of ``block.frames``) in order."""
         ...
 

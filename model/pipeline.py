@@ -1,13 +1,18 @@
 """The two passes over a shot: `ShotMatte` carries trimaps along a span and mattes a block.
 
 Both are generators that hold a window's worth of frames, so memory does not grow with the shot.
+Their stages overlap: frames are read and brought to the device while the network is at work on an
+earlier one, and mattes leave it while it is at work on the next (`model.ahead`).
 What a matte depends on is set down in `model.passes`; nothing else is kept between frames.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,10 +21,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from model.ahead import ahead
 from model.blend import blend
 from model.canvas import canvas_of
 from model.checkpoint import read_record, sha256_of_file
 from model.classical.foreground import estimate_foreground
+from model.device_memory import device_full, needed_and_free
 from model.engine import EngineOptions, FrameMatte
 from model.errors import Cancelled, CapacityError, InputError, SetupError
 from model.exposure import ExposureMap
@@ -29,11 +36,13 @@ from model.plates import colour
 from model.plates.image_files import rgb
 from model.plates.plate import Plate, PlateHeader, Trimap, Window
 from model.plates.trimap import place_trimap
+from model.precision import resolved
 from model.registry import checkpoint_path, find, open_network
 from model.tiles import Seen, estimate_in_tiles
+from model.transfers import Download, Upload
 from model.view import LightView
 
-ENGINE_VERSION = "1"  # raised when pixels change for the same input; part of every key
+ENGINE_VERSION = "2"  # raised when pixels change for the same input; part of every key
 
 
 def open_engine(options: EngineOptions) -> ShotMatte:
@@ -43,6 +52,7 @@ def open_engine(options: EngineOptions) -> ShotMatte:
         SetupError: unknown network or device, missing or unreadable checkpoint.
     """
     device = choose_device(options.device)
+    options = replace(options, precision=resolved(options.precision, device))
     if options.threads:
         torch.set_num_threads(options.threads)
     matting = find(options.network, "matting")
@@ -62,6 +72,7 @@ def open_engine(options: EngineOptions) -> ShotMatte:
         "device_name": device_name(device),
         "ocio": colour.config_digest(),
         "threads": torch.get_num_threads(),
+        "precision": options.precision,
     }
     return ShotMatte(
         network,
@@ -105,10 +116,44 @@ def device_name(device: torch.device) -> str:
     return "CPU" if device.type == "cpu" else torch.cuda.get_device_name(device)
 
 
+@dataclass(frozen=True)
+class _Read:
+    """A frame's window, read: the plates of ``around`` lie on ``canvas``.
+
+    Attributes:
+        plate, trimap: of the frame itself.
+        new: those frames of the window that the window before it did not have on this canvas.
+        seconds: by stage, so far.
+    """
+
+    number: int
+    around: tuple[int, ...]
+    plate: Plate
+    trimap: Trimap
+    canvas: Window
+    new: Mapping[int, Frame]
+    seconds: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class _Solved:
+    """An estimate on its way from the device; over the plate's data window."""
+
+    read: _Read
+    alpha: Download
+    confidence: Download | None
+    colours: Download | None
+    fallback: str
+    seconds: Mapping[str, float]
+
+
 class ShotMatte:
     """One shot's engine on one device: the `model.engine.Engine` that a worker drives.
 
     Holds networks and options but no frames: each call gets what it reads and yields what it made.
+
+    Attributes:
+        overlaps: False makes `matte` do one thing after the other, so that its stages can be timed.
     """
 
     def __init__(
@@ -119,6 +164,7 @@ class ShotMatte:
         options: EngineOptions,
         description: Mapping[str, object],
     ):
+        self.overlaps = True
         self._matting = matting
         self._propagation = propagation
         self._view = view
@@ -136,7 +182,7 @@ class ShotMatte:
         keyframes: Mapping[int, Trimap],
         scratch: Path,
         cancelled: Callable[[], bool],
-    ) -> Iterator[tuple[int, Trimap]]:
+    ) -> Generator[tuple[int, Trimap], None, None]:
         """Pass A: forward and backward from the span's keyframes, then blended."""
         canvas = canvas_of((f, header(f)) for f in span.frames)
         anchors = [self._view.frame(f, plate(f), canvas, keyframes[f]) for f in span.keyframes]
@@ -171,16 +217,23 @@ class ShotMatte:
         """One direction: the span's wanted frames in the order given."""
         wanted = set(span.wanted)
         memory = self._propagation.start(anchors, order[0])
-        for number in order[1:]:
-            if cancelled():
-                raise Cancelled(frame=number)
-            if number in span.keyframes:
-                continue
-            memory, classes = self._propagation.step(
-                memory, self._view.frame(number, plate(number), canvas)
-            )
-            if number in wanted:
-                yield number, classes
+        numbers = [f for f in order[1:] if f not in span.keyframes]
+        with closing(ahead(self._looks(numbers, canvas, plate), name="view")) as frames:
+            for frame in frames:
+                if cancelled():
+                    raise Cancelled(frame=frame.number)
+                memory, classes = self._propagation.step(memory, frame)
+                if frame.number in wanted:
+                    yield frame.number, classes
+
+    def _looks(
+        self, numbers: Sequence[int], canvas: Window, plate: Callable[[int], Plate]
+    ) -> Generator[Frame, None, None]:
+        upload = Upload(self._view.device)
+        for f in numbers:
+            with device_full(f, self._view.device):
+                frame = upload(partial(self._view.frame, f, plate(f), canvas))
+            yield frame
 
     def matte(
         self,
@@ -190,50 +243,100 @@ class ShotMatte:
         plate: Callable[[int], Plate],
         trimap: Callable[[int], Trimap],
         cancelled: Callable[[], bool],
-    ) -> Iterator[FrameMatte]:
+    ) -> Generator[FrameMatte, None, None]:
         """Pass B: each wanted frame from its window of neighbours."""
         if not self._options.solves:
             yield from self._trimaps(block, wanted, plate, trimap, cancelled)
             return
-        solved: dict[tuple[int, Window], Seen] = {}
-        features: dict[tuple[int, Any], Any] = {}
         asked = set(wanted)
-        for number in (f for f in block.frames if f in asked):
+        numbers = [f for f in block.frames if f in asked]
+        windows = self._windows(numbers, shot_frames, plate, trimap, cancelled)
+        if self.overlaps:
+            windows = ahead(windows, name="view")
+        with closing(windows):
+            solved = self._solved(windows, cancelled)
+            if self.overlaps:
+                solved = ahead(solved, name="solve")
+            with closing(solved):
+                for one in solved:
+                    yield self._deliver(one)
+
+    def _windows(
+        self,
+        numbers: Sequence[int],
+        shot_frames: Sequence[int],
+        plate: Callable[[int], Plate],
+        trimap: Callable[[int], Trimap],
+        cancelled: Callable[[], bool],
+    ) -> Generator[_Read, None, None]:
+        """The first stage: what each frame's window needs is read and brought to the device."""
+        upload = Upload(self._view.device)
+        seen: set[tuple[int, Window]] = set()
+        for number in numbers:
             clock = _Clock()
             around = self._around(shot_frames, number)
             plates = {f: plate(f) for f in dict.fromkeys(around)}
             clock.lap("read")
             canvas = canvas_of((f, p.header) for f, p in plates.items())
-            solved = {key: seen for key, seen in solved.items() if key[0] in plates}
-            features = {key: kept for key, kept in features.items() if key[0] in plates}
+            new: dict[int, Frame] = {}
             for f in plates:
                 if cancelled():
                     raise Cancelled(frame=number)
-                if (f, canvas) not in solved:
-                    self._check_solvable(f, trimap(f))
-                    frame = self._view.frame(f, plates[f], canvas, trimap(f))
-                    clock.lap("view")
-                    solved[f, canvas] = Seen(frame, self._prior(frame))
-                    clock.lap("prior")
-            centre = len(around) - 1 if self._options.causal else len(around) // 2
+                if (f, canvas) in seen:
+                    continue
+                own = trimap(f)
+                clock.lap("read")
+                self._check_solvable(f, own)
+                with device_full(f, self._view.device):
+                    new[f] = upload(partial(self._view.frame, f, plates[f], canvas, own))
+                clock.lap("view")
+            seen = {key for key in seen if key[0] in plates} | {(f, canvas) for f in plates}
+            own = trimap(number)
+            yield _Read(number, around, plates[number], own, canvas, new, clock.seconds)
+
+    def _solved(
+        self, windows: Iterator[_Read], cancelled: Callable[[], bool]
+    ) -> Generator[_Solved, None, None]:
+        """The second stage: priors of frames that are new to the window, then the network."""
+        solved: dict[tuple[int, Window], Seen] = {}
+        features: dict[tuple[int, Any], Any] = {}
+        for read in windows:
+            clock = _Clock(read.seconds)
+            solved = {key: seen for key, seen in solved.items() if key[0] in read.around}
+            features = {key: kept for key, kept in features.items() if key[0] in read.around}
+            for f, frame in read.new.items():
+                if cancelled():
+                    raise Cancelled(frame=read.number)
+                solved[f, read.canvas] = Seen(frame, self._prior(frame))
+                clock.lap("prior")
+            centre = len(read.around) - 1 if self._looks_back else len(read.around) // 2
             estimate, fallback = estimate_in_tiles(
                 self._matting,
-                [solved[f, canvas] for f in around],
+                [solved[f, read.canvas] for f in read.around],
                 centre,
                 features,
                 self._options.tile,
                 self._options.precision,
             )
             clock.lap("network")
-            yield self._deliver(
-                solved[number, canvas].frame,
-                plates[number],
-                trimap(number),
-                estimate,
-                canvas,
-                fallback,
-                clock,
-            )
+            frame = solved[read.number, read.canvas].frame
+            yield self._on_its_way(read, frame, estimate, fallback, clock)
+
+    def _on_its_way(
+        self, read: _Read, frame: Frame, estimate: Estimate, fallback: str, clock: _Clock
+    ) -> _Solved:
+        """Cut the plate's data window out of the canvas, and begin to bring it here."""
+        rows, columns = read.plate.header.data_window.inside(read.canvas)
+        with device_full(frame.number, self._view.device):
+            colours = confidence = None
+            if "foreground" in self._options.layers:
+                light, _ = estimate_foreground(frame.light, estimate.alpha)
+                colours = Download(light[0, :, rows, columns].permute(1, 2, 0))
+                clock.lap("foreground")
+            if "confidence" in self._options.layers:
+                confidence = Download(estimate.confidence[0, 0, rows, columns])
+            alpha = Download(estimate.alpha[0, 0, rows, columns])
+        return _Solved(read, alpha, confidence, colours, fallback, clock.seconds)
 
     def _trimaps(
         self,
@@ -242,7 +345,7 @@ class ShotMatte:
         plate: Callable[[int], Plate],
         trimap: Callable[[int], Trimap],
         cancelled: Callable[[], bool],
-    ) -> Iterator[FrameMatte]:
+    ) -> Generator[FrameMatte, None, None]:
         """Pass B where only trimaps are asked for: each is laid over its plate, nothing is solved.
 
         That is how an artist looks at what pass A carried, before any matte is worth its time.
@@ -300,9 +403,11 @@ class ShotMatte:
             full = isinstance(error, MemoryError | torch.cuda.OutOfMemoryError)
             if not full and "can't allocate memory" not in str(error):
                 raise
+            told = needed_and_free(error, frame.light.device)
             raise CapacityError(
                 "capacity.memory",
-                f"the unknown region of frame {frame.number} is too large for the memory there is",
+                f"the unknown region of frame {frame.number} is too large for the memory there is"
+                + (f": {told}" if told else ""),
                 frame=frame.number,
                 hint="paint a tighter trimap, or use a machine with more memory",
             ) from error
@@ -310,47 +415,38 @@ class ShotMatte:
     def _around(self, shot_frames: Sequence[int], number: int) -> tuple[int, ...]:
         if self._matting.reach == 0:
             return (number,)
-        return window(shot_frames, number, causal=self._options.causal)
+        return window(shot_frames, number, causal=self._looks_back)
 
-    def _deliver(
-        self,
-        frame: Frame,
-        plate: Plate,
-        trimap: Trimap,
-        estimate: Estimate,
-        canvas: Window,
-        fallback: str,
-        clock: _Clock,
-    ) -> FrameMatte:
-        """Cut the plate's data window out of the canvas; estimate the foreground if wanted."""
-        where = plate.header.data_window.inside(canvas)
-        alpha = estimate.alpha[0, 0][where].cpu().numpy()
-        foreground = None
-        if "foreground" in self._options.layers:
-            colours, _ = estimate_foreground(frame.light, estimate.alpha)
-            light = colours[0][:, where[0], where[1]].permute(1, 2, 0).cpu().numpy()
-            foreground = self._foreground(light, alpha, plate)
+    @property
+    def _looks_back(self) -> bool:
+        return self._options.causal or self._matting.causal
+
+    def _deliver(self, solved: _Solved) -> FrameMatte:
+        """The third stage: a matte in the plate's own windows and colours, off the device."""
+        clock = _Clock(solved.seconds)
+        plate, trimap = solved.read.plate, solved.read.trimap
+        alpha = solved.alpha.array()
+        foreground = confidence = None
+        if solved.colours is not None:
+            foreground = self._foreground(solved.colours.array(), alpha, plate)
             clock.lap("foreground")
+        if solved.confidence is not None:
+            # No higher than that of the trimap the alpha was made from.
+            carried = _carried_confidence(trimap, plate.header)
+            confidence = np.minimum(solved.confidence.array(), carried)
+        placed = place_trimap(trimap, plate.header)
+        clock.lap("deliver")
         return FrameMatte(
-            frame=frame.number,
+            frame=solved.read.number,
             alpha=alpha,
-            trimap=place_trimap(trimap, plate.header),
-            confidence=self._confidence(estimate, trimap, plate, where),
+            trimap=placed,
+            confidence=confidence,
             foreground=foreground,
             header=plate.header,
             source=trimap.source,
-            fallback=fallback,
+            fallback=solved.fallback,
             seconds=clock.seconds,
         )
-
-    def _confidence(
-        self, estimate: Estimate, trimap: Trimap, plate: Plate, where: tuple[slice, slice]
-    ) -> Any:
-        """The alpha's confidence, no higher than that of the trimap it was made from."""
-        if "confidence" not in self._options.layers:
-            return None
-        confidence = estimate.confidence[0, 0][where].cpu().numpy()
-        return np.minimum(confidence, _carried_confidence(trimap, plate.header))
 
     def _foreground(self, light: Any, alpha: Any, plate: Plate) -> Any:
         """Straight colours in compositing light to the deliverable in the plate's own space."""
@@ -373,10 +469,10 @@ def _carried_confidence(trimap: Trimap, header: PlateHeader) -> npt.NDArray[np.f
 
 
 class _Clock:
-    """Wall time by stage."""
+    """Wall time by stage, on top of that of earlier stages."""
 
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
+    def __init__(self, seconds: Mapping[str, float] = {}) -> None:
+        self.seconds = dict(seconds)
         self._last = time.perf_counter()
 
     def lap(self, stage: str) -> None:

@@ -2,24 +2,26 @@
 
 Tiles begin at multiples of what the network needs, carry a halo as wide as its reach in pixels, and
 take crops of priors that were solved on the whole frame. Only tiles with unknown pixels are run.
+A network that tiles itself is given the whole frame, and the side that tiles would have.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, MutableMapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 
-from model.errors import CapacityError
+from model.device_memory import does_not_fit
 from model.face import Estimate, Frame, MattingNetwork
 from model.plates.plate import Window
+from model.precision import PRECISIONS
 
 WHOLE_UP_TO = 2048 * 1280
 TILE = 1024
-PRECISIONS = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
 @dataclass(frozen=True)
@@ -53,28 +55,25 @@ def estimate_in_tiles(
         differently for want of memory ("" if nothing).
 
     Raises:
-        CapacityError: ``capacity.device_memory`` if smaller tiles do not fit either.
+        CapacityError: ``capacity.device_memory`` if smaller tiles do not fit either, naming needed
+            and free memory.
     """
-    height, width = around[centre].frame.light.shape[-2:]
+    middle = around[centre].frame
+    height, width = middle.light.shape[-2:]
     side = tile or (0 if height * width <= WHOLE_UP_TO else TILE)
-    try:
+    with suppress(torch.cuda.OutOfMemoryError):
         return _estimate(network, around, centre, features, side, precision), ""
-    except torch.cuda.OutOfMemoryError:
-        features.clear()
-        torch.cuda.empty_cache()
+    # Here the error is gone, and with it what it held of the attempt.
+    features.clear()
+    torch.cuda.empty_cache()
     smaller = max((side or max(height, width)) // 2, 128)
     try:
         found = _estimate(network, around, centre, features, smaller, precision)
         return found, f"tile {smaller} for want of memory"
     except torch.cuda.OutOfMemoryError as error:
         features.clear()
-        raise CapacityError(
-            "capacity.device_memory",
-            f"frame {around[centre].frame.number} does not fit into the device's memory, "
-            f"not even in tiles of {smaller} pixels",
-            frame=around[centre].frame.number,
-            hint="close other programs on the device, or choose a smaller tile or --device cpu",
-        ) from error
+        tried = f", not even in tiles of {smaller} pixels"
+        raise does_not_fit(middle.number, middle.light.device, error, tried) from error
 
 
 def _estimate(
@@ -91,7 +90,7 @@ def _estimate(
     unknown = trimap == 0.5
     dtype = PRECISIONS.get(precision)
     whole = Window.of_size(trimap.shape[-1], trimap.shape[-2])
-    for inner, outer in tiles(whole, side, network):
+    for inner, outer in tiles(whole, 0 if network.tiles_itself else side, network):
         rows, columns = inner.inside(whole)
         if not unknown[..., rows, columns].any():
             continue
@@ -101,7 +100,7 @@ def _estimate(
                 if key not in features:
                     features[key] = network.encode(*_cut(seen, outer, whole, network.multiple))
             found = network.decode(
-                [features[s.frame.number, (outer, whole)] for s in around], centre
+                [features[s.frame.number, (outer, whole)] for s in around], centre, side
             )
         there = inner.inside(outer)
         alpha[..., rows, columns] = found.alpha[..., there[0], there[1]].float()

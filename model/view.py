@@ -6,6 +6,7 @@ Alpha has meaning only in the light it is composited in; `LightView` holds that 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,9 +15,10 @@ import torch
 from model.exposure import ExposureMap, to_picture
 from model.face import Frame
 from model.plates import colour
-from model.plates.image_files import rgb
+from model.plates.image_files import rgb, rgb_indices
 from model.plates.plate import Plate, Trimap, Window
 from model.plates.trimap import place_trimap
+from model.transfers import sent
 
 Pixels = npt.NDArray[np.float32]
 
@@ -53,12 +55,11 @@ class LightView:
         """
         space, composited_in = self.space(plate), self.light_name(plate)
         scene_referred = colour.default_composited_in(space) == "linear"
-        pixels = rgb(plate)
         linear = display = None
         if scene_referred or composited_in == "linear":
-            linear = self._on(canvas, colour.to_linear_rec709(pixels, space), plate)
+            linear = self._light(canvas, plate, space, "linear")
         if not scene_referred or composited_in == "display":
-            display = self._on(canvas, colour.to_display(pixels, space), plate)
+            display = self._light(canvas, plate, space, "display")
         light = linear if composited_in == "linear" else display
         picture = to_picture(linear, self.exposure) if linear is not None else None
         if display is not None and not scene_referred:
@@ -76,11 +77,23 @@ class LightView:
             return colour.from_linear_rec709(light, self.space(plate))
         return colour.from_display(light, self.space(plate))
 
-    def _on(self, canvas: Window, pixels: Pixels, plate: Plate) -> torch.Tensor:
-        """H×W×C over the plate's data window to 1×C×H×W over the canvas, black outside."""
+    def _light(self, canvas: Window, plate: Plate, space: str, name: str) -> torch.Tensor:
+        """The plate in a light, on the canvas."""
+        if colour.is_encoded_in(space, name):
+            # As stored, half of the bytes if it is half: the device widens and cleans it.
+            order, pixels = rgb_indices(plate), plate.pixels
+            if order != list(range(pixels.shape[2])):
+                pixels = pixels[:, :, order]
+            most = colour.LARGEST
+            return self._on(canvas, pixels, plate).nan_to_num_(nan=0.0, posinf=most, neginf=-most)
+        convert = colour.to_linear_rec709 if name == "linear" else colour.to_display
+        return self._on(canvas, convert(rgb(plate), space), plate)
+
+    def _on(self, canvas: Window, pixels: npt.NDArray[Any], plate: Plate) -> torch.Tensor:
+        """H×W×C over the plate's data window to float32 1×C×H×W over the canvas, black outside."""
         where = plate.header.data_window.inside(canvas)
         full = torch.zeros(1, pixels.shape[2], canvas.height, canvas.width, device=self.device)
-        full[0, :, where[0], where[1]] = torch.from_numpy(pixels).permute(2, 0, 1).to(self.device)
+        full[0, :, where[0], where[1]] = sent(pixels, self.device).permute(2, 0, 1)
         return full
 
 

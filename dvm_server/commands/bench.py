@@ -6,58 +6,199 @@ import json
 import os
 import re
 import sys
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from dvm_server.bench import (
-    MEMORY_SIZE,
-    STAGES,
-    UNKNOWN,
-    resident_bytes,
-    seconds_per_frame,
-    sizes,
-)
+from dvm_server import allocator
 from dvm_server.worker import environment
+from model.engine import EngineOptions
+
+_CPU_SIZES, _PIPELINE_SIZE, _SHARES_SIZE = ("960x540",), (960, 540), (480, 270)
+
+
+class Part(StrEnum):
+    """What can be measured by itself."""
+
+    OPS = "ops"
+    NETWORKS = "networks"
+    PIPELINE = "pipeline"
+    SERVER = "server"
+    SCALING = "scaling"
 
 
 def bench(
-    size: Annotated[
-        list[str] | None, typer.Option(metavar="WIDTHxHEIGHT", help="Default: 640x360 1920x1080.")
+    parts: Annotated[
+        list[Part] | None,
+        typer.Argument(metavar="[PART]…", help=f"Of {', '.join(Part)}; default: all."),
     ] = None,
-    frames: Annotated[int, typer.Option(min=3, help="Length of the clip that is timed.")] = 5,
+    size: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="WIDTHxHEIGHT",
+            help="Of networks; default: 960x540, and with a GPU 1920x1080 and 3840x2160.",
+        ),
+    ] = None,
+    precision: Annotated[
+        list[str] | None,
+        typer.Option(help="Of networks; default: float32, and with a GPU float16."),
+    ] = None,
+    frames: Annotated[
+        int, typer.Option(min=3, help="Of the clip that a network mattes in pipeline and server.")
+    ] = 6,
+    length: Annotated[
+        list[int] | None, typer.Option(min=3, help="Of the clips in scaling; default: 30 300.")
+    ] = None,
+    network: Annotated[
+        str, typer.Option(help="In pipeline, server and scaling; default: the default one.")
+    ] = "",
+    checkpoint: Annotated[
+        str, typer.Option(metavar="FILE", help="Of a network that comes without one.")
+    ] = "",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda:N.")] = "auto",
-    memory: Annotated[
-        bool, typer.Option(help="Compare the memory of a 30-frame and a 300-frame clip.")
-    ] = True,
+    threads: Annotated[int, typer.Option(min=0, help="Of the processor; 0 = one a core.")] = 0,
     to: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write the figures there.")
     ] = None,
 ) -> None:
-    """Measure seconds per frame of each stage, memory, and the size of the networks."""
-    os.environ.update(environment(os.cpu_count() or 1))  # as in a worker, before torch is imported
-    wanted = [_size(one) for one in size or ("640x360", "1920x1080")]
-    found: dict[str, Any] = {"device": device, "frames": frames, "unknown": UNKNOWN}
-    found["seconds_per_frame"] = {}
-    for width, height in wanted:
-        timing = seconds_per_frame(width, height, frames, device, _tell)
-        found["network"], found["propagation"] = timing.network, timing.propagation
-        found["seconds_per_frame"][f"{width}x{height}"] = timing.seconds
-    found["networks"] = [asdict(one) for one in sizes()]
-    if memory:
-        short, long = (resident_bytes(count, device, _tell) for count in (30, 300))
-        found["memory"] = {
-            "size": "{}x{}".format(*MEMORY_SIZE),
-            "bytes_30_frames": short,
-            "bytes_300_frames": long,
-            "ratio": long / short,
-        }
-    sys.stdout.write(_table(found))
+    """Measure operators, networks, the pipeline, a server, and what grows with what.
+
+    Each part measures pairs in one run and prints their ratio.
+    """
+    threads = threads or len(os.sched_getaffinity(0))
+    # As in a worker, before torch is imported.
+    allocator.keep_freed_memory()
+    os.environ.update(environment(threads))
+    import torch
+
+    from dvm_server.bench import machine
+    from dvm_server.bench.networks import SIZES, weights
+    from model.pipeline import choose_device
+
+    torch.set_num_threads(threads)
+    on = choose_device(device)
+    small = on.type == "cpu" and not size
+    wanted = [_size(one) for one in size or (_CPU_SIZES if small else ())] or list(SIZES)
+    run = _Run(
+        device=on,
+        options=EngineOptions(network=network, device=str(on), threads=threads),
+        sizes=wanted,
+        precisions=precision or (["float32"] if on.type == "cpu" else ["float32", "float16"]),
+        frames=frames,
+        lengths=length or [],
+        checkpoint=checkpoint,
+    )
+    found: dict[str, Any] = {"machine": machine.describe(on, sys.argv), "weights": weights()}
+    for part in parts or list(Part):
+        machine.tell(part)
+        found[part] = run.part(part)
+    found["machine"]["load"] = max(found["machine"]["load"], machine.load())
+    if small and Part.NETWORKS in found:
+        found[Part.NETWORKS]["left_out"].append(
+            "larger sizes, which take a processor minutes a network (`--size 1920x1080`)"
+        )
+    sys.stdout.write(_tables(found))
     if to is not None:
-        to.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+        to.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+class _Run:
+    """One call of the command."""
+
+    def __init__(
+        self,
+        device: Any,
+        options: EngineOptions,
+        sizes: Sequence[tuple[int, int]],
+        precisions: Sequence[str],
+        frames: int,
+        lengths: Sequence[int],
+        checkpoint: str,
+    ):
+        self._device = device
+        self._options = options
+        self._sizes = sizes
+        self._precisions = precisions
+        self._frames = frames
+        self._lengths = lengths
+        self._checkpoint = checkpoint
+
+    def part(self, part: Part) -> dict[str, Any]:
+        """The figures of one part."""
+        from dvm_server.bench.machine import tell
+
+        measure: Callable[[Callable[[str], None]], dict[str, Any]] = getattr(self, f"_{part}")
+        return measure(tell)
+
+    def _ops(self, tell: Callable[[str], None]) -> dict[str, Any]:
+        from cuda_ops import bench as ops
+
+        cuda = self._device.type == "cuda"
+        return ops.measure(
+            self._device,
+            ops.SIZES if cuda else ops.SMALL,
+            tell,
+            **({} if cuda else {"types": ("float32",)}),
+        )
+
+    def _networks(self, tell: Callable[[str], None]) -> dict[str, Any]:
+        from dvm_server.bench import networks
+
+        return networks.measure(
+            self._device,
+            self._sizes,
+            tell,
+            checkpoint=self._checkpoint,
+            precisions=self._precisions,
+        )
+
+    def _pipeline(self, tell: Callable[[str], None]) -> dict[str, Any]:
+        from dvm_server.bench import pipeline
+
+        return pipeline.measure(self._options, self._clip_size(), (32, self._frames), tell)
+
+    def _server(self, tell: Callable[[str], None]) -> dict[str, Any]:
+        from dvm_server.bench import served
+
+        return served.measure(self._options, self._clip_size(), (32, self._frames), tell)
+
+    def _scaling(self, tell: Callable[[str], None]) -> dict[str, Any]:
+        from dvm_server.bench import scaling
+        from model.registry import find
+
+        name = find(self._options.network, "matting").name
+        sizes = min(self._sizes), _SHARES_SIZE
+        shares = min(sizes, key=lambda one: one[0] * one[1])
+        return {
+            "memory": scaling.memory(
+                self._lengths or scaling.LENGTHS, str(self._device), name, tell
+            ),
+            "unknown": scaling.unknown(
+                self._device, shares, scaling.SHARES, [name, "closed_form"], tell
+            ),
+        }
+
+    def _clip_size(self) -> tuple[int, int]:
+        """960×540, or what was asked for if that is smaller."""
+        return min([*self._sizes, _PIPELINE_SIZE], key=lambda one: one[0] * one[1])
+
+
+def _tables(found: dict[str, Any]) -> str:
+    """Plain text, as it may go into a README."""
+    from dvm_server.bench import tables
+
+    texts = [tables.machine(found["machine"])]
+    for name in (*Part, "weights"):
+        if name == Part.OPS and name in found:
+            from cuda_ops.bench import table
+
+            texts.append(table(found[name]))
+        elif name in found:
+            texts.append(getattr(tables, name)(found[name]))
+    return "\n".join(text.rstrip("\n") + "\n" for text in texts)
 
 
 def _size(text: str) -> tuple[int, int]:
@@ -65,30 +206,3 @@ def _size(text: str) -> tuple[int, int]:
     if not match:
         raise typer.BadParameter(f"{text!r} is not WIDTHxHEIGHT", param_hint="--size")
     return int(match[1]), int(match[2])
-
-
-def _table(found: Mapping[str, Any]) -> str:
-    """Plain text, as it may go into a README."""
-    timed = found["seconds_per_frame"]
-    lines = ["| seconds per frame | " + " | ".join(timed) + " |", "|---|" + "--:|" * len(timed)]
-    for stage in STAGES:
-        lines.append(
-            f"| {stage} | " + " | ".join(f"{one[stage]:.3f}" for one in timed.values()) + " |"
-        )
-    lines += ["", f"With {found['network']} and {found['propagation']}, "]
-    lines[-1] += f"{found['unknown']:.0%} of each frame unknown."
-    if found["networks"]:
-        lines += ["", "| learned network | parameters, millions | MB |", "|---|--:|--:|"]
-    for one in found["networks"]:
-        figures = f"{one['parameters'] / 1e6:.2f} | {one['bytes'] / 1e6:.1f}"
-        lines.append(f"| {one['network']} | {figures if one['bytes'] else 'not there | –'} |")
-    if "memory" in found:
-        told = found["memory"]
-        lines += ["", f"| resident memory at {told['size']} | MB |", "|---|--:|"]
-        lines += [f"| {n} frames | {told[f'bytes_{n}_frames'] / 1e6:.0f} |" for n in (30, 300)]
-        lines.append(f"| ratio | {told['ratio']:.3f} |")
-    return "\n".join(lines) + "\n"
-
-
-def _tell(text: str) -> None:
-    sys.stderr.write(f"bench: {text}\n")

@@ -13,7 +13,7 @@ LAYERS = ("alpha", "trimap", "confidence", "foreground")
 COMPRESSIONS = ("none", "rle", "zips", "zip", "piz", "pxr24", "b44", "b44a", "dwaa", "dwab")
 LIGHTS = ("", "linear", "display")
 WINDOWS = ("centred", "causal")
-PRECISIONS = ("float32", "float16", "bfloat16")
+PRECISIONS = ("auto", "float32", "float16", "bfloat16")
 MISSING = ("error", "hold", "black")
 FOREGROUNDS = ("premultiplied", "straight")
 
@@ -83,7 +83,7 @@ class Options:
         network: name of the matting network; "" = the server's default.
         checkpoint: path of a checkpoint on the server; "" = the shipped one.
         window: ``centred`` (t−2 … t+2) or ``causal`` (t−2 … t).
-        precision: ``float32``, ``float16`` or ``bfloat16``.
+        precision: ``auto``, ``float32``, ``float16`` or ``bfloat16``.
         tile: side of the network's tiles in pixels; 0 = chosen by the engine.
         missing: what to do about a missing plate: ``error``, ``hold`` or ``black``.
         overwrite: replace output files that exist and are not this shot's.
@@ -92,7 +92,7 @@ class Options:
     network: str = ""
     checkpoint: str = ""
     window: str = "centred"
-    precision: str = "float32"
+    precision: str = "auto"
     tile: int = 0
     missing: str = "error"
     overwrite: bool = False

@@ -54,7 +54,7 @@ _SAYS_NOTHING = {"", "data", "raw", "unknown"}
 _FLOAT_TYPES = {"half", "float", "double"}
 # Code value 1 is white in display-encoded spaces; in camera logs it is 10 to 500 times as bright.
 _BRIGHTER_THAN_WHITE = 2.0
-_HALF_MAX = 65504.0
+LARGEST = 65504.0  # of half: what infinities become
 
 
 def config_digest() -> str:
@@ -167,6 +167,12 @@ def to_display(pixels: npt.NDArray[np.floating], name: str) -> Pixels:
     The curve goes on above 1 and in a straight line below 0. There is no view transform in it.
     """
     return _convert(pixels, resolve(name), _one_of(_DISPLAY_NAMES))
+
+
+def is_encoded_in(name: str, light: str) -> bool:
+    """Whether `to_linear_rec709` (``linear``) or `to_display` (``display``) only cleans such
+    pixels."""
+    return resolve(name) == _one_of(_LINEAR_NAMES if light == "linear" else _DISPLAY_NAMES)
 
 
 def from_linear_rec709(pixels: npt.NDArray[np.floating], name: str) -> Pixels:
@@ -301,4 +307,4 @@ def _convert(pixels: npt.NDArray[np.floating], start: str, end: str) -> Pixels:
 def _finite(pixels: npt.NDArray[np.floating]) -> Pixels:
     """A contiguous float32 copy without NaN and infinities."""
     copy = np.array(pixels, dtype=np.float32, order="C")
-    return np.nan_to_num(copy, copy=False, nan=0.0, posinf=_HALF_MAX, neginf=-_HALF_MAX)
+    return np.nan_to_num(copy, copy=False, nan=0.0, posinf=LARGEST, neginf=-LARGEST)

@@ -93,9 +93,13 @@ def read_plate(
 
 def rgb(plate: Plate) -> npt.NDArray[np.float32]:
     """The picture as float32 H×W×3: R, G, B, or luminance three times; values as they are."""
+    return np.ascontiguousarray(plate.pixels[:, :, rgb_indices(plate)], dtype=np.float32)
+
+
+def rgb_indices(plate: Plate) -> list[int]:
+    """Where R, G and B are among the plate's channels; luminance stands for all three."""
     where = {role: index for index, role in enumerate(roles(plate.header.channels))}
-    order = [where[role] for role in ("RGB" if "R" in where else "YYY")]
-    return np.ascontiguousarray(plate.pixels[:, :, order], dtype=np.float32)
+    return [where[role] for role in ("RGB" if "R" in where else "YYY")]
 
 
 def write_image(

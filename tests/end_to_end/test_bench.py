@@ -1,36 +1,116 @@
-"""`dvm bench`, small: every stage is timed, and memory is that of the whole family of processes."""
+"""`dvm bench`, small: what the tables need is there, and the measurements see what is planted."""
 
 from __future__ import annotations
 
 import json
+import time
 
 import numpy as np
+import pytest
 
-from dvm_server.bench import STAGES, UNKNOWN, resident_bytes
-from dvm_server.bench_clip import write_clip
+from dvm_server import units
+from dvm_server.bench import by_path, free_engine, memory, networks, pipeline, scaling
+from dvm_server.bench.clip import UNKNOWN, write_clip
+from dvm_server.decoder import Decoder
+from model.engine import EngineOptions
 from model.plates.trimap import read_trimap
 from model.registry import NETWORKS
+from model.view import LightView
+
+SMALL = ("--size", "96x54", "--frames", "3", "--network", "closed_form", "--device", "cpu")
 
 
-def test_stages(dvm, tmp_path):
+def test_every_part_and_its_table(dvm, tmp_path):
     ran = dvm(
-        "bench", "--size", "96x54", "--frames", "3", "--no-memory", "--device", "cpu",
-        "--json", tmp_path / "bench.json",
+        "bench", "networks", "pipeline", "server", "scaling", *SMALL, "--threads", "1",
+        "--length", "3", "--length", "20", "--json", tmp_path / "bench.json",
     )  # fmt: skip
     assert ran.code == 0, ran.err
     told = json.loads((tmp_path / "bench.json").read_text())
-    seconds = told["seconds_per_frame"]["96x54"]
-    assert tuple(seconds) == STAGES
-    assert all(one > 0 for one in seconds.values()), seconds
-    rows = [line.split("|")[1].strip() for line in ran.out.splitlines() if line.startswith("| ")]
-    assert tuple(rows[1 : len(STAGES) + 1]) == STAGES
-    assert f"With {told['network']} and {told['propagation']}, 15% of each frame" in ran.out
-    learned = [one for one in NETWORKS if one.weights]
-    assert [one["network"] for one in told["networks"]] == [one.name for one in learned]
-    assert rows[len(STAGES) + 2 :] == [one.name for one in learned]
-    for one, entry in zip(told["networks"], learned, strict=True):
-        # Half precision: two bytes a number, and a header.
-        assert entry.available == (one["bytes"] > 2 * one["parameters"] > 0)
+    assert {"cpu", "gpu", "cores", "threads", "load", "torch", "commit"} <= set(told["machine"])
+    there = [one.name for one in NETWORKS if one.available]
+    rows = told["networks"]["rows"]
+    assert [one["network"] for one in rows] == there
+    for row in rows:
+        assert row["cold_s"] >= 0.5 * (row["prior_s"] + row["network_s"]) > 0
+        assert abs(row["unknown"] - networks.UNKNOWN) < 0.03
+        assert row["peak_mb"] is None or row["peak_mb"] >= 0
+    left_out = " ".join(told["networks"]["left_out"])
+    assert all(one.name in left_out for one in NETWORKS if not one.available)
+    assert [one["network"] for one in told["pipeline"]["rows"]] == ["free", "closed_form"]
+    for row in told["pipeline"]["rows"]:
+        assert row["alone"][row["slowest"]] == max(row["alone"].values()) > 0
+        assert row["ratio"] == pytest.approx(row["wall"] / row["alone"][row["slowest"]])
+        assert row["processor"] > 0 and row["processor_alone"] > 0
+    for row in told["server"]["rows"]:
+        assert row["steady"] == pytest.approx(row["server_s"] / row["in_process_s"])
+        assert row["whole_server_s"] > row["start_s"] + row["first_accept_s"]
+        assert row["whole_in_process_s"] > row["open_engine_s"] > 0
+    lengths = told["scaling"]["memory"]
+    assert [one["frames"] for one in lengths["rows"]] == [3, 20]
+    assert all(one["bytes"] > 250e6 for one in lengths["rows"])  # torch is in a child: its worker
+    assert lengths["ratio"] < 1.2
+    assert len(told["scaling"]["unknown"]) == len(scaling.SHARES)
+    for word in ("networks", "| free |", "| closed_form |", "in process", "20 frames", "unknown"):
+        assert word in ran.out or word == "networks", ran.out
+
+
+def test_operators(dvm, tmp_path):
+    ran = dvm("bench", "ops", *SMALL, "--threads", "1", "--json", tmp_path / "ops.json")
+    assert ran.code == 0, ran.err
+    told = json.loads((tmp_path / "ops.json").read_text())["ops"]
+    assert all(row["ours_ms"] > 0 and row["torchvision_ms"] > 0 for row in told["rows"])
+    assert told["rows"][0]["layer"] in ran.out
+
+
+def slowed(monkeypatch, owner, name, seconds):
+    before = getattr(owner, name)
+
+    def after(*positional, **named):
+        time.sleep(seconds)
+        return before(*positional, **named)
+
+    monkeypatch.setattr(owner, name, after)
+
+
+PLACES = {
+    "decode": (Decoder, "plate"),
+    "view": (LightView, "frame"),
+    "solve": (free_engine.Free, "decode"),
+    "deliver": (by_path.ShotMatte, "_deliver"),
+    "write": (units, "write_matte"),
+}
+
+
+@pytest.fixture
+def clip(tmp_path):
+    options = EngineOptions(device="cpu", threads=1)
+    return by_path.Clip(tmp_path, (48, 27), 12, by_path.FREE, options)
+
+
+@pytest.mark.parametrize("stage", ["decode", "view", "solve", "write"])
+def test_a_planted_sleep_is_the_slowest_stage(stage, clip, monkeypatch):
+    slowed(monkeypatch, *PLACES[stage], 0.04)
+    found = pipeline.row(clip, 1)
+    assert found["slowest"] == stage, found
+    assert found["alone"][stage] >= 12 * 0.04
+    assert found["wall"] >= 12 * 0.04
+
+
+def test_stages_that_wait_wait_together(clip, monkeypatch):
+    for stage in ("decode", "solve", "write"):
+        slowed(monkeypatch, *PLACES[stage], 0.06)
+    found = pipeline.row(clip, 1)
+    # Each block reads three plates before anything can be solved, and writes after the last.
+    assert found["wall"] < 0.75 * sum(found["alone"].values()), found
+
+
+def test_peak_memory_is_that_of_the_call():
+    def call():
+        np.ones(50_000_000, np.uint8)
+
+    peak = memory.peak_bytes(call, networks.torch.device("cpu"))
+    assert peak is None or 45e6 < peak < 70e6
 
 
 def test_the_clip_has_the_share_of_unknown_pixels_it_says(tmp_path):
@@ -43,10 +123,13 @@ def test_the_clip_has_the_share_of_unknown_pixels_it_says(tmp_path):
             assert set(np.unique(pixels)) == {0, 128, 255}
 
 
-def test_a_size_that_is_none(dvm):
-    assert dvm("bench", "--size", "large").code == 2
+@pytest.mark.parametrize("share", scaling.SHARES)
+def test_pictures_have_the_share_of_unknown_pixels_they_say(share):
+    frame = networks.picture((480, 270), 0, share)
+    assert abs(float((frame.trimap == 0.5).float().mean()) - share) < 0.02
+    assert {0.0, 1.0} <= set(frame.trimap.unique().tolist())
 
 
-def test_memory_counts_the_worker():
-    """The server alone holds no torch; its worker does."""
-    assert resident_bytes(3, "cpu", lambda _: None) > 250e6
+@pytest.mark.parametrize("wrong", [("--size", "large"), ("everything",)])
+def test_what_cannot_be_measured(dvm, wrong):
+    assert dvm("bench", *wrong).code == 2

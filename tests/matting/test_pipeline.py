@@ -1,6 +1,9 @@
 """Windows, canvas, light, foreground and memory fallbacks of `ShotMatte`."""
 
 from dataclasses import dataclass
+from threading import Event
+from threading import enumerate as threads
+from weakref import WeakSet
 
 import numpy as np
 import pytest
@@ -28,6 +31,8 @@ class Recorder:
     """A matting network that answers which frames it was shown; reach 2, a halo, a multiple."""
 
     needs_both: bool = False
+    causal: bool = False
+    tiles_itself: bool = False
     reach: int = 2
     halo: int = 4
     multiple: int = 8
@@ -40,7 +45,7 @@ class Recorder:
         assert frame.light.shape[-2] % self.multiple == 0
         return frame, prior
 
-    def decode(self, window, centre):
+    def decode(self, window, centre, side=0):
         numbers = [frame.number for frame, _ in window]
         weight = sum((i + 1) * (n % 100) for i, n in enumerate(numbers))
         # A box blur whose reach is the halo: tiles without one would show.
@@ -65,7 +70,7 @@ def test_a_learned_network_sees_the_window_of_the_contract(clip_of):
     seen = []
 
     class Watch(Recorder):
-        def decode(self, window, centre):
+        def decode(self, window, centre, side=0):
             seen.append(([frame.number for frame, _ in window], centre))
             return super().decode(window, centre)
 
@@ -140,6 +145,89 @@ def test_features_are_computed_once_a_frame(clip_of):
     assert calls == list(clip.frames)
 
 
+def test_frames_are_read_and_delivered_while_the_network_is_at_work(clip_of):
+    clip = clip_of(8, 24, 24)
+    read, taken = {f: Event() for f in clip.frames}, Event()
+
+    class Slow(Recorder):
+        def decode(self, window, centre, side=0):
+            number = window[centre][0].number
+            if number == 1002:  # its window ends with 1004
+                assert read[1005].wait(20)
+            if number == 1004:
+                assert taken.wait(20)
+            return super().decode(window, centre)
+
+    def plate(number):
+        read[number].set()
+        return clip.plates[number]
+
+    (block,) = blocks(clip.frames)
+    sources = plate, clip.trimaps.__getitem__, NEVER
+    for matte in engine_with(Slow()).matte(block, clip.frames, block.frames, *sources):
+        if matte.frame == 1003:
+            taken.set()
+
+
+def test_a_window_and_a_few_frames_are_held_however_long_the_clip(clip_of):
+    clip = clip_of(36, 24, 64)
+    alive, most, furthest = WeakSet(), [], [0]
+
+    class Held:
+        """A plate that can be counted."""
+
+        def __init__(self, plate):
+            self.pixels, self.header = plate.pixels, plate.header
+
+    class Watch(Recorder):
+        def decode(self, window, centre, side=0):
+            most.append(len(alive))
+            return super().decode(window, centre)
+
+    def plate(number):
+        furthest[0] = max(furthest[0], number)
+        if number not in near:
+            near[number] = Held(clip.plates[number])
+            alive.add(near[number])
+        for old in sorted(near)[:-6]:
+            del near[old]
+        return near[number]
+
+    for block in blocks(clip.frames):
+        near = {}
+        sources = plate, clip.trimaps.__getitem__, NEVER
+        for m in engine_with(Watch()).matte(block, clip.frames, block.frames, *sources):
+            # Two after it, one frame solved, one read, one being read.
+            assert furthest[0] <= m.frame + 5
+    assert len(most) > 30 and max(most) <= 10
+
+
+def test_no_thread_is_left_after_an_error_a_cancel_or_a_close(clip_of):
+    clip = clip_of(8, 24, 24)
+    (block,) = blocks(clip.frames)
+
+    def plate(number):
+        if number == 1006:
+            raise InputError("input.damaged", "spoiled", frame=number)
+        return clip.plates[number]
+
+    def mattes(cancelled=NEVER, plate=clip.plates.__getitem__):
+        sources = plate, clip.trimaps.__getitem__, cancelled
+        return engine_with(Recorder()).matte(block, clip.frames, block.frames, *sources)
+
+    done = []
+    with pytest.raises(InputError, match="spoiled"):
+        for m in mattes(plate=plate):
+            done.append(m.frame)
+    assert done == [1001, 1002, 1003]  # all whose window does not hold it
+    with pytest.raises(Cancelled):
+        list(mattes(cancelled=lambda: True))
+    some = mattes()
+    next(some)
+    some.close()
+    assert not [one.name for one in threads() if one.name.startswith(("view", "solve"))]
+
+
 def test_out_of_memory_falls_back_to_smaller_tiles_once_and_says_so(clip_of, monkeypatch):
     clip = clip_of(5, 300, 300)
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
@@ -147,17 +235,24 @@ def test_out_of_memory_falls_back_to_smaller_tiles_once_and_says_so(clip_of, mon
     class Hungry(Recorder):
         def encode(self, frame, prior):
             if frame.light.shape[-1] > limit:
-                raise torch.cuda.OutOfMemoryError("test")
+                tried.append(frame.light.shape[-1])
+                raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.50 GiB.")
             return super().encode(frame, prior)
 
     (block,) = blocks(clip.frames)
     sources = clip.plates.__getitem__, clip.trimaps.__getitem__, NEVER
-    limit = 200
+    limit, tried = 200, []
     (matte,) = engine_with(Hungry()).matte(block, clip.frames, [1003], *sources)
     assert matte.fallback == "tile 150 for want of memory"
-    limit = 0
-    with pytest.raises(CapacityError, match="frame 1003"):
+    limit, tried = 0, []
+    with pytest.raises(CapacityError) as caught:
         list(engine_with(Hungry()).matte(block, clip.frames, [1003], *sources))
+    assert len(tried) == 2 and tried[0] == 304  # the whole frame, padded; then half of it, once
+    assert caught.value.code == "capacity.device_memory" and caught.value.frame == 1003
+    assert caught.value.message == (
+        "frame 1003 does not fit into the device's memory, not even in tiles of 150 pixels: "
+        "2.50 GiB more were needed"
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The decoder process: pictures through a pipe, and what a hostile file cannot do."""
+"""Decoder processes: pictures through a file in memory, and what a hostile file cannot do."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import psutil
 import pytest
 
 from dvm_server.decoder import Decoder
+from dvm_server.decoders import Decoders
+from dvm_server.pixel_file import make_pixel_file, read_pixels, write_pixels
 from dvm_server.reader import KEPT, PlateReader
 from host_plugins.client import files
 from model.errors import InputError
@@ -38,7 +40,7 @@ def plate(tmp_path):
     return path
 
 
-def test_what_comes_through_the_pipe_is_what_the_reader_reads(decoder, plate):
+def test_what_comes_from_the_decoder_is_what_the_reader_reads(decoder, plate):
     found, read = decoder.plate(str(plate), 1001), read_plate(plate)
     assert found.header == read.header
     assert found.pixels.dtype == read.pixels.dtype == np.float16
@@ -59,16 +61,29 @@ def test_a_file_that_changed_is_not_read(decoder, plate):
 def test_its_death_is_the_files_fault_and_the_next_file_is_read(decoder, plate):
     decoder.plate(str(plate), 1)
     pid = decoder.pid
-    decoder.ask("plate", str(plate), 7)
     os.kill(pid, signal.SIGKILL)
     with pytest.raises(InputError) as caught:
-        # The answer may have been on its way already; the next question finds the death out.
-        decoder.take()
         decoder.plate(str(plate), 7)
     assert caught.value.code == "input.damaged" and caught.value.frame == 7
     assert str(plate) in caught.value.message
     assert decoder.plate(str(plate), 1).pixels.shape == (7, 5, 4)
     assert decoder.pid != pid
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype"), [((7, 5, 400), "float16"), ((2, 2), "object"), ((0, 2), "uint8")]
+)
+def test_a_decoder_that_lies_about_its_pixels_is_found_out(shape, dtype):
+    file = make_pixel_file()
+    pixels = np.arange(12, dtype=np.float32).reshape(2, 2, 3)[:, ::-1]
+    told = write_pixels(file, pixels)
+    assert np.array_equal(read_pixels(file, **told), pixels)
+    with pytest.raises(ValueError):
+        read_pixels(file, shape, dtype)
+    os.ftruncate(file, 5)
+    with pytest.raises(ValueError):
+        read_pixels(file, **told)
+    os.close(file)
 
 
 def test_a_stall_is_the_files_fault_too(plate):
@@ -109,34 +124,68 @@ def test_it_imports_no_torch(decoder, plate):
     assert not any("libtorch" in path for path in maps)
 
 
-def test_reader_keeps_few_plates_and_asks_ahead(decoder, tmp_path):
+@pytest.fixture
+def decoders():
+    some = Decoders(2, memory_bytes=4096 * MIB, seconds=20)
+    yield some
+    some.close()
+
+
+def source_of(path, frame=1):
+    return {"path": str(path), "frame": frame, "sha256": files.digest(path), "missing": ""}
+
+
+def test_reader_keeps_few_plates_and_asks_ahead(decoders, tmp_path):
     sources = {}
     for frame in range(20):
         path = tmp_path / f"plate.{frame}.exr"
         write_image(path, np.full((4, 4, 3), frame, np.float16), ("R", "G", "B"))
-        sources[frame] = {
-            "path": str(path),
-            "frame": frame,
-            "sha256": files.digest(path),
-            "missing": "",
-        }
-    reader = PlateReader(decoder, sources, list(range(20)))
+        sources[frame] = source_of(path, frame)
+    reader = PlateReader(decoders, sources, list(range(20)))
+    along = []
+    reader.read_along(along.append)
+    assert reader(0).pixels[0, 0, 0] == 0
+    assert along == [0, 1, 2, 3]  # two decoders are busy, and one plate waits
+    for frame in range(18):
+        assert [reader(f).pixels[0, 0, 0] for f in range(max(frame - 2, 0), frame + 3)]
+    assert along == list(range(20))  # windows go back, and nothing is read twice for it
     for frame in [*range(20), *range(19, -1, -1), 3, 17, 4]:
         assert reader(frame).pixels[0, 0, 0] == frame
         assert reader.header(frame).data_window == Window.of_size(4, 4)
         assert len(reader._kept) <= KEPT
-    decoder.drop()
+        assert len(reader._asked) <= len(decoders) + 1
+    decoders.drop()
 
 
-def test_a_plate_asked_ahead_and_not_needed_does_no_harm(decoder, plate, tmp_path):
+def test_a_plate_asked_ahead_and_not_needed_does_no_harm(decoders, plate, tmp_path):
     broken = tmp_path / "broken.exr"
     broken.write_bytes(plate.read_bytes()[:200])
-    source = {"frame": 1, "missing": ""}
-    sources = {
-        1: {**source, "path": str(plate), "sha256": files.digest(plate)},
-        2: {**source, "path": str(broken), "sha256": files.digest(broken)},
-    }
-    reader = PlateReader(decoder, sources, [1, 2])
+    reader = PlateReader(decoders, {1: source_of(plate), 2: source_of(broken, 2)}, [1, 2])
     assert reader(1).pixels.shape == (7, 5, 4)
-    decoder.drop()
-    assert decoder.plate(str(plate), 1).pixels.shape == (7, 5, 4)
+    decoders.drop()
+    assert decoders.plate(str(plate), 1).result().pixels.shape == (7, 5, 4)
+
+
+def test_a_damaged_plate_is_told_of_when_its_turn_comes(decoders, plate, tmp_path):
+    broken = tmp_path / "broken.exr"
+    broken.write_bytes(plate.read_bytes()[:200])
+    sources = {1: source_of(plate), 2: source_of(plate, 2), 3: source_of(broken, 3)}
+    reader = PlateReader(decoders, sources, [1, 2, 3])
+    assert reader(1) and reader(2)
+    with pytest.raises(InputError) as caught:
+        reader(3)
+    assert caught.value.frame == 3
+
+
+def test_decoders_work_side_by_side_and_one_death_is_one_file(decoders, plate):
+    decoders.plate(str(plate), 1, files.digest(plate)).result()
+    pids = [lane._decoder.pid for lane in decoders._lanes]
+    assert pids[1] is None  # not started before it is needed
+    for one in [decoders.plate(str(plate), f, files.digest(plate)) for f in range(8)]:
+        assert one.result().pixels.shape == (7, 5, 4)
+    pids = [lane._decoder.pid for lane in decoders._lanes]
+    os.kill(pids[0], signal.SIGKILL)
+    asked = [decoders.plate(str(plate), f, files.digest(plate)) for f in range(8)]
+    errors = [one.exception() for one in asked]
+    assert [one.code for one in errors if one] == ["input.damaged"]
+    assert decoders._lanes[1]._decoder.pid == pids[1]

@@ -23,6 +23,14 @@ sys.exit(pytest.main([*options, "-p", "no:timeout", "--collect-only", "-q", "tes
 """
 
 
+MEASURE = f"""
+import runpy, sys
+sys.modules.update(dict.fromkeys({ABSENT!r}))
+sys.argv = ["gpu_bench.py"]
+runpy.run_path("tests/benchmarks/gpu_bench.py", run_name="__main__")
+"""
+
+
 def run(*command, **environment):
     return subprocess.run(
         [sys.executable, *map(str, command)], cwd=ROOT, capture_output=True, text=True,
@@ -43,3 +51,9 @@ def test_gpu_tests_need_only_what_a_bare_machine_has():
     done = run("-c", COLLECT, PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
     assert "test_forward_and_backward" in done.stdout
+
+
+def test_gpu_figures_need_only_what_a_bare_machine_has():
+    done = run("-c", MEASURE, CUDA_VISIBLE_DEVICES="")
+    assert (done.returncode, done.stderr) == (2, ""), done.stdout + done.stderr
+    assert done.stdout.startswith("there is no CUDA device")

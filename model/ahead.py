@@ -1,0 +1,40 @@
+"""Stages that overlap: an iterator made in a thread of its own, a bounded number of items ahead.
+
+Reading, solving, delivering and writing a clip are iterators over each other; wrapped in `ahead`,
+each works on its next frame while the one after it works on this. Memory is bounded by the counts.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Generator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
+
+Item = TypeVar("Item")
+_END: Any = object()
+
+
+def ahead(
+    made: Generator[Item, None, None], count: int = 1, name: str = "ahead"
+) -> Generator[Item, None, None]:
+    """The same items in the same order, made by a thread while the last one is in use.
+
+    An error comes where its item would have come. Close it (``contextlib.closing``): ``made`` is
+    closed then, by its own thread, once the item that is being made is finished.
+
+    Args:
+        made: runs in one thread from its first item to its end.
+        count: how many items it may be ahead of the one taken last.
+        name: of the thread.
+    """
+    with ThreadPoolExecutor(1, thread_name_prefix=name) as thread:
+        asked: deque[Future[Item]] = deque(thread.submit(next, made, _END) for _ in range(count))
+        try:
+            while (item := asked.popleft().result()) is not _END:
+                asked.append(thread.submit(next, made, _END))
+                yield item
+        finally:
+            for one in asked:
+                one.cancel()
+            thread.submit(made.close).result()
