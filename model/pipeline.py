@@ -259,6 +259,8 @@ class ShotMatte:
                 solved = ahead(solved, name="solve")
             with closing(solved):
                 for one in solved:
+                    if cancelled():  # though the stages before have run ahead
+                        raise Cancelled(frame=one.read.number)
                     yield self._deliver(one)
 
     def _windows(
