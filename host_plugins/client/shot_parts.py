@@ -159,7 +159,8 @@ def read_options(at: Fields) -> Options:
         network=at.text("network", ""),
         checkpoint=at.text("checkpoint", ""),
         window=at.one_of("window", WINDOWS, default.window),
-        precision=at.one_of("precision", PRECISIONS, default.precision),
+        # Left out it means what it meant when there was no ``auto``: ids of old shots stand.
+        precision=at.one_of("precision", PRECISIONS, "float32"),
         tile=at.whole("tile", 0, 65536, default.tile),
         missing=at.one_of("missing", MISSING, default.missing),
         overwrite=at.flag("overwrite"),
