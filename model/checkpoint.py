@@ -47,6 +47,7 @@ def save_checkpoint(
     part = path.with_name(f".{path.name}.tmp")
     text = json.dumps(asdict(record), sort_keys=True)
     save_file({k: v.contiguous() for k, v in tensors.items()}, str(part), metadata={"dvm": text})
+    part.chmod(0o644)  # safetensors leaves it to its owner alone; a server may be another user
     part.replace(path)
 
 

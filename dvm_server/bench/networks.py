@@ -25,7 +25,6 @@ import torch
 
 from dvm_server.bench.memory import peak_bytes
 from model.face import Estimate, Frame
-from model.precision import PRECISIONS
 from model.registry import NETWORKS, NetworkEntry, checkpoint_path, open_network
 from model.tiles import Seen, estimate_in_tiles
 
@@ -69,7 +68,8 @@ def measure(
         if not entry.available and not own:
             found["left_out"].append(f"{entry.name}: needs --checkpoint")
             continue
-        for precision in precisions:
+        # Trimaps are carried in float32, whatever the matting network works in.
+        for precision in precisions if entry.kind == "matting" else ("float32",):
             for size in sizes:
                 network = open_network(entry, own, device)
                 row = {
@@ -145,7 +145,7 @@ def _row(
 ) -> dict[str, Any]:
     frames = [moved(picture(size, i, unknown), device) for i in range(5)]
     if entry.kind == "propagation":
-        return _propagation(network, frames, precision, device)
+        return _propagation(network, frames, device)
     return _matting(network, frames, precision, device)
 
 
@@ -188,11 +188,8 @@ def _matting(
     }
 
 
-def _propagation(
-    network: Any, frames: Sequence[Frame], precision: str, device: torch.device
-) -> dict[str, Any]:
+def _propagation(network: Any, frames: Sequence[Frame], device: torch.device) -> dict[str, Any]:
     memory: list[Any] = []
-    dtype = PRECISIONS.get(precision)
 
     def start() -> None:
         memory[:] = [network.start(frames[:1], 0)]
@@ -200,10 +197,9 @@ def _propagation(
     def step() -> None:
         network.step(memory[0], frames[1])
 
-    with torch.autocast(device.type, dtype, enabled=dtype is not None):
-        cold = _seconds(start, device) + _seconds(step, device)
-        warm = _median(step, device)
-        peak = peak_bytes(step, device)
+    cold = _seconds(start, device) + _seconds(step, device)
+    warm = _median(step, device)
+    peak = peak_bytes(step, device)
     return {
         "cold_s": cold,
         "prior_s": 0.0,

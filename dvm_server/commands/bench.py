@@ -44,7 +44,7 @@ def bench(
     ] = None,
     precision: Annotated[
         list[str] | None,
-        typer.Option(help="Of networks; default: float32, and with a GPU float16."),
+        typer.Option(help="Of networks; default: float32 and what auto is."),
     ] = None,
     frames: Annotated[
         int, typer.Option(min=3, help="Of the clip that a network mattes in pipeline and server.")
@@ -53,7 +53,10 @@ def bench(
         list[int] | None, typer.Option(min=3, help="Of the clips in scaling; default: 30 300.")
     ] = None,
     network: Annotated[
-        str, typer.Option(help="In pipeline, server and scaling; default: the default one.")
+        str,
+        typer.Option(
+            help="Only this one; default: in pipeline, server and scaling the default one."
+        ),
     ] = "",
     checkpoint: Annotated[
         str, typer.Option(metavar="FILE", help="Of a network that comes without one.")
@@ -77,6 +80,7 @@ def bench(
     from dvm_server.bench import machine
     from dvm_server.bench.networks import SIZES, weights
     from model.pipeline import choose_device
+    from model.precision import resolved
 
     torch.set_num_threads(threads)
     on = choose_device(device)
@@ -86,7 +90,7 @@ def bench(
         device=on,
         options=EngineOptions(network=network, device=str(on), threads=threads),
         sizes=wanted,
-        precisions=precision or (["float32"] if on.type == "cpu" else ["float32", "float16"]),
+        precisions=precision or list(dict.fromkeys(["float32", resolved("auto", on)])),
         frames=frames,
         lengths=length or [],
         checkpoint=checkpoint,
@@ -153,6 +157,7 @@ class _Run:
             tell,
             checkpoint=self._checkpoint,
             precisions=self._precisions,
+            only=[self._options.network] if self._options.network else [],
         )
 
     def _pipeline(self, tell: Callable[[str], None]) -> dict[str, Any]:

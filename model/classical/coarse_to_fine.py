@@ -21,7 +21,7 @@ from model.classical.closed_form import ALIKE, regularisation, solve_alpha
 # Pixels that are solved one by one; of a larger frame, squares of pixels are solved as one each. By
 # the frame's size and not by what is unknown in it, which changes from frame to frame and would
 # make mattes flicker.
-MOST_PIXELS = 480 * 320
+MOST_PIXELS = 640 * 360
 _SOFT = 1e-4  # regularisation of the linear functions in display light, in squared light
 
 
