@@ -9,9 +9,10 @@ import hashlib
 import json
 import pickle
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -19,6 +20,9 @@ from safetensors.torch import save_file
 
 from model.errors import SetupError
 from model.exposure import ExposureMap
+
+Network = TypeVar("Network")
+Trained = TypeVar("Trained", bound=torch.nn.Module)
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,74 @@ def read_record(path: Path) -> CheckpointRecord:
             f"{path} is not a checkpoint of Deep Video Matte ({type(error).__name__}: {error})",
             hint="use a .safetensors file written by dvm-train, or leave --checkpoint out",
         ) from error
+
+
+def with_weights(
+    path: Path,
+    name: str,
+    build: Callable[[Mapping[str, Any], Mapping[str, torch.Tensor]], Network],
+    device: torch.device,
+    hint: str,
+) -> Network:
+    """A network with the weights of a checkpoint.
+
+    Args:
+        path: of the checkpoint.
+        name: the network's in the registry.
+        build: from the record's config and the tensors, which lie on the device.
+        device: where to.
+        hint: what to do about weights that do not fit.
+
+    Raises:
+        SetupError: ``setup.no_checkpoint``, ``setup.bad_checkpoint``, ``setup.other_checkpoint``
+            if it belongs to another network or does not fit.
+    """
+    record = read_record(path)
+    if record.network != name:
+        raise SetupError(
+            "setup.other_checkpoint",
+            f"{path} holds {record.network}, not {name}",
+            hint=f"use --network {record.network}, or a checkpoint of {name}",
+        )
+    try:
+        return build(record.config, load_tensors(path, device))
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise SetupError(
+            "setup.other_checkpoint",
+            f"the weights in {path} do not fit {name} ({error})",
+            hint=hint,
+        ) from error
+
+
+def trained_network(
+    checkpoint: str | None, name: str, kind: type[Trained], device: torch.device, classical: str
+) -> Trained:
+    """A network of ours with the weights of a checkpoint.
+
+    Args:
+        checkpoint: its path.
+        name: the network's in the registry.
+        kind: of the network; made of a record's config.
+        device: where to.
+        classical: the network to use instead where there is no checkpoint.
+
+    Raises:
+        SetupError: ``setup.no_checkpoint`` if none is named, and as `with_weights`.
+    """
+    if checkpoint is None:
+        raise SetupError(
+            "setup.no_checkpoint",
+            f"{name} has to be given a checkpoint",
+            hint=f"name one with --checkpoint, or use the network {classical}",
+        )
+
+    def build(config: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> Trained:
+        network = kind(**config)
+        network.load_state_dict({k: v.float() for k, v in tensors.items()})
+        return network.to(device)
+
+    hint = "use a checkpoint written by dvm-train for this version"
+    return with_weights(Path(checkpoint), name, build, device, hint)
 
 
 def load_tensors(path: Path, device: torch.device) -> dict[str, torch.Tensor]:

@@ -34,7 +34,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.checkpoint import load_tensors, read_record
+from model.checkpoint import with_weights
 from model.errors import SetupError
 from model.face import Estimate, Frame
 from model.networks.r50_alignment import R50Alignment
@@ -216,27 +216,17 @@ def load_network(path: Path, device: torch.device) -> StFamR50:
         SetupError: ``setup.no_checkpoint``, ``setup.bad_checkpoint``, ``setup.other_checkpoint``
             if it belongs to another network or does not fit.
     """
-    record = read_record(path)
-    if record.network != NAME:
-        raise SetupError(
-            "setup.other_checkpoint",
-            f"{path} holds {record.network}, not {NAME}",
-            hint=f"use --network {record.network}, or a checkpoint of {NAME}",
-        )
-    try:
+
+    def build(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> StFamR50:
         with torch.device("meta"):  # 319 million numbers need not be drawn first
-            network = StFamR50(**record.config)  # type: ignore[arg-type]
-        tensors = load_tensors(path, device)
+            network = StFamR50(**config)
         network.load_state_dict(
             {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}, assign=True
         )
-    except (RuntimeError, TypeError, ValueError) as error:
-        raise SetupError(
-            "setup.other_checkpoint",
-            f"the weights in {path} do not fit {NAME} ({error})",
-            hint="import it again: dvm-train checkpoint import best_net_Base.pth",
-        ) from error
-    return network.eval()
+        return network.eval()
+
+    hint = "import it again: dvm-train checkpoint import best_net_Base.pth"
+    return with_weights(path, NAME, build, device, hint)
 
 
 def open_network(checkpoint: str | None, device: torch.device) -> StFamR50Matting:

@@ -27,16 +27,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.checkpoint import load_tensors, read_record
+from model.checkpoint import trained_network
 from model.classical.coarse_to_fine import prior_alpha
-from model.errors import SetupError
 from model.face import Estimate, Frame
 from model.networks.alignment import Alignment
 from model.networks.blocks import conv
@@ -255,27 +253,4 @@ def open_network(checkpoint: str | None, device: torch.device) -> StFamSMatting:
         SetupError: ``setup.no_checkpoint``, ``setup.bad_checkpoint``, ``setup.other_checkpoint``
             if it belongs to another network or does not fit.
     """
-    if checkpoint is None:
-        raise SetupError(
-            "setup.no_checkpoint",
-            f"{NAME} has to be given a checkpoint",
-            hint="name one with --checkpoint, or use the network closed_form",
-        )
-    path = Path(checkpoint)
-    record = read_record(path)
-    if record.network != NAME:
-        raise SetupError(
-            "setup.other_checkpoint",
-            f"{path} holds {record.network}, not {NAME}",
-            hint=f"use --network {record.network}, or a checkpoint of {NAME}",
-        )
-    try:
-        network = StFamS(**record.config)  # type: ignore[arg-type]
-        network.load_state_dict({k: v.float() for k, v in load_tensors(path, device).items()})
-    except (RuntimeError, TypeError, ValueError) as error:
-        raise SetupError(
-            "setup.other_checkpoint",
-            f"the weights in {path} do not fit {NAME} ({error})",
-            hint="use a checkpoint written by dvm-train for this version",
-        ) from error
-    return StFamSMatting(network.to(device))
+    return StFamSMatting(trained_network(checkpoint, NAME, StFamS, device, "closed_form"))

@@ -33,7 +33,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -41,12 +40,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.checkpoint import load_tensors, read_record
+from model.checkpoint import trained_network
 from model.classical import trimap_flow
 from model.classical.anchor import three_classes
 from model.classical.filters import Image
 from model.classical.working_size import WorkingSize
-from model.errors import SetupError
 from model.face import Classes, Frame
 from model.networks.memory_decoder import MemoryDecoder
 from model.networks.memory_guess import (
@@ -250,27 +248,4 @@ def open_network(checkpoint: str | None, device: torch.device) -> TrimapMemory:
         SetupError: ``setup.no_checkpoint``, ``setup.bad_checkpoint``, ``setup.other_checkpoint``
             if it belongs to another network or does not fit.
     """
-    if checkpoint is None:
-        raise SetupError(
-            "setup.no_checkpoint",
-            f"{NAME} has to be given a checkpoint",
-            hint="name one with --checkpoint, or use the network trimap_flow",
-        )
-    path = Path(checkpoint)
-    record = read_record(path)
-    if record.network != NAME:
-        raise SetupError(
-            "setup.other_checkpoint",
-            f"{path} holds {record.network}, not {NAME}",
-            hint=f"use --network {record.network}, or a checkpoint of {NAME}",
-        )
-    try:
-        network = TrimapMemoryS(**record.config)  # type: ignore[arg-type]
-        network.load_state_dict({k: v.float() for k, v in load_tensors(path, device).items()})
-    except (RuntimeError, TypeError, ValueError) as error:
-        raise SetupError(
-            "setup.other_checkpoint",
-            f"the weights in {path} do not fit {NAME} ({error})",
-            hint="use a checkpoint written by dvm-train for this version",
-        ) from error
-    return TrimapMemory(network.to(device))
+    return TrimapMemory(trained_network(checkpoint, NAME, TrimapMemoryS, device, "trimap_flow"))
