@@ -1,8 +1,8 @@
 """The one public door to modulated deformable convolution.
 
 The function checks and casts, the operator ``dvm::modulated_deform_conv2d`` behind it computes, so
-that autograd, torch.compile and torch.export see one node, and kernels can be registered for a
-device without a change to any network. `cuda_ops.reference` is the specification,
+that autograd, torch.compile and torch.export see one node, and what runs is chosen behind it
+without a change to any network. `cuda_ops.reference` is the specification,
 `cuda_ops.taps` what runs in plain torch, `cuda_ops.kernels` what runs on a CUDA device where it
 can: compute capability 8.0 or newer, float16, bfloat16 or float32. Where it cannot, one line in the
 log says why, once, and plain torch goes on. ``DVM_DEFORM_CONV=torch`` in the environment chooses
@@ -32,6 +32,7 @@ from cuda_ops.taps import Geometry, backward, forward
 
 __all__ = ["implementation", "modulated_deform_conv2d", "self_check"]
 
+DEVICES = ("cuda",)  # where kernels may run
 CHOICE = "DVM_DEFORM_CONV"  # of the environment: "torch" for plain torch everywhere
 _LOG = logging.getLogger("dvm.kernels")
 _told: set[str] = set()  # what the log has said
@@ -94,7 +95,7 @@ def modulated_deform_conv2d(
 def implementation(device: torch.device) -> str:
     """Which implementation runs on a device, in words for `dvm doctor`."""
     plain = f"plain torch on {device.type}"
-    if device.type != "cuda":
+    if device.type not in DEVICES:
         return plain
     why = _no_kernels(device)
     if why:
@@ -143,7 +144,9 @@ def _no_kernels(device: torch.device) -> str:
 def _takes(
     x: torch.Tensor, offset: torch.Tensor, mask: torch.Tensor, weight: torch.Tensor, at: Geometry
 ) -> bool:
-    """Whether kernels do this; if not, the log has said why."""
+    """Whether kernels do this; if not where they may run, the log has said why."""
+    if x.device.type not in DEVICES:
+        return False
     why = _no_kernels(x.device) or kernels.refusal(x, offset, mask, weight, at)
     if why:
         _tell(why)
@@ -163,7 +166,7 @@ def _tell(why: str) -> None:
 
 def _layout(x: torch.Tensor) -> torch.memory_format:
     """How what belongs to x lies on its device."""
-    last = x.device.type == "cuda" and kernels.is_channels_last(x)
+    last = x.device.type in DEVICES and kernels.is_channels_last(x)
     return torch.channels_last if last else torch.contiguous_format
 
 
@@ -185,43 +188,6 @@ def _convolve(
 ) -> torch.Tensor:
     at = Geometry(weight.shape[2], weight.shape[3], stride, padding, dilation)
     with torch.autocast(x.device.type, enabled=False):  # it would round the sums
-        return forward(x, offset, mask, weight, bias, at)
-
-
-@torch.library.custom_op(
-    "dvm::modulated_deform_conv2d_backward",
-    mutates_args=(),
-    schema="(Tensor gradient, Tensor x, Tensor offset, Tensor mask, Tensor weight, "
-    "int stride, int padding, int dilation) -> (Tensor, Tensor, Tensor, Tensor)",
-)
-def _differentiate(
-    gradient: torch.Tensor,
-    x: torch.Tensor,
-    offset: torch.Tensor,
-    mask: torch.Tensor,
-    weight: torch.Tensor,
-    stride: int,
-    padding: int,
-    dilation: int,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    at = Geometry(weight.shape[2], weight.shape[3], stride, padding, dilation)
-    with torch.autocast(x.device.type, enabled=False):
-        return backward(gradient, x, offset, mask, weight, at)
-
-
-@_convolve.register_kernel("cuda")
-def _convolve_on_cuda(
-    x: torch.Tensor,
-    offset: torch.Tensor,
-    mask: torch.Tensor,
-    weight: torch.Tensor,
-    bias: torch.Tensor | None,
-    stride: int,
-    padding: int,
-    dilation: int,
-) -> torch.Tensor:
-    at = Geometry(weight.shape[2], weight.shape[3], stride, padding, dilation)
-    with torch.autocast(x.device.type, enabled=False):
         if _takes(x, offset, mask, weight, at):
             try:
                 return kernels.forward(x, offset, mask, weight, bias, at)
@@ -231,8 +197,13 @@ def _convolve_on_cuda(
         return found.contiguous(memory_format=_layout(x))
 
 
-@_differentiate.register_kernel("cuda")
-def _differentiate_on_cuda(
+@torch.library.custom_op(
+    "dvm::modulated_deform_conv2d_backward",
+    mutates_args=(),
+    schema="(Tensor gradient, Tensor x, Tensor offset, Tensor mask, Tensor weight, "
+    "int stride, int padding, int dilation) -> (Tensor, Tensor, Tensor, Tensor)",
+)
+def _differentiate(
     gradient: torch.Tensor,
     x: torch.Tensor,
     offset: torch.Tensor,

@@ -406,6 +406,7 @@ def test_mistakes_in_the_gradients_are_found(mistake, emulator):
 def chooses(monkeypatch):
     """The choice between kernels and plain torch, as on a card that has not been used yet."""
     monkeypatch.setattr(kernels, "card_refusal", lambda device: "")
+    monkeypatch.setattr(deform_conv, "DEVICES", ("cpu",))
     monkeypatch.setattr(deform_conv, "_told", set())
     monkeypatch.setattr(deform_conv, "_broken", {})
     monkeypatch.delenv(deform_conv.CHOICE, raising=False)
@@ -432,9 +433,9 @@ def test_the_choice(way, emulator, monkeypatch, caplog):
     elif way == "determinism":
         monkeypatch.setattr(torch, "are_deterministic_algorithms_enabled", lambda: True)
     for _ in range(2):
-        found = deform_conv._convolve_on_cuda(*tensors, 1, 1, 1)
+        found = deform_conv._convolve(*tensors, 1, 1, 1)
         pull = torch.ones_like(found)
-        gradients = deform_conv._differentiate_on_cuda(pull, *tensors[:4], 1, 1, 1)
+        gradients = deform_conv._differentiate(pull, *tensors[:4], 1, 1, 1)
         assert error(found, right) < 1e-5
         for one, true in zip(gradients, expected, strict=True):
             assert error(one, true) < 1e-5
@@ -454,8 +455,8 @@ def test_what_cannot_be_compiled_is_said_once(monkeypatch, caplog):
     tensors, at = case(PLAIN, FLOAT)
     _, right = exactly(tensors, at)
     for _ in range(3):
-        found = deform_conv._convolve_on_cuda(*tensors, 1, 1, 1)
-        deform_conv._differentiate_on_cuda(torch.ones_like(found), *tensors[:4], 1, 1, 1)
+        found = deform_conv._convolve(*tensors, 1, 1, 1)
+        deform_conv._differentiate(torch.ones_like(found), *tensors[:4], 1, 1, 1)
         assert error(found, right) < 1e-5
     (line,) = caplog.records
     assert (line.name, line.levelname) == ("dvm.kernels", "WARNING")
