@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib import import_module
@@ -38,6 +39,8 @@ STAGES = {
     "deliver": ("deliver",),
     "write": (),
 }
+# How often a clip is matted each way; the best counts.
+_ROUNDS = {FREE: 5, REAL: 2}
 _DECODER_BYTES, _DECODE_SECONDS = 6 << 30, 60.0
 
 
@@ -81,6 +84,39 @@ class Clip:
         module, _, function = self.engine.partition(":")
         found: ShotMatte = getattr(import_module(module), function)(self.options)
         return found
+
+
+def of_each_engine(
+    options: EngineOptions,
+    size: tuple[int, int],
+    frames: tuple[int, int],
+    tell: Callable[[str], None],
+    engines: Sequence[str],
+    row: Callable[[Clip, int], dict[str, Any]],
+    line: Callable[[dict[str, Any]], str],
+) -> dict[str, Any]:
+    """A row for each engine.
+
+    Args:
+        options: device, threads and network.
+        size: of the plates.
+        frames: of the clip with the free engine, and with a network.
+        tell: given a word about what is under way.
+        engines: `FREE` and `REAL`, or one of them.
+        row: measures a clip, which is not written yet, in so many rounds.
+        line: a row for people.
+
+    Returns:
+        ``size`` and ``rows``.
+    """
+    rows = []
+    for engine, count in zip((FREE, REAL), frames, strict=True):
+        if engine in engines:
+            with tempfile.TemporaryDirectory(prefix="dvm-bench-") as folder:
+                clip = Clip(Path(folder), size, count, engine, options)
+                rows.append(row(clip, _ROUNDS[engine]))
+            tell(line(rows[-1]))
+    return {"size": list(size), "rows": rows}
 
 
 @contextmanager

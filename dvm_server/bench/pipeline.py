@@ -15,20 +15,25 @@ of 16 begins by reading three plates before anything else has work.
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any, TypeVar
 
-from dvm_server.bench.by_path import FREE, REAL, STAGES, Clip, decoders, one_by_one, together
+from dvm_server.bench.by_path import (
+    FREE,
+    REAL,
+    STAGES,
+    Clip,
+    decoders,
+    of_each_engine,
+    one_by_one,
+    together,
+)
 from model.engine import EngineOptions
 
 Found = TypeVar("Found")
-
-_ROUNDS = {FREE: 5, REAL: 2}
 
 
 def measure(
@@ -38,27 +43,13 @@ def measure(
     tell: Callable[[str], None],
     engines: Sequence[str] = (FREE, REAL),
 ) -> dict[str, Any]:
-    """A row for each engine.
-
-    Args:
-        options: device, threads and network.
-        size: of the plates.
-        frames: of the clip with the free engine, and with a network.
-        tell: given a word about what is under way.
-        engines: of `by_path`.
+    """A row for each engine; see `by_path.of_each_engine`.
 
     Returns:
         ``rows``: seconds of each stage by itself (``alone``), ``slowest``, ``wall``, ``ratio``, and
         the processor seconds of both ways.
     """
-    rows = []
-    for engine, count in zip((FREE, REAL), frames, strict=True):
-        if engine in engines:
-            with tempfile.TemporaryDirectory(prefix="dvm-bench-") as folder:
-                clip = Clip(Path(folder), size, count, engine, options)
-                rows.append(row(clip, _ROUNDS[engine]))
-            tell(line(rows[-1]))
-    return {"size": list(size), "rows": rows}
+    return of_each_engine(options, size, frames, tell, engines, row, line)
 
 
 def row(clip: Clip, rounds: int) -> dict[str, Any]:

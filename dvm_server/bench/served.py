@@ -21,18 +21,24 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from pathlib import Path
+from functools import partial
 from typing import Any
 
-from dvm_server.bench.by_path import FREE, REAL, Clip, in_process, served, server
+from dvm_server.bench.by_path import (
+    FREE,
+    REAL,
+    Clip,
+    in_process,
+    of_each_engine,
+    served,
+    server,
+)
 from dvm_server.worker import environment
 from model.engine import EngineOptions
 
-_ROUNDS = {FREE: 5, REAL: 2}
 _OPENING = """
 import json, sys, time
 began = time.perf_counter()
@@ -53,15 +59,8 @@ def measure(
     tell: Callable[[str], None],
     engines: Sequence[str] = (FREE, REAL),
 ) -> dict[str, Any]:
-    """A row for each engine; arguments as of `pipeline.measure`."""
-    rows = []
-    for engine, count in zip((FREE, REAL), frames, strict=True):
-        if engine in engines:
-            with tempfile.TemporaryDirectory(prefix="dvm-bench-") as folder:
-                clip = Clip(Path(folder), size, count, engine, options)
-                rows.append(row(clip, _ROUNDS[engine], tell))
-            tell(line(rows[-1]))
-    return {"size": list(size), "rows": rows}
+    """A row for each engine; see `by_path.of_each_engine`."""
+    return of_each_engine(options, size, frames, tell, engines, partial(row, tell=tell), line)
 
 
 def row(clip: Clip, rounds: int, tell: Callable[[str], None]) -> dict[str, Any]:

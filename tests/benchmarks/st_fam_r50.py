@@ -79,7 +79,6 @@ def measure(options: argparse.Namespace, device: torch.device) -> dict[str, obje
     frames = [planes.to(device) for planes, _ in made]
     inside = made[2][1].to(device)
     window = torch.cat(frames)
-    kept = [fast.encode(planes) for planes in frames[:2]]
 
     def plain() -> torch.Tensor:
         alpha: torch.Tensor = network(window).alpha
