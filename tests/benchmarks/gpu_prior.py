@@ -31,6 +31,7 @@ import torch  # noqa: E402
 import torch.nn.functional as F  # noqa: E402
 
 from cuda_ops import matting_kernels  # noqa: E402
+from dvm_server.bench import machine  # noqa: E402
 from model.classical import on_device  # noqa: E402
 from model.classical.coarse_to_fine import prior_alpha  # noqa: E402
 
@@ -155,8 +156,8 @@ def main() -> int:
             for light in options.light or ["display", "linear"]:
                 rows.append(row((width, height), share / 100, light, options.compare))
     if options.out:
-        text = {"device": torch.cuda.get_device_name(device), "torch": torch.__version__}
-        options.out.write_text(json.dumps(text | {"prior": rows}, indent=1) + "\n")
+        found = {"machine": machine.describe(device, sys.argv), "prior": rows}
+        options.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     return 0
 
 

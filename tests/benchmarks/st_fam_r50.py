@@ -20,13 +20,12 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import platform
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))  # from a checkout, without installing it
@@ -34,6 +33,7 @@ sys.path.insert(0, str(ROOT))  # from a checkout, without installing it
 import torch  # noqa: E402
 import torch.nn.functional as F  # noqa: E402
 
+from dvm_server.bench import machine  # noqa: E402
 from model.networks.r50_fast import FastR50  # noqa: E402
 from model.networks.st_fam_r50 import planes_of  # noqa: E402
 from tests.matting.r50_material import network_by_rule  # noqa: E402
@@ -113,26 +113,6 @@ def measure(options: argparse.Namespace, device: torch.device) -> dict[str, obje
     return found
 
 
-def _commit() -> str:
-    ran = subprocess.run(
-        ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    if ran.returncode:
-        return "not a git checkout"
-    changed = subprocess.run(
-        ["git", "status", "--porcelain", "--", "model", "cuda_ops"],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    return ran.stdout.strip() + (" and what was changed since" if changed.stdout else "")
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--size", default="512x288", help="WIDTHxHEIGHT")
@@ -150,21 +130,19 @@ def main() -> int:
     device = torch.device(options.device)
     with torch.inference_mode():
         figures = measure(options, device)
-    found = {
-        "command": " ".join(["python3", "tests/benchmarks/st_fam_r50.py", *sys.argv[1:]]),
-        "commit": _commit(),
-        "machine": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
-        "threads": options.threads,
-        "torch": torch.__version__,
+    found: dict[str, Any] = {
+        "machine": machine.describe(device, sys.argv),
         "size": options.size,
         "type": "float16 by autocast" if options.half else "float32",
         **figures,
     }
     print(
-        "{machine}, {size}, {type}, {unknown:.1%} unknown: plain {seconds_plain:.3f} s, fast "
+        "{where}, {size}, {type}, {unknown:.1%} unknown: plain {seconds_plain:.3f} s, fast "
         "{seconds_fast:.3f} s a frame, ratio {seconds_ratio:.2f} (of medians "
         "{seconds_ratio_of_medians:.2f}; of processor time {processor_seconds_ratio:.2f}), "
-        "largest difference {largest_difference_where_unknown:.1e}".format(**found)
+        "largest difference {largest_difference_where_unknown:.1e}".format(
+            where=found["machine"]["gpu"] or found["machine"]["cpu"], **found
+        )
     )
     if options.out:
         options.out.parent.mkdir(parents=True, exist_ok=True)
