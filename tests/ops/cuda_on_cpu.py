@@ -1,4 +1,4 @@
-"""The operator's CUDA kernels on the CPU: built with g++ behind cuda_on_cpu.h.
+"""CUDA kernels of ours on the CPU: built with g++, the first file of their source replaced.
 
 Stands in for `cuda_ops.kernels.kernel_on`, so that the code which launches them is tested too.
 """
@@ -7,50 +7,83 @@ import ctypes
 import hashlib
 import shutil
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 
 from cuda_ops.kernels import Variant
 
-HEADER = Path(__file__).with_suffix(".h")
+HERE = Path(__file__).parent
+SOURCES = HERE.parents[1] / "cuda_ops" / "csrc"
 GXX = shutil.which("g++")
 TAIL = """
-extern "C" void launch(const u32* grid, u32 threads, u32 shared, void** arguments) {{
-    run([](void** values) {{ call({name}, values); }}, grid, threads, shared, arguments);
+extern "C" void launch(const u32* grid, u32 threads, u32 shared, void** arguments, int together) {{
+    run([](void** values) {{ call({name}, values); }}, grid, threads, shared, arguments, together);
 }}
 """
+
+
+@dataclass(frozen=True)
+class StandIn:
+    """A header in place of the first file of kernels' source.
+
+    Attributes:
+        header: file in this folder, which includes fibres.h.
+        replaces: file in csrc.
+        flags: for g++; among them what a block may have of shared memory, and a thread's stack.
+    """
+
+    header: str
+    replaces: str
+    flags: tuple[str, ...]
+
+
+# Shared memory as on sm_90 and as on sm_86: the prior's kernels are to run on any card.
+OPERATOR = StandIn(
+    "cuda_on_cpu.h",
+    "machine.cu",
+    ("-mf16c", f"-DSHARED_BYTES={227 * 1024}", f"-DSTACK_BYTES={2**17}"),
+)
+PRIOR = StandIn(
+    "together_on_cpu.h",
+    "together.cu",
+    ("-mfma", "-ffp-contract=off", f"-DSHARED_BYTES={99 * 1024}", f"-DSTACK_BYTES={2**15}"),
+)
 
 
 class Emulator:
     """Builds kernels into a folder, and counts what was launched."""
 
-    def __init__(self, folder: Path, change=None):
+    def __init__(self, folder: Path, stand_in: StandIn, change=None):
         self.folder, self.launched = folder, []
+        self._stand_in = stand_in
         self._change = change or (lambda name, source: source)
 
     def kernel_on(self, device, variant: Variant):
         library = self._built(variant)
 
-        def launch(grid, threads, arguments):
+        def launch(grid, threads, arguments, together=False):
             assert threads == variant.threads
             self.launched.append(variant.name)
             pointers = (ctypes.c_void_p * len(arguments))(*map(ctypes.addressof, arguments))
-            library.launch((ctypes.c_uint * 3)(*grid), threads, variant.shared, pointers)
+            sizes = (ctypes.c_uint * 3)(*grid)
+            library.launch(sizes, threads, variant.shared, pointers, int(together))
 
         return launch
 
     def _built(self, variant: Variant) -> ctypes.CDLL:
-        machine = (Path(__file__).parents[2] / "cuda_ops/csrc/machine.cu").read_text()
-        assert variant.source.startswith(machine)
-        source = f'#include "{HEADER}"\n' + variant.source[len(machine) :]
+        first = (SOURCES / self._stand_in.replaces).read_text()
+        assert variant.source.startswith(first)
+        source = f'#include "{HERE / self._stand_in.header}"\n' + variant.source[len(first) :]
         source = self._change(variant.name, source) + TAIL.format(name=variant.name)
-        key = hashlib.sha256(repr((source, variant.flags)).encode()).hexdigest()[:16]
+        flags = (*self._stand_in.flags, *variant.flags)
+        key = hashlib.sha256(repr((source, flags)).encode()).hexdigest()[:16]
         path = self.folder / f"{key}.so"
         if not path.exists():
             path.with_suffix(".cpp").write_text(source)
             subprocess.run(
                 [
-                    GXX, "-std=c++17", "-O1", "-w", "-fPIC", "-shared", "-fwrapv", "-mf16c",
-                    *variant.flags, str(path.with_suffix(".cpp")), "-o", str(path),
+                    GXX, "-std=c++17", "-O1", "-w", "-fPIC", "-shared", "-fwrapv", *flags,
+                    str(path.with_suffix(".cpp")), "-o", str(path),
                 ],
                 check=True,
             )  # fmt: skip

@@ -13,7 +13,7 @@ from cuda_ops import deform_conv, kernels, nvrtc
 from cuda_ops.kernels import Tile
 from cuda_ops.reference import modulated_deform_conv2d as specification
 from cuda_ops.taps import Geometry
-from tests.ops.cuda_on_cpu import GXX, Emulator
+from tests.ops.cuda_on_cpu import GXX, OPERATOR, Emulator
 
 ARCHITECTURES = (80, 86, 89, 90, 120)
 # An A100's, and those of graphics cards: sm_86, sm_89, sm_120.
@@ -38,7 +38,7 @@ def built(tmp_path_factory):
 @pytest.fixture
 def emulator(built, monkeypatch):
     def install(change=None, limits="large"):
-        made = Emulator(built, change)
+        made = Emulator(built, OPERATOR, change)
         monkeypatch.setattr(kernels, "kernel_on", made.kernel_on)
         monkeypatch.setattr(kernels, "shared_limit", lambda device: LIMITS[limits])
         return made

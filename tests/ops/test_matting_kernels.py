@@ -14,7 +14,7 @@ from model.classical import on_device
 from model.classical.closed_form import regularisation, solve_alpha
 from model.classical.coarse_to_fine import prior_alpha
 from model.classical.laplacian import OWN, assemble
-from tests.ops.together_on_cpu import GXX, Emulator
+from tests.ops.cuda_on_cpu import GXX, PRIOR, Emulator
 
 ARCHITECTURES = (80, 86, 89, 90, 120)
 
@@ -30,7 +30,7 @@ def built(tmp_path_factory):
 @pytest.fixture
 def emulator(built, monkeypatch):
     def install(change=None):
-        made = Emulator(built, change)
+        made = Emulator(built, PRIOR, change)
         monkeypatch.setattr(kernels, "kernel_on", made.kernel_on)
         monkeypatch.setattr(matting_kernels, "blocks_together", lambda device: 3)
         monkeypatch.setattr(matting_kernels, "_DESCENT", 64)
