@@ -25,7 +25,7 @@ from typing import Any
 
 import torch
 
-from cuda_ops import kernels
+from cuda_ops import kernels, variants
 from cuda_ops.nvrtc import KernelError
 from cuda_ops.reference import output_size
 from cuda_ops.taps import Geometry, backward, forward
@@ -138,7 +138,7 @@ def _no_kernels(device: torch.device) -> str:
         return f"{CHOICE} asks for it"
     if device == torch.device("cuda"):  # the current one
         device = torch.device("cuda", torch.cuda.current_device())
-    return _broken.get(device) or kernels.card_refusal(device)
+    return _broken.get(device) or variants.card_refusal(device)
 
 
 def _takes(

@@ -19,27 +19,25 @@ float32 goes through TF32 only where `torch.backends.cuda.matmul.allow_tf32` say
 from __future__ import annotations
 
 import ctypes
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from cuda_ops import nvrtc
+from cuda_ops import nvrtc, variants
 from cuda_ops.taps import Geometry
+from cuda_ops.variants import Variant
 
-__all__ = ["FUSED", "Tile", "Variant", "backward", "card_refusal", "forward", "refusal"]
+__all__ = ["FUSED", "Tile", "backward", "forward", "is_channels_last", "refusal"]
 
 # Rows that are held at once: many enough to fill the card, few enough to stay near its cache.
 COLUMN_BYTES = 2**27
 _ELEMENTS = {torch.float16: 0, torch.bfloat16: 1, torch.float32: 2}
-_OLDEST = (8, 0)  # cp.async, and products of matrices of bfloat16
 _THREADS = 256
 _COLUMNS = 16  # of a tile: 32 bytes of a row of pixels, which is what memory moves
-_SOURCES = Path(__file__).parent / "csrc"
+_BEFORE = ("machine", "sampling")  # of kernels that sample
 _SAFE_SHARED = 48 * 1024  # bytes of shared memory that every kernel may have
 
 
@@ -62,27 +60,6 @@ class Tile:
 FUSED = {64: Tile(rows=4, threads=256, blocks=3)}
 
 
-@dataclass(frozen=True)
-class Variant:
-    """A kernel as it is compiled, and launched: see the head of its source for its options."""
-
-    name: str
-    options: tuple[tuple[str, int], ...]
-    threads: int = _THREADS
-    shared: int = 0
-    blocks: int = 0
-
-    @property
-    def flags(self) -> list[str]:
-        return [f"-D{name}={value}" for name, value in self.options]
-
-    @property
-    def source(self) -> str:
-        alone = self.name == "channels_last"
-        parts = ["machine", *([] if alone else ["sampling"]), self.name]
-        return "".join((_SOURCES / f"{one}.cu").read_text(encoding="utf-8") for one in parts)
-
-
 class _Shape(ctypes.Structure):
     """`Shape` of csrc/sampling.cu."""
 
@@ -97,19 +74,6 @@ class _Shape(ctypes.Structure):
             )
         ),
     )  # fmt: skip
-
-
-@cache
-def card_refusal(device: torch.device) -> str:
-    """Why no kernel of ours can run on a device; empty if they can."""
-    if torch.version.hip:
-        return "the kernels are for NVIDIA's cards, this torch is for AMD's"
-    major, minor = torch.cuda.get_device_capability(device)
-    if (major, minor) < _OLDEST:
-        return f"a card of compute capability {major}.{minor} is older than 8.0"
-    if nvrtc.library_path() is None:
-        return "NVRTC was not found; it comes with torch built for CUDA"
-    return ""
 
 
 def refusal(x: Tensor, offset: Tensor, mask: Tensor, weight: Tensor, at: Geometry) -> str:
@@ -260,7 +224,8 @@ class _Work:
         if not x.numel():
             return turned
         options = (("ELEMENT", 0), ("ELEMENT_BYTES", x.itemsize))
-        variant = Variant("channels_last", options, shared=64 * 65 * x.itemsize)
+        shared = 64 * 65 * x.itemsize
+        variant = Variant("channels_last", ("machine",), options, _THREADS, shared)
         grid = (-(-height * width // 64), -(-channels // 64), batch)
         sizes = (ctypes.c_int(channels), ctypes.c_int(height * width))
         _launch(variant, grid, x.device, _pointer(x), _pointer(turned), *sizes)
@@ -284,7 +249,9 @@ class _Work:
         tile = _power_of_two(16 * 1024 // (self.spots * self.spot_bytes), most=16)
         variant = Variant(
             "im2col",
+            _BEFORE,
             (*self.options.items(), ("TILE", tile), ("THREADS", _THREADS)),
+            _THREADS,
             shared=tile * self.spots * self.spot_bytes,
         )
         shape = self._shape(first, end)
@@ -302,7 +269,9 @@ class _Work:
         lanes = _dividing(self.channels // self.groups, (32, 16, 8, 4, 2, 1))
         variant = Variant(
             "gradients",
+            _BEFORE,
             (*self.options.items(), ("TILE", tile), ("THREADS", _THREADS), ("LANES", lanes)),
+            _THREADS,
             shared=tile * self.spots * _GRADIENT_BYTES,
         )
         shape = self._shape(first, end)
@@ -334,7 +303,7 @@ class _Work:
             "THREADS": threads, "WARP_COLUMNS": across, "MIN_BLOCKS": tile.blocks,
         }  # fmt: skip
         options = (*self.options.items(), *more.items())
-        return Variant("convolve", options, threads, shared, tile.blocks)
+        return Variant("convolve", _BEFORE, options, threads, shared, tile.blocks)
 
     @property
     def chunk(self) -> int:
@@ -384,31 +353,7 @@ def shared_limit(device: torch.device) -> tuple[int, int]:
 def _launch(
     variant: Variant, grid: Sequence[int], device: torch.device, *arguments: nvrtc.Argument
 ) -> None:
-    kernel_on(device, variant)(grid, variant.threads, arguments)
-
-
-_ready: dict[tuple[torch.device, Variant], nvrtc.Kernel] = {}
-_making = threading.Lock()
-
-
-def kernel_on(device: torch.device, variant: Variant) -> nvrtc.Kernel:
-    """A variant on a device, compiled at first use.
-
-    Raises:
-        KernelError: if it cannot be.
-    """
-    found = _ready.get((device, variant))
-    if found is None:
-        with _making:
-            found = _ready.get((device, variant))
-            if found is None:
-                major, minor = torch.cuda.get_device_capability(device)
-                code = nvrtc.compiled(
-                    variant.source, variant.name, variant.flags, 10 * major + minor
-                )
-                found = nvrtc.loaded(code, variant.name, device, variant.shared, variant.blocks)
-                _ready[device, variant] = found
-    return found
+    variants.kernel_on(device, variant)(grid, variant.threads, arguments)
 
 
 def _dense(planes: Tensor) -> Tensor:

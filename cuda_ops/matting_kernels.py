@@ -15,55 +15,26 @@ import ctypes
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from cuda_ops import kernels, nvrtc
-from cuda_ops.kernels import Variant
+from cuda_ops import variants
+from cuda_ops.matting_parts import THREADS, blocks_of, launch, part
+from cuda_ops.neighbours import Searches, neighbours, turned
 
-__all__ = ["Answer", "Part", "Searches", "carry", "reduce", "refusal", "solve"]
+__all__ = ["Answer", "carry", "reduce", "refusal", "solve"]
 
 # Residual as the preconditioner measures it, relative to that of no answer at all. On 23 frames of
 # stills, clips and synthetic ones the mean of alpha's error among unknown pixels was 0.0013 at most
 # then, the 99th percentile 0.0085, after 26 to 131 iterations.
 TOLERANCE = 5e-5
 LIMIT = 400  # iterations
-_THREADS = 256
 _DESCENT = 512  # threads of a block of the descent; two fit on every multiprocessor
 _TILE = 8
 _STENCIL = 24
 _MOST_LARGEST = 48  # tiles whose system is inverted whole: 192 functions
-_SOURCES = Path(__file__).parent / "csrc"
 _MOST_PIXELS = 2**24
-
-
-@dataclass(frozen=True)
-class Part(Variant):
-    """A kernel of the prior."""
-
-    @property
-    def source(self) -> str:
-        parts = ("together", "matting", self.name)
-        return "".join((_SOURCES / f"{one}.cu").read_text(encoding="utf-8") for one in parts)
-
-
-@dataclass(frozen=True)
-class Searches:
-    """How look-alikes are looked for, twice: how many, and how much the frame's width counts.
-
-    Attributes:
-        counts: neighbours of each pixel; 31 at most.
-        spreads: width of the frame against black to white.
-        strength: weight of a pixel's edges in sum.
-        most_known: known pixels that are searched; of more, every second, third …
-    """
-
-    counts: tuple[int, int]
-    spreads: tuple[float, float]
-    strength: float
-    most_known: int
 
 
 @dataclass(frozen=True)
@@ -150,8 +121,8 @@ def reduce(
     rows, columns = -(-height // factor), -(-width // factor)
     small, seen = light.new_empty(3, rows, columns), light.new_empty(3, rows, columns)
     known = light.new_empty(rows, columns)
-    _launch(
-        _part("reduce"), (_blocks(rows * columns), 7, 1), light, picture, trimap, height, width,
+    launch(
+        part("reduce"), (blocks_of(rows * columns), 7, 1), light, picture, trimap, height, width,
         factor, small, seen, known,
     )  # fmt: skip
     return small, seen, known
@@ -187,7 +158,7 @@ def solve(
     if linear:
         typical = light.flatten(1).index_select(1, long).abs().mean(0).median()
     system = _System(light, known, tiles, pixels, number, starts, typical, linear)
-    ends, to_known = _neighbours(picture, known, pixels, number, searches)
+    ends, to_known = neighbours(picture, known, pixels, number, searches)
     return system.solved(ends, to_known, searches)
 
 
@@ -207,78 +178,16 @@ def carry(
     rows, columns = answer.alpha.shape
     height, width = trimap.shape
     found, means = (small.new_empty(rows * columns, 4) for _ in range(2))
-    grid = (_blocks(rows * columns), 1, 1)
-    _launch(
-        _part("functions"), grid, small, answer.alpha, rows, columns, int(linear), answer.typical,
+    grid = (blocks_of(rows * columns), 1, 1)
+    launch(
+        part("functions"), grid, small, answer.alpha, rows, columns, int(linear), answer.typical,
         found,
     )  # fmt: skip
-    _launch(_part("smooth"), grid, found, rows, columns, means)
+    launch(part("smooth"), grid, found, rows, columns, means)
     alpha = torch.empty_like(trimap)
-    grid = (_blocks(height * width), 1, 1)
-    _launch(_part("carry"), grid, light, trimap, means, height, width, factor, alpha)
+    grid = (blocks_of(height * width), 1, 1)
+    launch(part("carry"), grid, light, trimap, means, height, width, factor, alpha)
     return alpha
-
-
-def _neighbours(
-    picture: Tensor, known: Tensor, pixels: Tensor, number: Tensor, searches: Searches
-) -> tuple[Tensor, Tensor]:
-    """The unknown pixels that each one is joined to, N×K (N = none), and 2×2×N how many known ones,
-    and known ones of alpha 1."""
-    places = _candidates(pixels, number, searches.most_known)
-    _, ends, to_known = _nearest(picture, known, pixels, number, places, searches)
-    return ends, to_known
-
-
-def _candidates(pixels: Tensor, number: Tensor, most_known: int) -> Tensor:
-    """Pixels that are searched."""
-    step = -(-(len(number) - len(pixels)) // most_known)
-    if step == 1:
-        return torch.arange(len(number), dtype=torch.int32, device=number.device)
-    known = number < 0
-    total = len(number) - len(pixels)
-    # As nonzero, but without the host waiting for a count that it knows; the last is for the rest.
-    some = number.new_empty(total + 1)
-    to = torch.where(known, known.cumsum(0) - 1, total)
-    some[to] = torch.arange(len(number), dtype=torch.int32, device=number.device)
-    return torch.cat([pixels, some[:total:step]])
-
-
-def _nearest(
-    picture: Tensor,
-    known: Tensor,
-    pixels: Tensor,
-    number: Tensor,
-    places: Tensor,
-    searches: Searches,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """As `_neighbours`, and which pixels of the frame they are, N×K, -1 = none."""
-    size, width = known.numel(), known.shape[1]
-    count, among = len(pixels), len(places)
-    options = _alike(searches)
-    spreads = tuple(ctypes.c_double(spread) for spread in searches.spreads)
-    along_curve = torch.empty(2 * among, dtype=torch.int64, device=picture.device)
-    keys = _part("keys")
-    _launch(
-        keys, (_blocks(among), 2, 1), picture, places, among, size, width, *spreads, along_curve
-    )
-    order = along_curve.sort().indices
-    groups = -(-among // 1024)
-    along, small = picture.new_empty(2, 5, groups * 1024), picture.new_empty(2, 10, groups * 32)
-    large, rank = picture.new_empty(2, 10, groups), number.new_empty(2, size)
-    place_along = number.new_empty(2, groups * 1024)
-    boxes = Part("boxes", (), 1024, shared=10 * 32 * 4)
-    _launch(
-        boxes, (groups, 2, 1), picture, places, order, among, size, width, *spreads, along,
-        place_along, rank, small, large,
-    )  # fmt: skip
-    ends, found = (number.new_empty(count, sum(searches.counts)) for _ in range(2))
-    to_known = picture.new_empty(2, 2, count)
-    grid = (-(-count // (_THREADS // 32)), 2, 1)
-    _launch(
-        _part("neighbours", *options), grid, pixels, count, number, known, size, along, place_along,
-        rank, small, large, groups, found, ends, to_known,
-    )  # fmt: skip
-    return found, ends, to_known
 
 
 class _System:
@@ -301,27 +210,27 @@ class _System:
         self.weights = light.new_empty(count, _STENCIL)
         self.others = number.new_empty(count, _STENCIL)
         self.tied, self.diagonal, self.right = (light.new_empty(count) for _ in range(3))
-        part = Part("laplacian", (("THREADS", 64),), 64, shared=25 * 64 * 8)
-        _launch(
-            part, (-(-count // 64), 1, 1), light, known, number, pixels, count, *known.shape,
+        laplacian = part("laplacian", threads=64, shared=25 * 64 * 8)
+        launch(
+            laplacian, (-(-count // 64), 1, 1), light, known, number, pixels, count, *known.shape,
             int(linear), typical, self.weights, self.others, self.tied, self.diagonal, self.right,
         )  # fmt: skip
 
     def solved(self, ends: Tensor, to_known: Tensor, searches: Searches) -> Answer:
-        options, weight = _alike(searches), searches.strength / sum(searches.counts)
+        options, weight = searches.options, searches.strength / sum(searches.counts)
         count, light, tiles = self.count, self.light, self.tiles
-        sources, incoming = _turned(ends)
+        sources, incoming = turned(ends)
         smallest = tiles.count(tiles.halvings)
         colours, means = light.new_empty(count, 4), [light.new_empty(smallest, 4)]
-        _launch(
-            _part("tiles", *options), (-(-smallest // (_THREADS // 32)), 1, 1), light, self.pixels,
+        launch(
+            part("tiles", *options), (-(-smallest // (THREADS // 32)), 1, 1), light, self.pixels,
             self.starts, smallest, count, self.known.numel(), ends, incoming, to_known,
             ctypes.c_float(weight), self.tied, self.diagonal, self.right, colours, means[0],
         )  # fmt: skip
         blocks, inverses = light.new_empty(smallest, 9, 16), [light.new_empty(smallest, 16)]
-        part = Part("galerkin", (("THREADS", 64),), 64, shared=(9 * 4 * 64 + 4 * 64 + 16) * 4)
-        _launch(
-            part, (smallest, 1, 1), self.pixels, self.starts, self.known.shape[1], self.weights,
+        galerkin = part("galerkin", threads=64, shared=(9 * 4 * 64 + 4 * 64 + 16) * 4)
+        launch(
+            galerkin, (smallest, 1, 1), self.pixels, self.starts, self.known.shape[1], self.weights,
             self.others, self.diagonal, colours, blocks, inverses[0],
         )  # fmt: skip
         below = tiles.halvings
@@ -331,8 +240,8 @@ class _System:
             larger = light.new_empty(there, 9, 16)
             means.append(light.new_empty(there, 4))
             inverses.append(light.new_empty(there, 16))
-            _launch(
-                _part("coarsen"), (_blocks(9 * there), 1, 1), blocks, means[-2], there, halvings,
+            launch(
+                part("coarsen"), (blocks_of(9 * there), 1, 1), blocks, means[-2], there, halvings,
                 below, tiles.across, tiles.down, larger, means[-1], inverses[-1],
             )  # fmt: skip
             blocks = larger
@@ -369,9 +278,9 @@ class _System:
         numbers = (self.count, blocks, areas, largest, tiles.halvings - 2, LIMIT, TOLERANCE, weight)
         problem = _Problem(*numbers, *(tensor.data_ptr() for tensor in tensors))
         shared = 4 * (4 * largest + 4 + 2 * (_DESCENT // 32) + 6)
-        part = Part("descend", (*_alike(searches), ("THREADS", _DESCENT)), _DESCENT, shared=shared)
-        kernel = kernels.kernel_on(light.device, part)
-        kernel((blocks, 1, 1), part.threads, (problem,), together=True)
+        descend = part("descend", *searches.options, threads=_DESCENT, shared=shared)
+        kernel = variants.kernel_on(light.device, descend)
+        kernel((blocks, 1, 1), descend.threads, (problem,), together=True)
         return vectors[0], zeros[1:3]
 
 
@@ -380,18 +289,9 @@ def _inverted(blocks: Tensor, across: int, down: int) -> Tensor:
     rank = 4 * across * down
     inverse = blocks.new_empty(rank, rank)
     ranks = -(-rank // 32)
-    part = Part("invert", (("RANK", ranks),), 512, shared=(5 * 32 * ranks + 2) * 4)
-    _launch(part, (1, 1, 1), blocks, across, down, inverse)
+    invert = part("invert", ("RANK", ranks), threads=512, shared=(5 * 32 * ranks + 2) * 4)
+    launch(invert, (1, 1, 1), blocks, across, down, inverse)
     return inverse
-
-
-def _turned(ends: Tensor) -> tuple[Tensor, Tensor]:
-    """Who is joined to each pixel, all in a row, and where each pixel's begin, N + 1."""
-    count = len(ends)
-    targets, order = ends.flatten().sort(stable=True)
-    sources = torch.div(order, ends.shape[1], rounding_mode="floor").int()
-    numbers = torch.arange(count + 1, dtype=torch.int32, device=ends.device)
-    return sources, torch.searchsorted(targets, numbers, out_int32=True)
 
 
 def _begins(counts: Tensor) -> Tensor:
@@ -424,29 +324,3 @@ def _order(tiles: _Tiles, device: torch.device) -> Tensor:
 def blocks_together(device: torch.device) -> int:
     """Blocks of the descent that run at the same time."""
     return 2 * torch.cuda.get_device_properties(device).multi_processor_count
-
-
-def _alike(searches: Searches) -> tuple[tuple[str, int], ...]:
-    return tuple(zip(("FIRST", "SECOND"), searches.counts, strict=True))
-
-
-def _part(name: str, *options: tuple[str, int]) -> Part:
-    return Part(name, (("THREADS", _THREADS), *options), _THREADS)
-
-
-def _blocks(count: int) -> int:
-    return -(-count // _THREADS)
-
-
-def _launch(
-    part: Part, grid: Sequence[int], *arguments: Tensor | int | ctypes.c_float | ctypes.c_double
-) -> None:
-    device = next(one.device for one in arguments if isinstance(one, Tensor))
-    values: list[nvrtc.Argument] = []
-    for one in arguments:
-        if isinstance(one, Tensor):
-            assert one.is_contiguous()
-            values.append(ctypes.c_void_p(one.data_ptr()))
-        else:
-            values.append(ctypes.c_int(one) if isinstance(one, int) else one)
-    kernels.kernel_on(device, part)(grid, part.threads, values)

@@ -15,8 +15,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from cuda_ops import kernels, matting_kernels
-from cuda_ops.matting_kernels import Searches
+from cuda_ops import matting_kernels, variants
+from cuda_ops.neighbours import Searches
 from cuda_ops.nvrtc import KernelError
 from model.classical.look_alikes import MOST_KNOWN, SEARCHES
 
@@ -77,7 +77,7 @@ def no_kernels(light: Tensor) -> str:
         return f"kernels are for CUDA devices, not for {device.type}"
     if os.environ.get(CHOICE) == "torch":
         return f"{CHOICE} asks for it"
-    return _broken.get(device) or kernels.card_refusal(device) or matting_kernels.refusal(light)
+    return _broken.get(device) or variants.card_refusal(device) or matting_kernels.refusal(light)
 
 
 def _tried(found: Callable[[], Tensor | None], light: Tensor) -> Tensor | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from cuda_ops import deform_conv, kernels, taps
+from cuda_ops import deform_conv, kernels, taps, variants
 from cuda_ops.deform_conv import CHOICE, implementation, modulated_deform_conv2d, self_check
 from cuda_ops.reference import modulated_deform_conv2d as specification
 
@@ -116,10 +116,10 @@ def test_plain_torch(shape, dtype, budget, device, monkeypatch):
 
 def test_kernels_run(cuda):
     assert implementation(cuda).startswith("CUDA kernels for compute capability ")
-    kernels._ready.clear()
+    variants._ready.clear()
     check(SHAPES[0], HALF, cuda)
     check(SHAPES[7], HALF, cuda)
-    names = {variant.name for _, variant in kernels._ready}
+    names = {variant.name for _, variant in variants._ready}
     assert names == {"channels_last", "convolve", "im2col", "gradients"}
     assert implementation(cuda).startswith("CUDA kernels for compute capability ")
 
@@ -216,10 +216,10 @@ def test_what_torch_expects_of_it_is_so(layout, device):
 
 
 def test_what_breaks_falls_back(cuda, monkeypatch, caplog):
-    monkeypatch.setattr(kernels, "_ready", {})
+    monkeypatch.setattr(variants, "_ready", {})
     monkeypatch.setattr(deform_conv, "_told", set())
     monkeypatch.setattr(deform_conv, "_broken", {})
-    monkeypatch.setattr(kernels.Variant, "source", property(lambda self: "nonsense"))
+    monkeypatch.setattr(variants.Variant, "source", property(lambda self: "nonsense"))
     with caplog.at_level(logging.WARNING, "dvm"):
         check(SHAPES[1], HALF, cuda)
         check(SHAPES[1], HALF, cuda)

@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from cuda_ops import kernels, nvrtc
+from cuda_ops import nvrtc, variants
 from model.classical import on_device
 from model.classical.closed_form import solve_alpha
 from model.classical.coarse_to_fine import prior_alpha
@@ -20,7 +20,7 @@ def by_kernels(device, monkeypatch):
     """Kernels or nothing: plain torch on the device is not what is tested here. What they are held
     against is solved further than in use, where kernels are often nearer to the solution."""
     monkeypatch.setattr("model.classical.closed_form._ALIKE_TOLERANCE", 1e-6)
-    if device.type != "cuda" or kernels.card_refusal(device):
+    if device.type != "cuda" or variants.card_refusal(device):
         pytest.skip("needs a CUDA device that our kernels run on")
     yield
     assert not on_device._broken
@@ -143,7 +143,7 @@ def test_plain_torch_goes_on_where_kernels_fail(device, clip_of, monkeypatch, ca
         def refuses(*_):
             raise nvrtc.KernelError("no")
 
-        patch.setattr(kernels, "kernel_on", refuses)
+        patch.setattr(variants, "kernel_on", refuses)
         with caplog.at_level(logging.WARNING, "dvm.kernels"):
             for _ in range(2):
                 found = prior_alpha(*there, "display").cpu()

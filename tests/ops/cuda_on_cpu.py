@@ -1,6 +1,6 @@
 """CUDA kernels of ours on the CPU: built with g++, the first file of their source replaced.
 
-Stands in for `cuda_ops.kernels.kernel_on`, so that the code which launches them is tested too.
+Stands in for `cuda_ops.variants.kernel_on`, so that the code which launches them is tested too.
 """
 
 import ctypes
@@ -10,7 +10,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from cuda_ops.kernels import Variant
+from cuda_ops.variants import Variant
 
 HERE = Path(__file__).parent
 SOURCES = HERE.parents[1] / "cuda_ops" / "csrc"

@@ -9,7 +9,7 @@ import os
 import pytest
 import torch
 
-from cuda_ops import deform_conv, kernels, nvrtc
+from cuda_ops import deform_conv, kernels, nvrtc, variants
 from cuda_ops.kernels import Tile
 from cuda_ops.reference import modulated_deform_conv2d as specification
 from cuda_ops.taps import Geometry
@@ -39,7 +39,7 @@ def built(tmp_path_factory):
 def emulator(built, monkeypatch):
     def install(change=None, limits="large"):
         made = Emulator(built, OPERATOR, change)
-        monkeypatch.setattr(kernels, "kernel_on", made.kernel_on)
+        monkeypatch.setattr(variants, "kernel_on", made.kernel_on)
         monkeypatch.setattr(kernels, "shared_limit", lambda device: LIMITS[limits])
         return made
 
@@ -405,7 +405,7 @@ def test_mistakes_in_the_gradients_are_found(mistake, emulator):
 @pytest.fixture
 def chooses(monkeypatch):
     """The choice between kernels and plain torch, as on a card that has not been used yet."""
-    monkeypatch.setattr(kernels, "card_refusal", lambda device: "")
+    monkeypatch.setattr(variants, "card_refusal", lambda device: "")
     monkeypatch.setattr(deform_conv, "DEVICES", ("cpu",))
     monkeypatch.setattr(deform_conv, "_told", set())
     monkeypatch.setattr(deform_conv, "_broken", {})
@@ -427,7 +427,7 @@ def test_the_choice(way, emulator, monkeypatch, caplog):
         said = f"{deform_conv.CHOICE} asks for it"
     elif way == "too old":
         said = "a card of compute capability 7.5 is older than 8.0"
-        monkeypatch.setattr(kernels, "card_refusal", lambda device: said)
+        monkeypatch.setattr(variants, "card_refusal", lambda device: said)
     elif way == "float64":
         tensors = [t.double() for t in tensors]
     elif way == "determinism":
@@ -451,7 +451,7 @@ def test_what_cannot_be_compiled_is_said_once(monkeypatch, caplog):
     def kernel_on(device, variant):
         raise nvrtc.KernelError("cuModuleLoadData for im2col: no kernel image is available")
 
-    monkeypatch.setattr(kernels, "kernel_on", kernel_on)
+    monkeypatch.setattr(variants, "kernel_on", kernel_on)
     tensors, at = case(PLAIN, FLOAT)
     _, right = exactly(tensors, at)
     for _ in range(3):
@@ -471,7 +471,7 @@ def wanted(monkeypatch):
     def kernel_on(device, variant):
         return lambda grid, threads, arguments: found.setdefault(variant)
 
-    monkeypatch.setattr(kernels, "kernel_on", kernel_on)
+    monkeypatch.setattr(variants, "kernel_on", kernel_on)
     return found
 
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from cuda_ops import kernels, matting_kernels, nvrtc
-from cuda_ops.matting_kernels import Searches
+from cuda_ops import matting_kernels, neighbours, nvrtc, variants
+from cuda_ops.neighbours import Searches
 from model.classical import on_device
 from model.classical.closed_form import regularisation, solve_alpha
 from model.classical.coarse_to_fine import prior_alpha
@@ -31,7 +31,7 @@ def built(tmp_path_factory):
 def emulator(built, monkeypatch):
     def install(change=None):
         made = Emulator(built, PRIOR, change)
-        monkeypatch.setattr(kernels, "kernel_on", made.kernel_on)
+        monkeypatch.setattr(variants, "kernel_on", made.kernel_on)
         monkeypatch.setattr(matting_kernels, "blocks_together", lambda device: 3)
         monkeypatch.setattr(matting_kernels, "_DESCENT", 64)
         monkeypatch.setattr(on_device, "no_kernels", lambda light: "")
@@ -169,14 +169,12 @@ def neighbours_are_right(most_known):
     trimap[20:29, 25:40] = 0.5
     pixels, number = layout(trimap)
     searches = Searches((20, 10), (2.0, 0.125), 1.0, most_known)
-    places = matting_kernels._candidates(pixels, number, most_known)
+    places = neighbours._candidates(pixels, number, most_known)
     known = (number < 0).nonzero().squeeze(1)
     known = known[:: -(-len(known) // most_known)]
     if sorted(places.tolist()) != sorted([*pixels.tolist(), *known.tolist()]):
         return False
-    found, ends, to_known = matting_kernels._nearest(
-        picture, trimap, pixels, number, places, searches
-    )
+    found, ends, to_known = neighbours._nearest(picture, trimap, pixels, number, places, searches)
     right = [by_hand(picture, places.long(), pixels, n, s) for n, s in ((20, 2.0), (10, 0.125))]
     right = torch.cat(right, 1)
     there = number[right]
@@ -207,8 +205,8 @@ def test_fewer_pixels_than_neighbours(emulator):
     trimap = torch.tensor([[0.0, 0.5, 0.5, 1.0]]).expand(3, 4).contiguous()
     pixels, number = layout(trimap)
     searches = Searches((20, 10), (2.0, 0.1), 1.0, 10**6)
-    places = matting_kernels._candidates(pixels, number, 10**6)
-    found, ends, _ = matting_kernels._nearest(picture, trimap, pixels, number, places, searches)
+    places = neighbours._candidates(pixels, number, 10**6)
+    found, ends, _ = neighbours._nearest(picture, trimap, pixels, number, places, searches)
     for one, row, end in zip(pixels.tolist(), found.tolist(), ends.tolist(), strict=True):
         assert sorted(row[:11]) == sorted(set(range(12)) - {one})
         assert row[11:20] == [-1] * 9 and end[11:20] == [len(pixels)] * 9
@@ -217,7 +215,7 @@ def test_fewer_pixels_than_neighbours(emulator):
 @needs_gxx
 def test_who_is_joined_to_whom():
     ends = torch.tensor([[1, 3, 2], [0, 0, 3], [1, 3, 3]], dtype=torch.int32)  # 3 = none
-    sources, begins = matting_kernels._turned(ends)
+    sources, begins = neighbours.turned(ends)
     assert begins.tolist() == [0, 2, 4, 5]
     assert sources[:5].tolist() == [1, 1, 0, 2, 0]
 
@@ -406,12 +404,12 @@ def wanted(monkeypatch):
     def kernel_on(device, part):
         return lambda *arguments, **named: found.setdefault(part)
 
-    monkeypatch.setattr(kernels, "kernel_on", kernel_on)
+    monkeypatch.setattr(variants, "kernel_on", kernel_on)
     monkeypatch.setattr(matting_kernels, "blocks_together", lambda device: 264)
     monkeypatch.setattr(
-        matting_kernels,
+        neighbours,
         "_nearest",
-        lambda *a, nearest=matting_kernels._nearest: zeroed(nearest(*a)),
+        lambda *a, nearest=neighbours._nearest: zeroed(nearest(*a)),
     )
     return found
 
