@@ -32,6 +32,17 @@ class Frame:
     trimap: torch.Tensor | None
     composited_in: str
 
+    @property
+    def known(self) -> torch.Tensor:
+        """The trimap, of a frame that must have one.
+
+        Raises:
+            ValueError: it has none.
+        """
+        if self.trimap is None:
+            raise ValueError(f"frame {self.number} has no trimap")
+        return self.trimap
+
     def crop(self, rows: slice, columns: slice) -> Frame:
         cut = (slice(None), slice(None), rows, columns)
         trimap = None if self.trimap is None else self.trimap[cut]

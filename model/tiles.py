@@ -85,7 +85,7 @@ def _estimate(
     precision: str,
 ) -> Estimate:
     middle = around[centre].frame
-    trimap = _trimap(middle)
+    trimap = middle.known
     alpha, confidence = trimap.clone(), torch.ones_like(trimap)
     unknown = trimap == 0.5
     dtype = PRECISIONS.get(precision)
@@ -152,12 +152,6 @@ def _cut(seen: Seen, outer: Window, whole: Window, multiple: int) -> tuple[Frame
         return F.pad(x, (0, right, 0, down), mode="replicate")
 
     padded = replace(
-        frame, light=pad(frame.light), picture=pad(frame.picture), trimap=pad(_trimap(frame))
+        frame, light=pad(frame.light), picture=pad(frame.picture), trimap=pad(frame.known)
     )
     return padded, Estimate(pad(alpha), pad(confidence))
-
-
-def _trimap(frame: Frame) -> torch.Tensor:
-    if frame.trimap is None:
-        raise ValueError(f"frame {frame.number} has no trimap")
-    return frame.trimap

@@ -38,9 +38,7 @@ class Free:
     multiple = 1
 
     def prior(self, frame: Frame) -> Estimate:
-        if frame.trimap is None:
-            raise ValueError("no trimap")
-        return Estimate(frame.trimap, torch.ones_like(frame.trimap))
+        return Estimate(frame.known, torch.ones_like(frame.known))
 
     def encode(self, frame: Frame, prior: Estimate) -> Estimate:
         return prior

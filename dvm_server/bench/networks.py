@@ -157,7 +157,7 @@ def _matting(
     prior = _median(solve, device)
     own: Estimate = network.prior(frames[4])
     # Neighbours get a prior that costs nothing: what it says does not change the time.
-    seen = [Seen(f, Estimate(_trimap(f), torch.ones_like(_trimap(f)))) for f in frames[:4]]
+    seen = [Seen(f, Estimate(f.known, torch.ones_like(f.known))) for f in frames[:4]]
     seen.append(Seen(frames[4], own))
     # The frame in hand comes last, be it the centre or, as a rule, a neighbour after it.
     around = (seen[2:] if network.causal else seen) if network.reach else seen[4:]
@@ -183,7 +183,7 @@ def _matting(
         "prior_s": prior,
         "network_s": step,
         "frames_per_second": 1 / (prior + step),
-        "unknown": float((_trimap(frames[4]) == 0.5).float().mean()),
+        "unknown": float((frames[4].known == 0.5).float().mean()),
         "peak_mb": None if peak is None else peak / 1e6,
     }
 
@@ -205,7 +205,7 @@ def _propagation(network: Any, frames: Sequence[Frame], device: torch.device) ->
         "prior_s": 0.0,
         "network_s": warm,
         "frames_per_second": 1 / warm,
-        "unknown": float((_trimap(frames[0]) == 0.5).float().mean()),
+        "unknown": float((frames[0].known == 0.5).float().mean()),
         "peak_mb": None if peak is None else peak / 1e6,
     }
 
@@ -226,9 +226,3 @@ def _seconds(call: Callable[[], Any], device: torch.device) -> float:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter() - begin
-
-
-def _trimap(frame: Frame) -> torch.Tensor:
-    if frame.trimap is None:
-        raise ValueError(f"frame {frame.number} has no trimap")
-    return frame.trimap

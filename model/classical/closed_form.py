@@ -88,10 +88,8 @@ class ClosedForm:
         Confidence is 1 where the trimap is certain, else see `_confidence`; 0 where the trimap
         lacks foreground or background, for then there is nothing to tell them apart by.
         """
-        if frame.trimap is None:
-            raise ValueError(f"frame {frame.number} came to closed_form without a trimap")
         return Estimate(
-            *_solve(frame.light, frame.trimap, frame.composited_in, TOLERANCE, None, judge=True)
+            *_solve(frame.light, frame.known, frame.composited_in, TOLERANCE, None, judge=True)
         )
 
     def encode(self, frame: Frame, prior: Estimate) -> Estimate:

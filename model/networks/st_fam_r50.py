@@ -169,11 +169,11 @@ class StFamR50Matting:
 
     def prior(self, frame: Frame) -> Estimate:
         """There is none: the trimap stands in, and nothing looks at it."""
-        trimap = _trimap(frame)
+        trimap = frame.known
         return Estimate(trimap, torch.ones_like(trimap))
 
     def encode(self, frame: Frame, prior: Estimate) -> Encoding:
-        trimap = _trimap(frame)
+        trimap = frame.known
         return Encoding(self.network.encode(planes_of(frame.picture, trimap)), trimap)
 
     def decode(self, window: Sequence[Encoding], centre: int, side: int = 0) -> Estimate:
@@ -201,12 +201,6 @@ class StFamR50Matting:
 
 def _padding(small: Tensor, large: Tensor) -> tuple[int, int, int, int]:
     return 0, large.shape[-1] - small.shape[-1], 0, large.shape[-2] - small.shape[-2]
-
-
-def _trimap(frame: Frame) -> Tensor:
-    if frame.trimap is None:
-        raise ValueError(f"frame {frame.number} came to {NAME} without a trimap")
-    return frame.trimap
 
 
 def load_network(path: Path, device: torch.device) -> StFamR50:

@@ -215,19 +215,15 @@ class StFamSMatting:
     def prior(self, frame: Frame) -> Estimate:
         """Closed form with look-alikes, of the whole frame. Its confidence says whether the trimap
         has both classes: 1, or 0 if the prior could not tell anything."""
-        if frame.trimap is None:
-            raise ValueError(f"frame {frame.number} came to {NAME} without a trimap")
-        alpha = prior_alpha(frame.light, frame.trimap, frame.picture, frame.composited_in)
-        both = bool((frame.trimap == 0).any()) and bool((frame.trimap == 1).any())
+        alpha = prior_alpha(frame.light, frame.known, frame.picture, frame.composited_in)
+        both = bool((frame.known == 0).any()) and bool((frame.known == 1).any())
         return Estimate(alpha, torch.full_like(alpha, float(both)))
 
     def encode(self, frame: Frame, prior: Estimate) -> Encoding:
         linear = torch.full_like(prior.alpha, float(frame.composited_in == "linear"))
-        if frame.trimap is None:
-            raise ValueError(f"frame {frame.number} came to {NAME} without a trimap")
-        sides = [(frame.trimap, prior.alpha)]
+        sides = [(frame.known, prior.alpha)]
         if self.network.both_ways:
-            sides.append((1 - frame.trimap, 1 - prior.alpha))
+            sides.append((1 - frame.known, 1 - prior.alpha))
         planes = torch.cat(
             [frame_planes(frame.picture, t, p, prior.confidence, linear) for t, p in sides]
         )
