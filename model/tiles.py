@@ -139,19 +139,24 @@ def tiles(whole: Window, side: int, network: MattingNetwork) -> Iterator[tuple[W
 
 
 def _cut(seen: Seen, outer: Window, whole: Window, multiple: int) -> tuple[Frame, Estimate]:
-    """Crop, then pad right and bottom (repeating the edge) to what the network needs."""
+    """A tile, of a size that the network takes."""
     rows, columns = outer.inside(whole)
-    frame = seen.frame.crop(rows, columns)
-    alpha = seen.prior.alpha[..., rows, columns]
-    confidence = seen.prior.confidence[..., rows, columns]
+    prior = Estimate(
+        seen.prior.alpha[..., rows, columns], seen.prior.confidence[..., rows, columns]
+    )
+    return padded(seen.frame.crop(rows, columns), prior, multiple)
+
+
+def padded(frame: Frame, prior: Estimate, multiple: int) -> tuple[Frame, Estimate]:
+    """Right and below, the edge repeated, up to a size that ``multiple`` divides."""
     down, right = -frame.light.shape[-2] % multiple, -frame.light.shape[-1] % multiple
     if not down and not right:
-        return frame, Estimate(alpha, confidence)
+        return frame, prior
 
     def pad(x: torch.Tensor) -> torch.Tensor:
         return F.pad(x, (0, right, 0, down), mode="replicate")
 
-    padded = replace(
+    larger = replace(
         frame, light=pad(frame.light), picture=pad(frame.picture), trimap=pad(frame.known)
     )
-    return padded, Estimate(pad(alpha), pad(confidence))
+    return larger, Estimate(pad(prior.alpha), pad(prior.confidence))

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from model.face import Estimate, Frame, MattingNetwork
+from model.tiles import padded
 
 Size = tuple[int, int]
 PUBLISHED_STEP = 32
@@ -71,19 +72,7 @@ class Resized:
         """``prior`` is not looked at: the one at the other size is, solved again if need be."""
         small = self._small(frame)
         own = self._solved(frame, small)
-        down, right = (-one % self._network.multiple for one in _size(small))
-
-        def pad(x: Tensor) -> Tensor:
-            return F.pad(x, (0, right, 0, down), mode="replicate")
-
-        padded = replace(
-            small,
-            light=pad(small.light),
-            picture=pad(small.picture),
-            trimap=None if small.trimap is None else pad(small.trimap),
-        )
-        prior = Estimate(pad(own.alpha), pad(own.confidence))
-        return self._network.encode(padded, prior), _size(frame)
+        return self._network.encode(*padded(small, own, self._network.multiple)), _size(frame)
 
     def decode(self, window: Sequence[tuple[Any, Size]], centre: int, side: int = 0) -> Estimate:
         found = self._network.decode([one for one, _ in window], centre, 0)

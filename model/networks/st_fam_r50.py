@@ -183,13 +183,13 @@ class StFamR50Matting:
         seen = [window[max(centre - back, 0)] for back in reversed(range(count))]
         trimap = window[centre].trimap
         height, width = trimap.shape[-2:]
-        unknown = F.pad(trimap == 0.5, _padding(trimap, seen[-1].maps.planes))
+        inside = trimap == 0.5
+        unknown = F.pad(inside, _padding(trimap, seen[-1].maps.planes))
         alpha = trimap.clone()
         confidence = torch.ones_like(alpha)
-        if not unknown.any():
+        if not inside.any():
             return Estimate(alpha, confidence)
         found = self.network.decode([one.maps for one in seen], unknown, side)
-        inside = trimap == 0.5
         there = (..., slice(height), slice(width))
         refined, coarse = found.alpha[there], found.coarse[there]
         if self.network.refines:
