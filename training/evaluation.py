@@ -23,10 +23,7 @@ import torch
 
 from model.checkpoint import read_record
 from model.errors import InputError
-from model.exposure import ExposureMap
 from model.pipeline import choose_device
-from model.plates.plate import Trimap
-from model.view import LightView
 from training.baselines import (
     ENCODED,
     HALF,
@@ -38,7 +35,7 @@ from training.baselines import (
 from training.calibration import ause, reliability
 from training.datasets import SYNTHETIC, Alpha, Item, Judged, find_items, first_frames
 from training.gates import Gate, matting_gates, propagation_gates
-from training.judgement import Row, judge_mattes, judge_trimaps
+from training.judgement import Row, figures_of_frames, judge_mattes, judge_trimaps
 from training.kept import Kept
 from training.metrics import mse, unknown_region
 from training.sheets import SheetFrame, chosen_frames, write_sheet
@@ -52,6 +49,7 @@ from training.subjects import (
     run_propagation,
 )
 from training.tables import Calibration, Evaluation
+from training.views import View, put_down, shown
 
 PLACEMENTS = ("first", "both-ends")
 MODES = ("whole", "tiled", "resized")
@@ -96,6 +94,7 @@ class _Found:
     carried: list[Row] = field(default_factory=list)
     carried_mattes: list[Row] = field(default_factory=list)
     errors: Errors = field(default_factory=dict)
+    views: list[View] = field(default_factory=list)
 
 
 def judge(request: Request, say: Say = lambda line: None) -> Evaluation:
@@ -139,6 +138,7 @@ def judge(request: Request, say: Say = lambda line: None) -> Evaluation:
         calibrations=_calibrations(found.errors),
         gates=_gates(found, pairs),
         seconds=time.perf_counter() - begin,
+        views=found.views,
         options={
             "data": [Path(data).name for data in request.data],
             "frames": f"first {request.first}" if request.first else "all",
@@ -225,23 +225,33 @@ def _judge_mattes(
             notes[name] = _REFUSED if any(refused for _, refused in solved) else ""
             say(f"{item.name}: {name} {time.perf_counter() - begin:.1f} s")
     trimaps = {n: frame.trimap for n, frame in frames.items()}
-    shown: dict[str, list[Alpha]] = {}
+    drawn: dict[str, list[Alpha]] = {}
     for subject in (one for one in subjects if one.entry.kind == "matting"):
         begin = time.perf_counter()
         mattes = run_matting(subject, item, frames, trimaps, wanted, device, kept)
         ours = [mattes[n] for n in wanted]
         alphas[subject.prior_label] = [matte.prior for matte in ours]
         alphas[subject.label] = [matte.alpha for matte in ours]
-        shown.setdefault(subject.prior_label, alphas[subject.prior_label])
-        shown[subject.label] = alphas[subject.label]
+        drawn.setdefault(subject.prior_label, alphas[subject.prior_label])
+        drawn[subject.label] = alphas[subject.label]
         if not item.solved:
             _gather(found.errors, item, subject, ours, truths, regions)
         say(f"{item.name}: {subject.label} {time.perf_counter() - begin:.1f} s")
     for method, several in alphas.items():
-        figures = judge_mattes(_places(item, wanted), several, truths, regions)
-        found.mattes.append(Row(item, method, "every", figures, notes.get(method, "")))
-    if request.sheets and shown:
-        _draw(request.out / "sheets", item, frames, wanted, shown)
+        judged = _places(item, wanted), wanted, several, truths, regions
+        found.mattes.append(
+            Row(
+                item,
+                method,
+                "every",
+                judge_mattes(judged[0], several, truths, regions),
+                notes.get(method, ""),
+                per_frame=figures_of_frames(*judged),
+            )
+        )
+    found.views.append(put_down(item, wanted, alphas, kept))
+    if request.sheets and drawn:
+        _draw(request.out / "sheets", item, frames, wanted, drawn)
 
 
 def _places(item: Item, wanted: Sequence[int]) -> list[int]:
@@ -345,17 +355,13 @@ def _draw(
     item: Item,
     frames: Mapping[int, Judged],
     wanted: Sequence[int],
-    shown: Mapping[str, Sequence[Alpha]],
+    methods: Mapping[str, Sequence[Alpha]],
 ) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    view = LightView("", item.light, ExposureMap(), torch.device("cpu"))
     rows = []
     for number in chosen_frames(wanted):
         judged, place = frames[number], list(wanted).index(number)
-        header = judged.plate.header
-        trimap = Trimap(judged.classes, header.data_window)
-        picture = view.frame(number, judged.plate, header.data_window, trimap).picture
-        alphas = {name: several[place] for name, several in shown.items()}
+        alphas = {name: several[place] for name, several in methods.items()}
         region = unknown_region(judged.classes)
         note = "MSE " + ", ".join(
             f"{name} {mse(alpha, judged.truth, region):.1f}" for name, alpha in alphas.items()
@@ -363,7 +369,7 @@ def _draw(
         rows.append(
             SheetFrame(
                 number,
-                picture[0].permute(1, 2, 0).numpy(),
+                shown(item, judged, number),
                 judged.classes,
                 judged.truth,
                 alphas,

@@ -27,6 +27,7 @@ from training.metrics import (
     trimap_quality,
 )
 
+OURS = "ours"  # the convention that gates, means and the networks' tables are in
 MSE, MAD, SAD, DTSSD = "MSE", "MAD", "SAD", "dtSSD"
 RECALL, WIDTH, WRONG = "recall", "band width", "certainly wrong"
 CONVENTIONS = {
@@ -55,6 +56,9 @@ class Row:
         trimaps: ``every``, or where the keyframes were that trimaps were carried from.
         figures: by metric.
         note: e.g. that the method refused and something stands in for it.
+        convention: whose metrics these are.
+        per_frame: by metric: the figure of each frame, by its number. That of a pair stands under
+            its later frame. Frames for which a metric says nothing are absent.
     """
 
     item: Item
@@ -62,6 +66,8 @@ class Row:
     trimaps: str
     figures: Mapping[str, Samples] = field(default_factory=dict)
     note: str = ""
+    convention: str = OURS
+    per_frame: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
 
 
 def judge_mattes(
@@ -86,6 +92,36 @@ def judge_mattes(
             [dtssd(alphas[i : i + 2], truths[i : i + 2], regions[i : i + 2]) for i in pairs]
         )
     return figures
+
+
+def figures_of_frames(
+    frames: Sequence[int],
+    numbers: Sequence[int],
+    alphas: Planes,
+    truths: Planes,
+    regions: Sequence[Mask],
+) -> dict[str, dict[int, float]]:
+    """As `judge_mattes`, frame by frame; by metric, then by frame number.
+
+    Args:
+        frames: places: two that differ by 1 are neighbours.
+        numbers: of the frames.
+        alphas, truths, regions: as there.
+    """
+    found = {
+        name: {
+            number: error(alpha, truth, region)
+            for number, alpha, truth, region in zip(numbers, alphas, truths, regions, strict=True)
+        }
+        for name, error in ((MSE, mse), (MAD, mad), (SAD, sad))
+    }
+    pairs = [i for i, (a, b) in enumerate(pairwise(frames)) if b == a + 1]
+    if pairs:
+        found[DTSSD] = {
+            numbers[i + 1]: dtssd(alphas[i : i + 2], truths[i : i + 2], regions[i : i + 2])
+            for i in pairs
+        }
+    return found
 
 
 def judge_trimaps(trimaps: Sequence[npt.NDArray[np.uint8]], truths: Planes) -> dict[str, Samples]:

@@ -15,6 +15,7 @@ from training.calibration import AUSE, CONFIDENCE, ECE, Reliability
 from training.datasets import Item
 from training.gates import Gate
 from training.judgement import CONVENTIONS, DTSSD, MSE, TRIMAP_CONVENTIONS, Row
+from training.views import View
 
 _FEW = 12  # more items than these are shown by their means and worst ones
 _GROUPS: tuple[tuple[str, Callable[[Item], bool]], ...] = (
@@ -49,6 +50,7 @@ class Evaluation:
         gates: demands that could be computed.
         seconds: wall time of the run.
         options: as asked for.
+        views: of each item with a trimap on every frame: what there is to look at.
     """
 
     judged: Sequence[Mapping[str, Any]]
@@ -60,6 +62,7 @@ class Evaluation:
     gates: Sequence[Gate]
     seconds: float = 0.0
     options: Mapping[str, Any] = field(default_factory=dict)
+    views: Sequence[View] = ()
 
 
 def write_evaluation(out: Path, found: Evaluation) -> None:
