@@ -1,12 +1,15 @@
 """Checkpoints: safetensors files that say in their header what they are and may be used for.
 
-The header's metadata holds one JSON text under ``dvm`` with the fields of `CheckpointRecord`.
+The header's metadata holds one JSON text under ``dvm`` with the fields of `CheckpointRecord`. A
+checkpoint may be a delta, which changes the weights of another one (`model.delta`): whoever reads
+its tensors here gets those of the other one with the changes, and need not know.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import pickle
 import warnings
 from collections.abc import Callable, Mapping
@@ -18,8 +21,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from model.delta import DeltaBase, changed, changes_of
 from model.errors import SetupError
 from model.exposure import ExposureMap
+from model.registry import WEIGHTS_FOLDER
 
 Network = TypeVar("Network")
 Trained = TypeVar("Trained", bound=torch.nn.Module)
@@ -30,11 +35,13 @@ class CheckpointRecord:
     """What a checkpoint is.
 
     Attributes:
-        network: name in the registry.
+        network: name in the registry; of a delta, the first of those that it changes.
         config: keyword arguments that rebuild the network.
         licence: of code and data, for a person to read.
         training: recipe hash, steps, data, metrics.
         exposure: the map from scene-linear light the network was trained with.
+        delta: of a delta, the base of each network that it changes, by the network's name; empty
+            for whole weights.
     """
 
     network: str
@@ -42,6 +49,16 @@ class CheckpointRecord:
     licence: str = ""
     training: Mapping[str, object] = field(default_factory=dict)
     exposure: ExposureMap = field(default_factory=ExposureMap)
+    delta: Mapping[str, DeltaBase] = field(default_factory=dict)
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """The networks that the checkpoint has weights for."""
+        return tuple(self.delta) or (self.network,)
+
+    def config_of(self, network: str) -> Mapping[str, object]:
+        """Keyword arguments that rebuild one of `networks`."""
+        return self.delta[network].config if self.delta else self.config
 
 
 def save_checkpoint(
@@ -50,9 +67,16 @@ def save_checkpoint(
     """Write tensors and record; the file appears under its name only when it is whole."""
     part = path.with_name(f".{path.name}.tmp")
     text = json.dumps(asdict(record), sort_keys=True)
-    save_file({k: v.contiguous() for k, v in tensors.items()}, str(part), metadata={"dvm": text})
-    part.chmod(0o644)  # safetensors leaves it to its owner alone; a server may be another user
-    part.replace(path)
+    try:
+        whole = {k: v.contiguous() for k, v in tensors.items()}
+        save_file(whole, str(part), metadata={"dvm": text})
+        part.chmod(0o644)  # safetensors leaves it to its owner alone; a server may be another user
+        with part.open("rb") as written:
+            os.fsync(written.fileno())
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
 
 
 def read_record(path: Path) -> CheckpointRecord:
@@ -78,8 +102,9 @@ def read_record(path: Path) -> CheckpointRecord:
             licence=str(fields.get("licence", "")),
             training=dict(fields.get("training", {})),
             exposure=ExposureMap(**fields.get("exposure", {})),
+            delta={name: DeltaBase(**base) for name, base in fields.get("delta", {}).items()},
         )
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+    except (SafetensorError, OSError, LookupError, AttributeError, TypeError, ValueError) as error:
         raise SetupError(
             "setup.bad_checkpoint",
             f"{path} is not a checkpoint of Deep Video Matte ({type(error).__name__}: {error})",
@@ -105,17 +130,18 @@ def with_weights(
 
     Raises:
         SetupError: ``setup.no_checkpoint``, ``setup.bad_checkpoint``, ``setup.other_checkpoint``
-            if it belongs to another network or does not fit.
+            if it belongs to another network or does not fit, ``setup.no_base`` if it is a delta
+            and its base is not found.
     """
     record = read_record(path)
-    if record.network != name:
+    if name not in record.networks:
         raise SetupError(
             "setup.other_checkpoint",
-            f"{path} holds {record.network}, not {name}",
+            f"{path} holds {' and '.join(record.networks)}, not {name}",
             hint=f"use --network {record.network}, or a checkpoint of {name}",
         )
     try:
-        return build(record.config, load_tensors(path, device))
+        return build(record.config_of(name), load_tensors(path, device, name))
     except (RuntimeError, TypeError, ValueError) as error:
         raise SetupError(
             "setup.other_checkpoint",
@@ -155,10 +181,85 @@ def trained_network(
     return with_weights(Path(checkpoint), name, build, device, hint)
 
 
-def load_tensors(path: Path, device: torch.device) -> dict[str, torch.Tensor]:
-    """Read all tensors onto a device. Call `read_record` first: it checks the file."""
+def load_tensors(path: Path, device: torch.device, network: str = "") -> dict[str, torch.Tensor]:
+    """Read all tensors onto a device; of a delta, those of its base with the changes.
+
+    Args:
+        path: of the checkpoint.
+        device: where to.
+        network: whose, of a delta that changes several; "" = the one its record names.
+
+    Raises:
+        SetupError: as `read_record`; ``setup.no_base`` if a delta's base is not found;
+            ``setup.bad_checkpoint`` if the delta does not fit it.
+    """
+    record = read_record(path)
+    found = _stored(path, device)
+    if not record.delta:
+        return found
+    name = network or record.network
+    base = base_of(path, record.delta[name])
+    try:
+        return changed(_stored(base, device), changes_of(name, found))
+    except ValueError as error:
+        raise SetupError(
+            "setup.bad_checkpoint",
+            f"{path} does not fit {base}, which it says that it changes ({error})",
+            hint="adapt to the shot again: dvm-train adapt",
+        ) from error
+
+
+def _stored(path: Path, device: torch.device) -> dict[str, torch.Tensor]:
     with safe_open(str(path), framework="pt", device=str(device)) as opened:
         return {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+
+
+def base_of(delta: Path, base: DeltaBase) -> Path:
+    """The file that a delta's changes are added to: among the shipped weights, else beside it.
+
+    Raises:
+        SetupError: ``setup.no_base`` if neither place has a file of that name and sha256.
+    """
+    name = Path(base.file).name  # a delta may come from anybody: never out of these two folders
+    seen = []
+    for place in (WEIGHTS_FOLDER / name, delta.absolute().parent / name):
+        if place.is_file():
+            if sha256_of_file(place) == base.sha256:
+                return place
+            seen.append(f"{place} (another one of that name)")
+        else:
+            seen.append(f"{place} (not there)")
+    raise SetupError(
+        "setup.no_base",
+        f"{delta} changes the weights of {name} with sha256 {base.sha256[:12]}…, which is neither "
+        f"{' nor '.join(seen)}",
+        hint=f"put that {name} beside the delta, or adapt to the shot again: dvm-train adapt",
+    )
+
+
+def shared_out(checkpoint: str, matting: str, propagation: str) -> tuple[str, str]:
+    """Which checkpoint each of two networks is opened with, when a user names one.
+
+    The matting network gets it, unless it holds weights of the propagation network alone; the
+    propagation network gets it if it holds weights of that.
+
+    Args:
+        checkpoint: path, or "" if none is named.
+        matting: the network's name.
+        propagation: the network's name.
+
+    Returns:
+        For matting and for propagation: the path, or "" for the shipped weights.
+
+    Raises:
+        SetupError: as `read_record`.
+    """
+    if not checkpoint:
+        return "", ""
+    holds = read_record(Path(checkpoint)).networks
+    if propagation not in holds:
+        return checkpoint, ""
+    return checkpoint if matting in holds else "", checkpoint
 
 
 def load_pickled(path: Path) -> dict[str, torch.Tensor]:

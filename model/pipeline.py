@@ -24,7 +24,7 @@ import torch
 from model.ahead import ahead
 from model.blend import blend
 from model.canvas import canvas_of
-from model.checkpoint import read_record, sha256_of_file
+from model.checkpoint import read_record, sha256_of_file, shared_out
 from model.classical.foreground import estimate_foreground
 from model.device_memory import device_full, needed_and_free
 from model.engine import EngineOptions, FrameMatte
@@ -57,9 +57,10 @@ def open_engine(options: EngineOptions) -> ShotMatte:
         torch.set_num_threads(options.threads)
     matting = find(options.network, "matting")
     propagation = find(matting.companion, "propagation")
-    network = open_network(matting, options.checkpoint, device)
-    path = checkpoint_path(matting, options.checkpoint)
-    carries = checkpoint_path(propagation, "")
+    own, carrying = shared_out(options.checkpoint, matting.name, propagation.name)
+    network = open_network(matting, own, device)
+    path = checkpoint_path(matting, own)
+    carries = checkpoint_path(propagation, carrying)
     exposure = ExposureMap() if path is None else read_record(path).exposure
     description = {
         "engine": f"deep-video-matte {version('deep-video-matte')}",
@@ -76,7 +77,7 @@ def open_engine(options: EngineOptions) -> ShotMatte:
     }
     return ShotMatte(
         network,
-        open_network(propagation, "", device),
+        open_network(propagation, carrying, device),
         LightView(options.colourspace, options.composited_in, exposure, device),
         options,
         description,
