@@ -28,9 +28,12 @@ import numpy.typing as npt
 
 from model.errors import InputError
 from model.plates import colour
+from model.plates.channels import Picture as Channels
+from model.plates.channels import find_picture
 from model.plates.image_files import read_plate, rgb
 from model.plates.plate import Plate, PlateHeader, Trimap, Window
 from model.plates.trimap import place_trimap, read_trimap
+from training.flow_files import Flow, find_flow, read_flow
 
 Alpha = npt.NDArray[np.float32]
 Picture = npt.NDArray[np.uint8]
@@ -78,6 +81,10 @@ class Item:
         light: ``linear`` or ``display``: what it is composited in.
         solved: its truth was made by a classical solver; not part of means.
         read: a frame by its number; raises InputError.
+        flow: where what a frame shows lies in the next one, from the first number to the second:
+            H×W×2, x and y in pixels, NaN where nothing is known, or None; raises InputError. None
+            for an item without any.
+        flow_source: what that flow is.
     """
 
     name: str
@@ -87,6 +94,8 @@ class Item:
     light: str
     solved: bool
     read: Callable[[int], Judged]
+    flow: Callable[[int, int], Flow | None] | None = None
+    flow_source: str = ""
 
     @property
     def moving(self) -> bool:
@@ -203,8 +212,14 @@ def _item(place: Path, data: str, files: Mapping[int, Files], layout: Layout) ->
     numbers = tuple(sorted(files))
     space = colour.plate_colourspace(read_plate(files[numbers[0]].comp).header)
 
+    vectors = find_flow(place)
+
     def read(number: int) -> Judged:
         return _read(files[number], number)
+
+    def flow(now: int, after: int) -> Flow | None:
+        path = vectors.get((now, after))
+        return None if path is None else read_flow(path)
 
     return Item(
         name=place.name,
@@ -214,6 +229,8 @@ def _item(place: Path, data: str, files: Mapping[int, Files], layout: Layout) ->
         light=str(said.get("light", colour.default_composited_in(space))),
         solved=layout.solved,
         read=read,
+        flow=flow if vectors else None,
+        flow_source="given flow" if vectors else "",
     )
 
 
@@ -231,7 +248,7 @@ def _said(place: Path) -> Mapping[str, Any]:
 
 def _read(files: Files, number: int) -> Judged:
     plate = read_plate(files.comp, frame=number)
-    truth = _truth(files.truth, plate.header, number)
+    truth = read_alpha(files.truth, plate.header, number)
     if files.trimap is None:
         trimap = Trimap(drawn_trimap(truth), plate.header.data_window, "given")
     elif files.scribbles:
@@ -241,30 +258,50 @@ def _read(files: Files, number: int) -> Judged:
     return Judged(plate, trimap, truth)
 
 
-def _truth(path: Path, header: PlateHeader, number: int) -> Alpha:
-    """Alpha over the plate's data window; outside of its own it is 0."""
-    image = read_plate(path, frame=number)
-    channels = image.header.channels
-    which = channels.index("A") if "A" in channels else 0
-    values = image.pixels[:, :, which].astype(np.float32).clip(0, 1)
-    window = image.header.data_window
-    if path.suffix.lower() != ".exr":
-        place = header.display_window
-        if (window.width, window.height) != (place.width, place.height):
-            place = header.data_window
-        if (window.width, window.height) != (place.width, place.height):
-            raise InputError(
-                "input.truth_size",
-                f"{path} is {window.width}×{window.height}, its plate is "
-                f"{place.width}×{place.height}",
-                frame=number,
-                hint="give the truth the plate's size",
-            )
+def read_alpha(path: Path, header: PlateHeader, number: int) -> Alpha:
+    """A finished matte or a truth over its plate's data window; outside of its own it is 0.
+
+    Args:
+        path: a picture's channel A, if it has one; else its grey.
+        header: of the plate.
+        number: of the frame.
+
+    Returns:
+        float32 H×W, 0…1.
+
+    Raises:
+        InputError: as `read_plate`; ``input.truth_size`` if it does not fit the plate.
+    """
+    image = read_plate(path, frame=number, choose=_alpha_or_grey)
+    values = image.pixels[:, :, 0].astype(np.float32).clip(0, 1)
+    window, place = image.header.data_window, header.display_window
+    if path.suffix.lower() == ".exr":
+        fits = image.header.display_window == place
+    else:
+        place = next((w for w in (place, header.data_window) if _size(w) == _size(window)), place)
+        fits = _size(place) == _size(window)
         window = place
+    if not fits:
+        raise InputError(
+            "input.truth_size",
+            f"{path} is {_size(image.header.display_window)}, its plate is {_size(place)}",
+            frame=number,
+            hint="give it the plate's format",
+        )
     both = window.union(header.data_window)
     whole = np.zeros((both.height, both.width), np.float32)
     whole[window.inside(both)] = values
     return np.ascontiguousarray(whole[header.data_window.inside(both)])
+
+
+def _size(window: Window) -> str:
+    return f"{window.width}×{window.height}"
+
+
+def _alpha_or_grey(names: Sequence[str], is_id: Sequence[bool]) -> Channels | None:
+    if "A" in names:
+        return Channels("", ("A",), (names.index("A"),))
+    return find_picture(names, is_id)
 
 
 def _scribbled(path: Path, plate: Plate) -> Trimap:
@@ -407,6 +444,12 @@ def _made(name: str, data: str, clips: Any) -> Item:
             truth[i].astype(np.float32),
         )
 
+    def flow(now: int, after: int) -> Flow | None:
+        if after != now + 1:
+            return None
+        vectors = clips.flow[0, now - 1].permute(1, 2, 0).cpu().numpy()
+        return np.ascontiguousarray(vectors, np.float32)
+
     return Item(
         name=name,
         data_set=data,
@@ -415,4 +458,6 @@ def _made(name: str, data: str, clips: Any) -> Item:
         light=name_of_light,
         solved=False,
         read=read,
+        flow=flow,
+        flow_source="true flow of the foreground's content",
     )
