@@ -58,11 +58,13 @@ class MattingStage:
         self.weights = {**WEIGHTS, **recipe.get("loss", {})}
         self.device = device
         config = SynthesisConfig(**recipe.get("synthesis", {}))
-        library = {"count": 64, "workers": 2, **recipe.get("library", {})}
+        library = {"count": 64, "workers": 2, "clumps": 0, **recipe.get("library", {})}
         if config.frames != FRAMES:
             raise ValueError(f"st_fam_s is taught on clips of {FRAMES} frames, not {config.frames}")
         real = read_material(material, "train")
-        sprites = sprite_library(real, self.seed, library["count"], library["workers"])
+        sprites = sprite_library(
+            real, self.seed, library["count"], library["workers"], library["clumps"]
+        )
         pool = PoolConfig(**recipe.get("pool", {}))
         made_on = torch.device("cpu") if pool.workers else device
         synthesis = Synthesis(sprites, real.photographs, real.clips, config, made_on)
@@ -204,12 +206,16 @@ def _on(batch: Batch, device: torch.device) -> Batch:
 
 
 def answers(
-    network: StFamS, batch: Batch, windows: Sequence[Sequence[int]]
+    network: StFamS,
+    batch: Batch,
+    windows: Sequence[Sequence[int]],
+    away: Sequence[int] = AWAY,
 ) -> tuple[Answer, list[int]]:
     """Encode each frame that is needed once, then all windows as one batch.
 
     Args:
         windows: frames of each window, its centre first; all of one length.
+        away: how far each of a window's frames is from its centre; longer than a window it may be.
 
     Returns:
         The answer for all centres, centre after centre (len(windows)·N pictures), and the centres.
@@ -244,7 +250,7 @@ def answers(
         )
 
     by_place = [gathered(frames) for frames in zip(*windows, strict=True)]
-    return network.decode(by_place, 0, AWAY[: len(by_place)]), [window[0] for window in windows]
+    return network.decode(by_place, 0, away[: len(by_place)]), [window[0] for window in windows]
 
 
 def bounded(alpha: Tensor) -> Tensor:

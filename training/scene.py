@@ -57,6 +57,8 @@ class SynthesisConfig:
         defocus_share, noise_share: of the clips.
         compression_share: of the clips in display light; a fifth as often in linear light.
         partial_share: mean share of partial alpha in the band of unknown pixels.
+        hasty_share: of the clips, whose trimap takes in far more than what is partial, as where an
+            artist paints a whole tussock unknown.
         kind_shares: how often each kind of sprite plays, against 1 for kinds that are not named;
             within a kind all sprites play alike.
     """
@@ -79,6 +81,7 @@ class SynthesisConfig:
     noise_share: float = 0.8
     compression_share: float = 0.5
     partial_share: float = 0.31
+    hasty_share: float = 0.0
     kind_shares: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -784,6 +787,9 @@ class Cast:
             smooth = cv2.resize(coarse, shape[::-1], interpolation=cv2.INTER_CUBIC)
             blobs = np.maximum(smooth - 0.4, 0).astype(np.float32) * float(rng.uniform(0.5, 1.5))
         stroke = 0.0 if rng.random() < 0.2 else float(rng.uniform(1, 8)) * config.unit
+        if config.hasty_share and rng.random() < config.hasty_share:
+            wide = share * float(rng.uniform(0.1, 0.5))
+            return Brush(max(wide, 0.01), 1.0, outside, blobs, max(stroke, 8 * config.unit))
         return Brush(float(np.clip(share, 0.08, 0.7)), inside, outside, blobs, stroke)
 
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from model.errors import InputError
 from training.cloth import cloth
+from training.clumps import clump
 from training.curves import curves
 from training.fur import fur
 from training.lace import lace
@@ -42,8 +43,9 @@ SHARES = {
     "smoke": 9,
     "cloth": 5,
 }
-KINDS = tuple(SHARES)
-_STILL = {"solid": solid, "curves": curves, "lace": lace}
+# Clumps came after the hold-outs were made, which are to stay as they are: recipes ask for them.
+KINDS = (*SHARES, "clumps")
+_STILL = {"solid": solid, "curves": curves, "lace": lace, "clumps": clump}
 _MOVING = {"strands": hair, "fur": fur, "smoke": smoke, "cloth": cloth}
 _FRAMES = 8  # of those that move by themselves, half of the time
 _MARGIN = 12  # pixels of nothing around a sprite
@@ -94,13 +96,16 @@ def _cropped(frames: Picture) -> Picture:
     return np.ascontiguousarray(kept)
 
 
-def sprite_library(material: Material, seed: int, count: int, workers: int) -> tuple[Sprite, ...]:
-    """``count`` procedural sprites of all kinds by `SHARES`, then the material's own.
+def sprite_library(
+    material: Material, seed: int, count: int, workers: int, clumps: int = 0
+) -> tuple[Sprite, ...]:
+    """``count`` procedural sprites of all kinds by `SHARES`, clumps, then the material's own.
 
     Args:
         material: its photographs colour the procedural sprites.
         seed: of the first; the others follow.
         workers: processes that grow them.
+        clumps: how many of that kind, which has no share.
     """
     total = sum(SHARES.values())
     wanted = [
@@ -108,6 +113,7 @@ def sprite_library(material: Material, seed: int, count: int, workers: int) -> t
         for kind, share in SHARES.items()
         for i in range(max(1, round(count * share / total)))
     ]
+    wanted += [("clumps", seed + i) for i in range(clumps)]
     if workers <= 1:
         grown = [grow_sprite(kind, number, material.photographs) for kind, number in wanted]
     else:

@@ -20,7 +20,7 @@ from training.painting import (
     over,
     texture,
 )
-from training.sprites import KINDS, Sprite, grow_sprite, main, sheet, sprite_library
+from training.sprites import KINDS, SHARES, Sprite, grow_sprite, main, sheet, sprite_library
 
 
 @pytest.fixture(autouse=True)
@@ -269,7 +269,7 @@ def test_a_library_holds_every_kind_by_its_share_and_then_the_material():
     found = sprite_library(material, 5, 7, 1)
     names = [sprite.name for sprite in found]
     assert len(set(names)) == len(names)
-    assert {sprite.kind for sprite in found} == {*KINDS, "cutout"}
+    assert {sprite.kind for sprite in found} == {*SHARES, "cutout"}
     assert found[-1] is own
     assert 7 <= len(found) - 1 <= 9
     assert sum(s.kind in ("solid", "curves", "lace") for s in found) >= 3
@@ -277,6 +277,21 @@ def test_a_library_holds_every_kind_by_its_share_and_then_the_material():
     together = sprite_library(material, 5, 7, 2)
     assert [s.name for s in together] == names
     assert all(np.array_equal(a.frames, b.frames) for a, b in zip(found, together, strict=True))
+
+
+def test_clumps_come_when_asked_for_and_leave_the_others_as_they_are():
+    plain, more = (
+        sprite_library(Material((), PHOTOGRAPHS), 5, 7, 1),
+        sprite_library(Material((), PHOTOGRAPHS), 5, 7, 1, clumps=2),
+    )
+    assert [s.kind for s in more[len(plain) :]] == ["clumps", "clumps"]
+    assert all(np.array_equal(a.frames, b.frames) for a, b in zip(plain, more, strict=False))
+
+
+def test_most_of_a_clump_is_opaque():
+    for seed in range(4):
+        alpha = grow_sprite("clumps", seed, PHOTOGRAPHS).frames[0, ..., 3] / 255
+        assert (alpha > 0.95).sum() > 0.5 * (alpha > 0.05).sum()
 
 
 def test_a_sheet_shows_colour_over_a_checker_and_alpha(tmp_path, grown):

@@ -142,6 +142,16 @@ def test_bands_hold_the_share_of_partial_alpha_that_is_asked_for():
     assert float(shares.max()) > 0.42
 
 
+def test_hasty_trimaps_take_in_more_than_what_is_partial():
+    sharp = [disc(soft=3.0), strands()]
+    size = {"occluder_share": 0.0, "height": 144, "width": 144, "frames": 2}
+    drawn, hasty = (synthesis(sharp, hasty_share=s, **size).clips(1, 24) for s in (0.0, 1.0))
+    assert (
+        partial_share(hasty.alpha, hasty.trimap).mean()
+        < 0.7 * partial_share(drawn.alpha, drawn.trimap).mean()
+    )
+
+
 def carried_back(alpha: torch.Tensor, flow: torch.Tensor) -> torch.Tensor:
     """Frame t+1's alpha where frame t's content went."""
     height, width = alpha.shape[-2:]
