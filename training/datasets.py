@@ -45,7 +45,7 @@ SYNTHETIC = ("synthetic:matting", "synthetic:propagation")
 FOOTAGE = "footage:heldout"
 FOOTAGE_SEED = 990_000_000  # beyond every seed of training and of the synthetic hold-out
 _SPACES = {"linear": "lin_rec709_scene", "display": "srgb_rec709_scene"}
-_PICTURES = (".exr", ".png", ".tif", ".tiff", ".dpx", ".jpg", ".jpeg")
+PICTURES = (".exr", ".png", ".tif", ".tiff", ".dpx", ".jpg", ".jpeg")
 _REACH = 7
 
 
@@ -359,7 +359,7 @@ def _one(comp: Path | None, truth: Path | None, trimap: Path | None) -> dict[int
 
 
 def _single(place: Path, stem: str) -> Path | None:
-    candidates = (place / f"{stem}{ending}" for ending in _PICTURES)
+    candidates = (place / f"{stem}{ending}" for ending in PICTURES)
     return next((path for path in candidates if path.is_file()), None)
 
 
@@ -370,7 +370,7 @@ def _numbered(place: Path, stem: str = "") -> dict[int, Path]:
     found = {}
     for path in sorted(place.iterdir()):
         before, _, number = path.stem.rpartition(".")
-        if before == stem and number.isdigit() and path.suffix.lower() in _PICTURES:
+        if before == stem and number.isdigit() and path.suffix.lower() in PICTURES:
             found[int(number)] = path
     return found
 
