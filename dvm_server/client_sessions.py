@@ -19,7 +19,7 @@ from dvm_server.jobs import Offer, needed_plates, remaining
 from dvm_server.ledger import Ledger
 from dvm_server.live_job import LiveJob, Submission
 from dvm_server.spool import Spool
-from dvm_server.submission import read_offer, trimap_parts
+from dvm_server.submission import guide_parts, read_offer, trimap_parts
 from dvm_server.translate import wire_error
 from host_plugins.client.errors import (
     Cancelled,
@@ -28,6 +28,7 @@ from host_plugins.client.errors import (
     InputError,
     ProtocolError,
 )
+from host_plugins.client.shot import INPUTS
 from host_plugins.client.wire import PROTOCOL, Message, Part
 from model import registry
 from model.plates import colour
@@ -114,16 +115,18 @@ class ClientSessions:
             "limits": self._config.limits.to_wire(),
             "networks": networks(),
             "ocio": self._ocio,
+            "inputs": list(INPUTS[:2]),
         }
         self._tell(peer, message.answer("welcome", body))
 
     def _submit(self, peer: bytes, message: Message) -> None:
         offer = read_offer(message, self._config.limits)
-        parts = trimap_parts(message, offer.shot)
+        trimaps, guides = trimap_parts(message, offer.shot), guide_parts(message, offer.shot)
+        parts = [*trimaps.values(), *guides.values()]
         submission = Submission(peer, message, offer)
 
         def store() -> None:
-            for part in parts.values():
+            for part in parts:
                 name = self._spool.file_name(part.sha256, part.suffix)
                 self._spool.store(name, part.data, self._dispatch.needed_names)
 
@@ -136,7 +139,7 @@ class ClientSessions:
             self._stored(submission)
 
     def _stored(self, submission: Submission) -> None:
-        """The trimaps of a submission are on disk: begin the job, or join it."""
+        """The trimaps and guides of a submission are on disk: begin the job, or join it."""
         if submission.peer not in self._greeted:
             return
         job = self._dispatch.jobs.get(submission.offer.id)

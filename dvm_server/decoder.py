@@ -23,6 +23,7 @@ from dvm_server.translate import model_error, wire_error
 from host_plugins.client.files import digest
 from model.errors import InputError
 from model.plates.channels import Picture
+from model.plates.input_mattes import InputMatte
 from model.plates.plate import Plate, PlateHeader, Trimap, Window
 
 if TYPE_CHECKING:
@@ -62,6 +63,12 @@ class Decoder:
         said = self._answer("trimap", path, frame, source=source, sha256=sha256)
         window = None if said["window"] is None else Window(*said["window"])
         return Trimap(said["pixels"], window, said["source"], path=said["path"])
+
+    def matte(self, path: str, frame: int | None, sha256: str = "") -> InputMatte:
+        """Read a garbage or core matte. Raises what `plate` does."""
+        said = self._answer("matte", path, frame, sha256=sha256)
+        data, display = (None if one is None else Window(*one) for one in said["windows"])
+        return InputMatte(said["pixels"], data, display, said["path"])
 
     def header(self, path: str, frame: int | None) -> PlateHeader:
         """Read a header. Raises what `plate` does."""
@@ -151,9 +158,10 @@ def _answer(question: Mapping[str, Any], pixels: int) -> dict[str, Any]:
 
 def _read(
     question: Mapping[str, Any], path: Path, frame: int | None
-) -> Plate | Trimap | PlateHeader:
+) -> Plate | Trimap | InputMatte | PlateHeader:
     # Imported after the memory cap is set, and only in the child.
     from model.plates.image_files import read_header, read_plate, set_threads
+    from model.plates.input_mattes import read_input_matte
     from model.plates.movies import is_movie
     from model.plates.trimap import read_trimap
 
@@ -173,6 +181,8 @@ def _read(
             return read_plate(path, frame=frame)
         case "trimap":
             return read_trimap(path, frame=frame, source=question["source"])
+        case "matte":
+            return read_input_matte(path, frame=frame)
         case _:
             return read_header(path, frame=frame, choose=_first_channel)
 
@@ -190,13 +200,17 @@ def _first_channel(names: Sequence[str], is_id: Sequence[bool]) -> Picture:
     return Picture("", ("Y",), (0,))
 
 
-def _told(found: Plate | Trimap | PlateHeader, pixels: int) -> dict[str, Any]:
+def _told(found: Plate | Trimap | InputMatte | PlateHeader, pixels: int) -> dict[str, Any]:
     """The answer, without the pixels, which go into their file."""
     if isinstance(found, PlateHeader):
         return {"header": found.to_json()}
     said = write_pixels(pixels, found.pixels)
     if isinstance(found, Plate):
         said["header"] = found.header.to_json()
+    elif isinstance(found, InputMatte):
+        windows = (found.window, found.frame_window)
+        said["windows"] = [None if one is None else list(astuple(one)) for one in windows]
+        said["path"] = found.path
     else:
         said["window"] = None if found.window is None else list(astuple(found.window))
         said["source"], said["path"] = found.source, found.path

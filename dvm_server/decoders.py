@@ -8,9 +8,10 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, TypeVar
 
 from dvm_server.decoder import Decoder
+from model.plates.input_mattes import InputMatte
 from model.plates.plate import Plate, PlateHeader, Trimap
 
-Found = TypeVar("Found", Plate, Trimap, PlateHeader)
+Found = TypeVar("Found", Plate, Trimap, InputMatte, PlateHeader)
 
 _CORES_EACH = 4
 _MOST = 4
@@ -43,6 +44,10 @@ class Decoders:
     def trimap(self, path: str, frame: int, source: str, sha256: str = "") -> Future[Trimap]:
         """Begin to read a painted or given trimap."""
         return self._free().ask(lambda decoder: decoder.trimap(path, frame, source, sha256))
+
+    def matte(self, path: str, frame: int | None, sha256: str = "") -> Future[InputMatte]:
+        """Begin to read a garbage or core matte."""
+        return self._free().ask(lambda decoder: decoder.matte(path, frame, sha256))
 
     def header(self, path: str, frame: int | None) -> Future[PlateHeader]:
         """Begin to read a header."""

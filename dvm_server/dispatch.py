@@ -73,8 +73,7 @@ class Dispatch:
             if job.busy and job.plan is not None:
                 needed |= job.plan.spool_names()
             for submission in tuple(job.waiting):
-                needed |= {one.name for one in submission.offer.trimaps.values()}
-                needed |= {one.name for one in (submission.offer.plates or {}).values()}
+                needed |= submission.offer.spool_names()
         return needed
 
     def end(self, grace: float) -> None:

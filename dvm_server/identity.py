@@ -30,6 +30,8 @@ class ShotFacts:
         keyframes: sha256 of the painted trimap by frame.
         given: sha256 of the given trimap by frame; a painted one takes precedence.
         plates: digest of each frame's plate; of the stand-in where the plate is missing.
+        guides: digests of the frame's garbage and core mattes and clean plate by role; frames
+            without any are left out.
         black: frames whose plate is missing and whose matte is therefore all 0.
         causal: window t−2 … t.
         carrying: options that propagation looks at.
@@ -41,6 +43,7 @@ class ShotFacts:
     keyframes: Mapping[int, str]
     given: Mapping[int, str]
     plates: Mapping[int, str]
+    guides: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
     black: frozenset[int] = frozenset()
     causal: bool = False
     carrying: Mapping[str, Any] = field(default_factory=dict)
@@ -77,7 +80,9 @@ def matte_keys(facts: ShotFacts) -> dict[int, str]:
             near = facts.frames[max(place[frame] - 2, 0) : place[frame] + 3]
             around = window(near, frame, causal=facts.causal)
             reads = [
-                [f, facts.plates[f], trimaps.get(f, "")] for f in dict.fromkeys((*lead_in, *around))
+                # Without guides a key is what it was when there were none.
+                [f, facts.plates[f], trimaps.get(f, ""), *_guides(facts, f)]
+                for f in dict.fromkeys((*lead_in, *around))
             ]
             found[frame] = digest(["B", frame, frame in facts.black, reads, options])
     return found
@@ -86,6 +91,10 @@ def matte_keys(facts: ShotFacts) -> dict[int, str]:
 def digest(content: Any) -> str:
     """Sha256, in hex, of canonical JSON."""
     return hashlib.sha256(canonical({"of": content})).hexdigest()
+
+
+def _guides(facts: ShotFacts, frame: int) -> list[dict[str, str]]:
+    return [dict(facts.guides[frame])] if facts.guides.get(frame) else []
 
 
 def _carrying(facts: ShotFacts) -> Any:

@@ -36,6 +36,7 @@ class Offer:
         shot: as sent.
         plates: by value: every plate there is; None by path.
         trimaps: by value: keyframe and given trimaps by frame, spooled already.
+        guides: by value: pictures by role and frame (None: one for all frames), spooled already.
         have: sha256 of the output files the client has, by frame and layer.
     """
 
@@ -43,11 +44,21 @@ class Offer:
     shot: Shot
     plates: Mapping[int, SentFile] | None = None
     trimaps: Mapping[int, SentFile] = field(default_factory=dict)
+    guides: Mapping[tuple[str, int | None], SentFile] = field(default_factory=dict)
     have: Mapping[tuple[int, str], str] = field(default_factory=dict)
 
     @property
     def by_value(self) -> bool:
         return self.plates is not None
+
+    def files(self) -> tuple[object, ...]:
+        """What it is about besides its shot: two offers of one shot may have other files."""
+        return self.plates, self.trimaps, self.guides
+
+    def spool_names(self) -> set[str]:
+        """All of its files in the spool."""
+        sent = (*self.trimaps.values(), *self.guides.values(), *(self.plates or {}).values())
+        return {one.name for one in sent}
 
 
 @dataclass(frozen=True)
@@ -79,6 +90,14 @@ class TrimapSource:
 
 
 @dataclass(frozen=True)
+class GuideSource:
+    """Where a frame's garbage or core matte, or clean plate, is read."""
+
+    path: str
+    sha256: str
+
+
+@dataclass(frozen=True)
 class Plan:
     """What is to be done for a shot, and from what. Made by the survey, never changed.
 
@@ -90,6 +109,7 @@ class Plan:
         spans, blocks: all of them, finished or not.
         plates: source of each frame's plate.
         trimaps: source of each frame's trimap; of propagated ones the place in the spool.
+        guides: sources of each frame's guides by role; frames without any are left out.
         trimap_keys: key A of the propagated ones.
         keys: key B of each frame.
         outputs: each frame's files by layer.
@@ -106,6 +126,7 @@ class Plan:
     blocks: tuple[Block, ...]
     plates: Mapping[int, PlateSource]
     trimaps: Mapping[int, TrimapSource]
+    guides: Mapping[int, Mapping[str, GuideSource]]
     trimap_keys: Mapping[int, str]
     keys: Mapping[int, str]
     outputs: Mapping[int, Mapping[str, Path]]
@@ -124,13 +145,16 @@ class Plan:
         return Sources(
             plates={f: one.digest for f, one in self.plates.items()},
             trimaps={f: one.sha256 for f, one in own.items()},
+            guides={
+                f: " ".join(f"{role}:{one.sha256[:16]}" for role, one in sorted(roles.items()))
+                for f, roles in self.guides.items()
+            },
         )
 
     def spool_names(self) -> set[str]:
         """Everything in the spool that this plan may still read or send."""
         names = {Spool.trimap_name(key) for key in self.trimap_keys.values()}
-        names |= {one.name for one in self.offer.trimaps.values()}
-        names |= {one.name for one in (self.offer.plates or {}).values()}
+        names |= self.offer.spool_names()
         if self.offer.by_value:
             for key in self.keys.values():
                 names |= {Spool.matte_name(key, layer) for layer in files_of(self.offer.shot)}
@@ -210,6 +234,11 @@ def block_order(
         "wanted": frames,
         "plates": {f: _plain(plan.plates[f]) for f in block.reads},
         "trimaps": {f: _plain(plan.trimaps[f]) for f in block.reads},
+        "guides": {
+            f: {role: _plain(one) for role, one in plan.guides[f].items()}
+            for f in block.reads
+            if f in plan.guides
+        },
         "into": {f: {layer: str(path) for layer, path in plan.outputs[f].items()} for f in frames},
         "layers": outputs.layers,
         "split": outputs.split,
@@ -241,5 +270,5 @@ def _files(plan: Plan, frames: Iterable[int]) -> frozenset[int]:
     return frozenset(plan.plates[f].frame for f in frames)
 
 
-def _plain(source: PlateSource | TrimapSource) -> dict[str, Any]:
+def _plain(source: PlateSource | TrimapSource | GuideSource) -> dict[str, Any]:
     return dict(vars(source))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,12 @@ _ENOUGH = 16
 
 @dataclass(frozen=True)
 class Sources:
-    """What a job was made from: digests of plates, and of painted and given trimaps, by frame."""
+    """What a job was made from: digests of plates, of painted and given trimaps, and what tells
+    guides apart, by frame."""
 
     plates: Mapping[int, str]
     trimaps: Mapping[int, str]
+    guides: Mapping[int, str] = field(default_factory=dict)
 
     def changed_plates(self, now: Sources) -> list[int]:
         """Frames whose plate is another one now."""
@@ -35,6 +37,11 @@ class Sources:
     def changed_trimaps(self, now: Sources) -> list[int]:
         """Frames whose painted or given trimap is another one now, is new, or is gone."""
         return _differing(self.trimaps, now.trimaps, self.trimaps.keys() | now.trimaps.keys())
+
+    def changed_guides(self, now: Sources) -> list[int]:
+        """Frames whose garbage or core matte or clean plate is another one now, new, or gone."""
+        frames = self.guides.keys() | now.guides.keys()
+        return sorted(f for f in frames if self.guides.get(f, "") != now.guides.get(f, ""))
 
 
 @dataclass(frozen=True)
@@ -107,7 +114,11 @@ class Ledger:
     def _take(self, job: str, event: Event) -> None:
         """Index what an event says about files and trimaps."""
         if event.get("event") == "submitted":
-            self._sources[job] = Sources(_by_frame(event["plates"]), _by_frame(event["trimaps"]))
+            self._sources[job] = Sources(
+                _by_frame(event["plates"]),
+                _by_frame(event["trimaps"]),
+                _by_frame(event.get("guides", {})),
+            )
         elif event.get("event") == "trimap" and "doubt" in event:
             self._doubts[event["key"]] = event["doubt"]
         elif event.get("event") == "frame":
@@ -121,12 +132,15 @@ class Ledger:
 
 def submitted_event(name: str, sources: Sources) -> dict[str, Any]:
     """The event that a shot was surveyed and found well; later frames are made from these."""
-    return {
+    event: dict[str, Any] = {
         "event": "submitted",
         "name": name,
         "plates": {str(f): one[:_ENOUGH] for f, one in sources.plates.items()},
         "trimaps": {str(f): one[:_ENOUGH] for f, one in sources.trimaps.items()},
     }
+    if sources.guides:
+        event["guides"] = {str(f): one for f, one in sources.guides.items()}
+    return event
 
 
 def frame_event(frame: int, key: str, files: Mapping[str, Any]) -> dict[str, Any]:

@@ -84,7 +84,7 @@ class LiveJob:
         ours = self.plan.offer if self.plan else self.waiting[0].offer if self.waiting else None
         if ours is None:
             return False
-        return (ours.plates, ours.trimaps) != (offer.plates, offer.trimaps)
+        return ours.files() != offer.files()
 
     @property
     def busy(self) -> bool:

@@ -46,8 +46,9 @@ def sort_outputs(
 
     Raises:
         InputError: a file is there that is not this shot's, and ``overwrite`` is off:
-            ``input.plate_changed``, ``input.trimap_changed``, ``input.options_changed`` if it was
-            made here from something else, ``input.output_exists`` if it was not.
+            ``input.plate_changed``, ``input.trimap_changed``, ``input.guide_changed``,
+            ``input.options_changed`` if it was made here from something else,
+            ``input.output_exists`` if it was not.
     """
     layers = files_of(plan.offer.shot)
     done, ready = set(), set()
@@ -165,6 +166,11 @@ def _conflict(plan: Plan, conflicts: list[_Found]) -> InputError:
         frame = trimaps[0]
         message = f"the trimap of frame {frame} has changed since {stale.name} was made"
         return _refused(plan, "input.trimap_changed", message, frame, conflicts)
+    if guides := before.changed_guides(now):
+        frame = guides[0]
+        what = "a garbage matte, core matte or clean plate"
+        message = f"{what} of frame {frame} has changed since {stale.name} was made"
+        return _refused(plan, "input.guide_changed", message, frame, conflicts)
     message = f"{stale.name} was made with other options, or by another version of the engine"
     return _refused(plan, "input.options_changed", message, stale.frame, conflicts)
 

@@ -11,12 +11,15 @@ from typing import Any
 from dvm_server.decoders import Decoders
 from model.canvas import canvas_of
 from model.errors import InputError
+from model.plates.holdout import Guides, check_clean_plate
 from model.plates.plate import Plate, PlateHeader, Trimap
 from model.plates.spool import read_trimap_spool
 from model.plates.trimap import place_trimap
 
 # A window of five, and one that leaves it: more would only cost memory.
 KEPT = 6
+# Guides of each kind, with those that are read ahead.
+KEPT_GUIDES = 8
 
 
 class PlateReader:
@@ -40,7 +43,7 @@ class PlateReader:
         self._place = {frame: index for index, frame in enumerate(order)}
         self._kept: OrderedDict[str, Plate] = OrderedDict()
         self._asked: dict[str, Future[Plate]] = {}
-        self._along: Callable[[int], None] = lambda frame: None
+        self._along: list[Callable[[int], None]] = []
         self._last = -1
         self._first: tuple[int, PlateHeader] | None = None
 
@@ -78,7 +81,7 @@ class PlateReader:
 
     def read_along(self, ask: Callable[[int], None]) -> None:
         """``ask`` is called with each frame whose plate is about to be read."""
-        self._along = ask
+        self._along.append(ask)
 
     def _key(self, frame: int) -> str:
         source = self._sources[frame]
@@ -89,7 +92,8 @@ class PlateReader:
         key, source = self._key(frame), self._sources[frame]
         if key in self._kept or key in self._asked:
             return
-        self._along(frame)
+        for ask in self._along:
+            ask(frame)
         self._asked[key] = self._decoders.plate(source["path"], source["frame"], source["sha256"])
 
     def _ask_ahead(self, frame: int) -> None:
@@ -171,3 +175,52 @@ class TrimapReader:
         # The engine would refuse it too, at the frame where it first looks at it.
         place_trimap(found, header, frame=frame)
         return found
+
+
+class GuideReader:
+    """The guides of one unit by frame. One image for all frames is read once.
+
+    Args:
+        decoders: those that ``plates`` uses.
+        plates: with each of them its guides are read ahead.
+        sources: ``{path, sha256}`` by frame and role.
+    """
+
+    def __init__(
+        self,
+        decoders: Decoders,
+        plates: PlateReader,
+        sources: Mapping[int, Mapping[str, Mapping[str, Any]]],
+    ):
+        self._decoders = decoders
+        self._plates = plates
+        self._sources = sources
+        self._asked: OrderedDict[tuple[str, str], Future[Any]] = OrderedDict()
+        plates.read_along(self._ask)
+
+    def __call__(self, frame: int) -> Guides:
+        """The guides of a frame.
+
+        Raises:
+            InputError: one is missing, damaged, changed, no matte, or of another size.
+        """
+        self._ask(frame)
+        found = {
+            role: self._asked[role, source["path"]].result()
+            for role, source in self._sources.get(frame, {}).items()
+        }
+        clean = found.get("clean")
+        if clean is not None:
+            check_clean_plate(clean.header, self._plates.header(frame), frame)
+        return Guides(**found)
+
+    def _ask(self, frame: int) -> None:
+        for role, source in self._sources.get(frame, {}).items():
+            key = role, source["path"]
+            if key not in self._asked:
+                read = self._decoders.plate if role == "clean" else self._decoders.matte
+                self._asked[key] = read(source["path"], frame, source["sha256"])
+            self._asked.move_to_end(key)
+            kept = [one for one in self._asked if one[0] == role]
+            for old in kept[:-KEPT_GUIDES]:
+                del self._asked[old]

@@ -12,8 +12,11 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
+from host_plugins.client.guides import NAMES
 from host_plugins.client.shot import (
     Client,
+    Guide,
+    Guides,
     Keyframe,
     Options,
     Outputs,
@@ -23,7 +26,9 @@ from host_plugins.client.shot import (
 )
 from model.errors import InputError, SetupError
 from model.plates import colour
+from model.plates.holdout import check_clean_plate
 from model.plates.image_files import read_header
+from model.plates.input_mattes import place_input_matte, read_input_matte
 from model.plates.mattes import check_outputs, matte_paths
 from model.plates.movies import is_movie, movie_frames, read_movie_frame
 from model.plates.plate import PlateHeader
@@ -68,6 +73,8 @@ class Wishes:
     colourspace: str = ""
     composited_in: str = ""
     options: Options = field(default_factory=Options)
+    guides: Guides = field(default_factory=Guides)
+    foreground: str = "premultiplied"
 
 
 def find_clip(plates: str, frames: str, keyframes: Collection[int], missing: str) -> Clip:
@@ -191,8 +198,10 @@ def build_shot(clip: Clip, wishes: Wishes, *, remote: bool = False) -> Shot:
         )
     given = _given_trimaps(clip, wishes)
     _check_trimaps(clip, wishes, given)
+    guides = wishes.guides.resolved(os.path.abspath)
+    read = {*wishes.keyframes.values(), *given.values(), *check_guides(clip, guides)}
     out = os.path.abspath(wishes.out)  # noqa: PTH100
-    _check_outputs(clip, out, wishes, {*wishes.keyframes.values(), *given.values()})
+    _check_outputs(clip, out, wishes, read)
     trimaps = Trimaps(os.path.abspath(wishes.trimaps)) if wishes.trimaps else None  # noqa: PTH100
     return Shot(
         name=Path(FramePattern.parse(clip.source).before).name.rstrip("._-") or "shot",
@@ -202,10 +211,66 @@ def build_shot(clip: Clip, wishes: Wishes, *, remote: bool = False) -> Shot:
         ),
         keyframes=tuple(Keyframe(f, str(path)) for f, path in sorted(wishes.keyframes.items())),
         trimaps=trimaps,
-        outputs=Outputs(out, wishes.layers, wishes.split, wishes.compression),
+        outputs=Outputs(out, wishes.layers, wishes.split, wishes.compression, wishes.foreground),
         options=wishes.options,
         client=Client("dvm", version("deep-video-matte")),
+        guides=guides,
     )
+
+
+def check_guides(clip: Clip, guides: Guides) -> set[Path]:
+    """See that garbage and core mattes and clean plates are there and fit; returns their files.
+
+    Raises:
+        InputError: ``input.missing_guide``, ``input.not_a_matte``, ``input.guide_size``, and what
+            reading them raises.
+    """
+    files: set[Path] = set()
+    for role, guide in guides.given():
+        pattern = FramePattern.parse(guide.pattern)
+        there = [f for f in clip.frames if clip.movie or clip.path(f).exists()]
+        for frame in there:
+            if not pattern.path(frame).is_file():
+                of = "" if pattern.is_single else f" of frame {frame}"
+                raise InputError(
+                    "input.missing_guide",
+                    f"the {NAMES[role]}{of} is not there: {pattern.path(frame)}",
+                    frame=frame,
+                    hint="make one for every frame of the shot, or give one image for all of them",
+                )
+            files.add(pattern.path(frame))
+        # The first tells if they fit; the server reads them all in any case.
+        for frame in there[:1]:
+            path, header = pattern.path(frame), clip.header(frame)
+            if role == "clean":
+                check_clean_plate(read_header(path, frame=frame), header, frame)
+            else:
+                matte = read_input_matte(path, frame=frame)
+                place_input_matte(matte, header, frame=frame, what=f"the {NAMES[role]}")
+    return files
+
+
+def parse_holdouts(given: Sequence[str], **named: str) -> Guides:
+    """``garbage=g.####.exr`` and ``core=c.exr``, beside patterns that are given by role.
+
+    Raises:
+        InputError: ``input.holdout``.
+    """
+    found = {role: pattern for role, pattern in named.items() if pattern}
+    for text in given:
+        role, sign, pattern = text.partition("=")
+        if not sign or not pattern or role not in ("garbage", "core"):
+            raise InputError(
+                "input.holdout",
+                f"--holdout {text!r} is neither garbage=PATTERN nor core=PATTERN",
+                hint="write e.g. --holdout garbage=garbage.####.exr",
+            )
+        if role in found:
+            raise InputError(
+                "input.holdout", f"there are two {NAMES[role]}s", hint="give one of each"
+            )
+        found[role] = pattern
+    return Guides(**{role: Guide(pattern) for role, pattern in found.items()})
 
 
 def _given_trimaps(clip: Clip, wishes: Wishes) -> dict[int, Path]:
@@ -261,7 +326,8 @@ def _check_outputs(clip: Clip, out: str, wishes: Wishes, trimaps: set[Path]) -> 
             if path in read:
                 raise InputError(
                     "input.output_is_input",
-                    f"{path} is one of the shot's own plates or trimaps, and would be overwritten",
+                    f"{path} is one of the shot's own plates, trimaps or guides, and would be "
+                    "overwritten",
                     frame=frame,
                     hint="give the mattes another name or folder",
                 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dvm_server.jobs import Offer, SentFile, files_of
 from host_plugins.client import fields
 from host_plugins.client.errors import ProtocolError
+from host_plugins.client.guides import NAMES, ROLES
 from host_plugins.client.shot import Shot, shot_id
 from host_plugins.client.wire import Limits, Message, Part
 
@@ -17,13 +18,13 @@ def read_offer(message: Message, limits: Limits) -> Offer:
         ProtocolError: what travels with it does not fit it.
     """
     shot = Shot.from_json(message.body.get("shot"))
-    numbers = frozenset(shot.numbers())
-    if len(numbers) > limits.frames:
+    numbers, read = frozenset(shot.numbers()), frozenset(shot.all_numbers())
+    if len(read) > limits.frames:
         raise ProtocolError(
-            f"the shot has {len(numbers)} frames, this server takes {limits.frames}",
+            f"the shot has {len(read)} frames, this server takes {limits.frames}",
             "submit it in parts",
         )
-    plates = _plates(message, numbers)
+    plates = _plates(message, read)
     if plates and not shot.plates.by_value:
         raise ProtocolError("plates are announced for a shot by path")
     return Offer(
@@ -33,6 +34,10 @@ def read_offer(message: Message, limits: Limits) -> Offer:
         trimaps={
             frame: SentFile(part.sha256, part.suffix)
             for frame, part in trimap_parts(message, shot).items()
+        },
+        guides={
+            place: SentFile(part.sha256, part.suffix)
+            for place, part in guide_parts(message, shot).items()
         },
         have=_have(message, shot, numbers),
     )
@@ -44,6 +49,8 @@ def trimap_parts(message: Message, shot: Shot) -> dict[int, Part]:
     by_path = {key.frame for key in shot.keyframes if not key.part}
     painted = {key.frame for key in shot.keyframes}
     for part in message.parts:
+        if part.role in ROLES:
+            continue
         if part.role != "trimap" or part.frame is None or part.frame in found:
             raise ProtocolError("the parts of a submit are trimaps, each of a frame of its own")
         if part.frame in by_path:
@@ -52,6 +59,24 @@ def trimap_parts(message: Message, shot: Shot) -> dict[int, Part]:
     given_by_value = shot.trimaps is not None and shot.trimaps.by_value
     if found.keys() - painted and not given_by_value:
         raise ProtocolError("given trimaps were sent and not announced by value")
+    return found
+
+
+def guide_parts(message: Message, shot: Shot) -> dict[tuple[str, int | None], Part]:
+    """The guides that came with a ``submit``, by role and frame."""
+    announced = {role for role, one in shot.guides.given() if one.by_value}
+    found: dict[tuple[str, int | None], Part] = {}
+    for part in message.parts:
+        if part.role not in ROLES:
+            continue
+        place = part.role, part.frame
+        if part.role not in announced or place in found:
+            raise ProtocolError(f"a {NAMES[part.role]} was sent twice, or not announced by value")
+        found[place] = part
+    for role in announced:
+        frames = {frame for sent, frame in found if sent == role}
+        if None in frames and len(frames) > 1:
+            raise ProtocolError(f"one {NAMES[role]} was sent for all frames, and others besides")
     return found
 
 

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from dvm_server import translate
+from dvm_server.guide_survey import guide_sources
 from dvm_server.identity import ShotFacts, digest, matte_keys, trimap_keys
-from dvm_server.jobs import Offer, Plan, PlateSource, TrimapSource, files_of
+from dvm_server.jobs import GuideSource, Offer, Plan, PlateSource, TrimapSource, files_of
 from dvm_server.outputs import Outputs, sort_outputs
 from dvm_server.security import check_roots
 from dvm_server.spool import Spool
@@ -64,11 +65,13 @@ def survey(
     check_outputs(shot.outputs.layers, shot.outputs.split, shot.outputs.compression)
     plates = _plates(offer, frames, around)
     keyframes, given = _trimaps(offer, frames, around)
+    guides = _guides(offer, frames, plates, around)
     facts = ShotFacts(
         frames=frames,
         keyframes={f: one.sha256 for f, one in keyframes.items()},
         given={f: one.sha256 for f, one in given.items() if f not in keyframes},
         plates={f: one.digest for f, one in plates.items()},
+        guides={f: {role: g.sha256 for role, g in one.items()} for f, one in guides.items()},
         black=frozenset(f for f, one in plates.items() if one.missing == "black"),
         causal=translate.looks_back(shot),
         carrying=translate.carrying_options(shot),
@@ -91,6 +94,7 @@ def survey(
         blocks=facts.blocks(),
         plates=plates,
         trimaps=trimaps,
+        guides=guides,
         trimap_keys=keys_a,
         keys=keys_b,
         outputs=_outputs(offer, frames, keys_b, around),
@@ -215,6 +219,22 @@ def _no_trimap(frame: int, why: str, shot: Shot) -> InputError:
     )
 
 
+def _guides(
+    offer: Offer, frames: Sequence[int], plates: Mapping[int, PlateSource], around: Surroundings
+) -> dict[int, dict[str, GuideSource]]:
+    """Guides by frame and role; every frame of the shot that has a plate must have them."""
+
+    def digest_of(path: Path, frame: int) -> str:
+        check_roots(path, around.roots)
+        return _digest_of(path, frame, around)
+
+    required = {f for f in offer.shot.numbers() if not plates[f].missing}
+    for _, guide in offer.shot.guides.given():
+        if guide.pattern:
+            check_roots(FramePattern.parse(guide.pattern).path(frames[0]), around.roots)
+    return guide_sources(offer, frames, required, around.spool, digest_of)
+
+
 def _check_covered(frames: Sequence[int], trimaps: Mapping[int, TrimapSource], shot: Shot) -> None:
     bare = [f for f in frames if f not in trimaps]
     if bare:
@@ -273,12 +293,14 @@ def _check_apart(plan: Plan) -> None:
     """Refuse to write over what is read, whatever ``overwrite`` says."""
     read = {one.path: f for f, one in plan.plates.items()}
     read |= {one.path: f for f, one in plan.trimaps.items() if one.source != "propagated"}
+    read |= {one.path: f for f, roles in plan.guides.items() for one in roles.values()}
     for files in plan.outputs.values():
         for path in files.values():
             if str(path) in read:
                 raise InputError(
                     "input.output_is_input",
-                    f"{path} is one of the shot's own plates or trimaps, and would be overwritten",
+                    f"{path} is one of the shot's own plates, trimaps or guides, and would be "
+                    "overwritten",
                     shot=plan.offer.shot.name,
                     frame=read[str(path)],
                     hint="give the mattes another name or folder",

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from dvm_server.decoders import Decoders
-from dvm_server.reader import PlateReader, TrimapReader
+from dvm_server.reader import GuideReader, PlateReader, TrimapReader
 from model.ahead import ahead
 from model.engine import Engine, FrameMatte
 from model.errors import Cancelled
@@ -100,6 +100,7 @@ def do_block(
     sources = _by_frame(order["plates"])
     plates = PlateReader(decoders, sources, order["reads"])
     trimaps = TrimapReader(decoders, plates, _by_frame(order["trimaps"]))
+    guides = GuideReader(decoders, plates, _by_frame(order["guides"]))
     block = Block(order["index"], tuple(order["frames"]), tuple(order["reads"]))
     black = [f for f in order["wanted"] if sources[f]["missing"] == "black"]
     wanted = [f for f in order["wanted"] if f not in black]
@@ -108,7 +109,7 @@ def do_block(
             raise Cancelled(frame=frame)
         write(order, black_matte(frame, plates(frame), order["layers"]), tell)
     shot_frames = order["shot_frames"]
-    made = engine.matte(block, shot_frames, wanted, plates, trimaps, cancelled)
+    made = engine.matte(block, shot_frames, wanted, plates, trimaps, cancelled, guides)
     with closing(ahead(made, name="deliver")) as mattes:
         for matte in mattes:
             write(order, matte, tell)

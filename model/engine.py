@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from model.passes import Block, Span
+from model.plates.holdout import Guides, no_guides
 from model.plates.plate import Plate, PlateHeader, Trimap
 
 
@@ -127,8 +128,12 @@ class Engine(Protocol):
         plate: Callable[[int], Plate],
         trimap: Callable[[int], Trimap],
         cancelled: Callable[[], bool],
+        guides: Callable[[int], Guides] = no_guides,
     ) -> Generator[FrameMatte, None, None]:
-        """Pass B. Yields the mattes of ``wanted`` (a subset of ``block.frames``) in order."""
+        """Pass B. Yields the mattes of ``wanted`` (a subset of ``block.frames``) in order.
+
+        ``guides`` are what pins alpha at a frame (see `model.plates.holdout`), and its clean plate.
+        """
         ...
 
 

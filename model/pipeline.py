@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from model.ahead import ahead
@@ -33,9 +32,10 @@ from model.exposure import ExposureMap
 from model.face import Classes, Estimate, Frame, MattingNetwork, PropagationNetwork
 from model.passes import Block, Span, window
 from model.plates import colour
+from model.plates.holdout import Guides, Limits, no_guides
 from model.plates.image_files import rgb
+from model.plates.known import Known, known_of
 from model.plates.plate import Plate, PlateHeader, Trimap, Window
-from model.plates.trimap import place_trimap
 from model.precision import resolved
 from model.registry import checkpoint_path, find, open_network
 from model.tiles import Seen, estimate_in_tiles
@@ -122,7 +122,7 @@ class _Read:
     """A frame's window, read: the plates of ``around`` lie on ``canvas``.
 
     Attributes:
-        plate, trimap: of the frame itself.
+        plate, known: of the frame itself.
         new: those frames of the window that the window before it did not have on this canvas.
         seconds: by stage, so far.
     """
@@ -130,7 +130,7 @@ class _Read:
     number: int
     around: tuple[int, ...]
     plate: Plate
-    trimap: Trimap
+    known: Known
     canvas: Window
     new: Mapping[int, Frame]
     seconds: Mapping[str, float]
@@ -244,14 +244,15 @@ class ShotMatte:
         plate: Callable[[int], Plate],
         trimap: Callable[[int], Trimap],
         cancelled: Callable[[], bool],
+        guides: Callable[[int], Guides] = no_guides,
     ) -> Generator[FrameMatte, None, None]:
         """Pass B: each wanted frame from its window of neighbours."""
         if not self._options.solves:
-            yield from self._trimaps(block, wanted, plate, trimap, cancelled)
+            yield from self._trimaps(block, wanted, plate, trimap, cancelled, guides)
             return
         asked = set(wanted)
         numbers = [f for f in block.frames if f in asked]
-        windows = self._windows(numbers, shot_frames, plate, trimap, cancelled)
+        windows = self._windows(numbers, shot_frames, plate, trimap, cancelled, guides)
         if self.overlaps:
             windows = ahead(windows, name="view")
         with closing(windows):
@@ -271,31 +272,35 @@ class ShotMatte:
         plate: Callable[[int], Plate],
         trimap: Callable[[int], Trimap],
         cancelled: Callable[[], bool],
+        guides: Callable[[int], Guides],
     ) -> Generator[_Read, None, None]:
         """The first stage: what each frame's window needs is read and brought to the device."""
         upload = Upload(self._view.device)
         seen: set[tuple[int, Window]] = set()
+        known: dict[int, Known] = {}
         for number in numbers:
             clock = _Clock()
             around = self._around(shot_frames, number)
             plates = {f: plate(f) for f in dict.fromkeys(around)}
             clock.lap("read")
             canvas = canvas_of((f, p.header) for f, p in plates.items())
+            known = {f: one for f, one in known.items() if f in plates}
             new: dict[int, Frame] = {}
             for f in plates:
                 if cancelled():
                     raise Cancelled(frame=number)
                 if (f, canvas) in seen:
                     continue
-                own = trimap(f)
+                if f not in known:
+                    known[f] = known_of(f, trimap(f), plates[f].header, guides(f))
+                    self._check_solvable(f, known[f].trimap)
+                own = known[f].trimap
                 clock.lap("read")
-                self._check_solvable(f, own)
                 with device_full(f, self._view.device):
                     new[f] = upload(partial(self._view.frame, f, plates[f], canvas, own))
                 clock.lap("view")
             seen = {key for key in seen if key[0] in plates} | {(f, canvas) for f in plates}
-            own = trimap(number)
-            yield _Read(number, around, plates[number], own, canvas, new, clock.seconds)
+            yield _Read(number, around, plates[number], known[number], canvas, new, clock.seconds)
 
     def _solved(
         self, windows: Iterator[_Read], cancelled: Callable[[], bool]
@@ -332,6 +337,9 @@ class ShotMatte:
         rows, columns = read.plate.header.data_window.inside(read.canvas)
         with device_full(frame.number, self._view.device):
             colours = confidence = None
+            if read.known.limits is not None:
+                there = estimate.alpha[0, 0, rows, columns]
+                there.copy_(_limited(there, read.known.limits))
             if "foreground" in self._options.layers:
                 light, _ = estimate_foreground(frame.light, estimate.alpha)
                 colours = Download(light[0, :, rows, columns].permute(1, 2, 0))
@@ -348,6 +356,7 @@ class ShotMatte:
         plate: Callable[[int], Plate],
         trimap: Callable[[int], Trimap],
         cancelled: Callable[[], bool],
+        guides: Callable[[int], Guides],
     ) -> Generator[FrameMatte, None, None]:
         """Pass B where only trimaps are asked for: each is laid over its plate, nothing is solved.
 
@@ -360,15 +369,15 @@ class ShotMatte:
             clock = _Clock()
             header = plate(number).header
             clock.lap("read")
-            own = trimap(number)
+            known = known_of(number, trimap(number), header, guides(number))
             yield FrameMatte(
                 frame=number,
                 alpha=None,
-                trimap=place_trimap(own, header),
-                confidence=_carried_confidence(own, header),
+                trimap=known.placed(header),
+                confidence=known.confidence(header),
                 foreground=None,
                 header=header,
-                source=own.source,
+                source=known.trimap.source,
                 seconds=clock.seconds,
             )
 
@@ -427,7 +436,7 @@ class ShotMatte:
     def _deliver(self, solved: _Solved) -> FrameMatte:
         """The third stage: a matte in the plate's own windows and colours, off the device."""
         clock = _Clock(solved.seconds)
-        plate, trimap = solved.read.plate, solved.read.trimap
+        plate, known = solved.read.plate, solved.read.known
         alpha = solved.alpha.array()
         foreground = confidence = None
         if solved.colours is not None:
@@ -435,9 +444,9 @@ class ShotMatte:
             clock.lap("foreground")
         if solved.confidence is not None:
             # No higher than that of the trimap the alpha was made from.
-            carried = _carried_confidence(trimap, plate.header)
+            carried = known.confidence(plate.header)
             confidence = np.minimum(solved.confidence.array(), carried)
-        placed = place_trimap(trimap, plate.header)
+        placed = known.placed(plate.header)
         clock.lap("deliver")
         return FrameMatte(
             frame=solved.read.number,
@@ -446,7 +455,7 @@ class ShotMatte:
             confidence=confidence,
             foreground=foreground,
             header=plate.header,
-            source=trimap.source,
+            source=known.trimap.source,
             fallback=solved.fallback,
             seconds=clock.seconds,
         )
@@ -462,13 +471,10 @@ class ShotMatte:
         return straight * alpha[..., None]
 
 
-def _carried_confidence(trimap: Trimap, header: PlateHeader) -> npt.NDArray[np.float32]:
-    """Of a trimap, over the plate's data window, 0…1; painted and given ones are certain."""
-    if trimap.confidence is None:
-        shape = header.data_window.height, header.data_window.width
-        return np.ones(shape, np.float32)
-    carried = Trimap(trimap.confidence, trimap.window)
-    return place_trimap(carried, header).astype(np.float32) / np.float32(255)
+def _limited(alpha: torch.Tensor, limits: Limits) -> torch.Tensor:
+    """H×W alpha over a plate's data window, within its limits."""
+    least, most = (torch.from_numpy(one).to(alpha.device) for one in (limits.least, limits.most))
+    return alpha.clamp(least, most)
 
 
 class _Clock:

@@ -13,7 +13,13 @@ from dvm_server.interrupts import Interrupts
 from dvm_server.private_server import private_server
 from dvm_server.reporting import failures, reporter
 from dvm_server.running import by_value_files, run_to_end
-from dvm_server.shot_input import Wishes, build_shot, find_clip, parse_keyframes
+from dvm_server.shot_input import (
+    Wishes,
+    build_shot,
+    find_clip,
+    parse_holdouts,
+    parse_keyframes,
+)
 from host_plugins.client.connection import default_state_dir, find
 from host_plugins.client.shot import Options, shot_id
 from model.plates.mattes import LAYERS
@@ -36,8 +42,21 @@ def matte(
     trimaps: Annotated[
         str, typer.Option(metavar="PATTERN", help="A trimap for every frame that it matches.")
     ] = "",
+    garbage: Annotated[
+        str, typer.Option(metavar="PATTERN", help="Garbage mattes, or one: alpha is 0 where 1.")
+    ] = "",
+    core: Annotated[
+        str, typer.Option(metavar="PATTERN", help="Core mattes, or one: alpha is 1 where 1.")
+    ] = "",
+    holdout: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KIND=PATTERN", help="Another way to say garbage=… and core=…."),
+    ] = None,
     frames: Annotated[str, typer.Option(metavar="RANGE", help="E.g. 1001-1012 or 1-9x2.")] = "",
     outputs: Annotated[str, typer.Option(help=f"Of {','.join(LAYERS)}.")] = "alpha",
+    foreground: Annotated[
+        Literal["premultiplied", "straight"], typer.Option(help="Colours of the foreground output.")
+    ] = "premultiplied",
     split: Annotated[bool, typer.Option("--split", help="A file for each output.")] = False,
     network: Annotated[str, typer.Option(help="Matting network; see dvm doctor.")] = "",
     checkpoint: Annotated[str, typer.Option(metavar="FILE", help="Weights of your own.")] = "",
@@ -95,6 +114,8 @@ def matte(
             colourspace=colourspace,
             composited_in=composited_in or "",
             options=options,
+            guides=parse_holdouts(holdout or [], garbage=garbage, core=core),
+            foreground=foreground,
         )
         shot = build_shot(clip, wishes, remote=remote)
         with ExitStack() as stack:

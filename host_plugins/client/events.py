@@ -37,6 +37,7 @@ class Welcome:
         limits: the most it accepts.
         networks: what ``options.network`` may name.
         ocio: digest of its colour config.
+        inputs: of `Shot.inputs`, what it knows.
     """
 
     protocol: int
@@ -46,6 +47,7 @@ class Welcome:
     limits: Limits
     networks: tuple[Network, ...]
     ocio: str
+    inputs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -223,6 +225,7 @@ def welcome(message: Message) -> Welcome:
             for one in fields.maps(body, "networks")
         ),
         ocio=fields.text(body, "ocio", default=""),
+        inputs=fields.words(body, "inputs"),
     )
 
 

@@ -217,6 +217,7 @@ class FakeServer:
                 "limits": self.script.limits.to_wire(),
                 "networks": networks,
                 "ocio": "",
+                "inputs": list(self.script.inputs),
             },
         )
 

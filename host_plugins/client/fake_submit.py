@@ -9,8 +9,9 @@ from typing import Any
 
 from . import fields, wire
 from .errors import DvmError, InputError, ProtocolError, SetupError
+from .guides import NAMES, ROLES
 from .outputs import output_path
-from .shot import Shot
+from .shot import INPUTS, Shot
 
 
 def _scripted_matte(frame: int, layer: str) -> bytes:
@@ -27,6 +28,7 @@ class Script:
         credit: as in ``accepted``.
         limits: as in ``welcome``.
         networks: names of matting networks, the default first.
+        inputs: as in ``welcome``; empty for a server of the first release.
         receipt: seconds before a plate is confirmed.
         refuse: answers ``submit``.
         fail: raised in place of a frame's matte.
@@ -42,6 +44,7 @@ class Script:
     credit: int = 2
     limits: wire.Limits = field(default_factory=lambda: wire.Limits(frames=1000))
     networks: tuple[str, ...] = ("closed_form",)
+    inputs: tuple[str, ...] = INPUTS
     receipt: float = 0.0
     refuse: DvmError | None = None
     fail: Mapping[int, DvmError] = field(default_factory=dict)
@@ -78,9 +81,10 @@ def read_submit(message: wire.Message, script: Script) -> tuple[Shot, dict[int, 
         )
     announced = _announced(message, shot)
     _check_trimaps(message, shot)
+    _check_guides(message, shot)
     if not shot.plates.by_value:
         _check_absolute(shot)
-    for frame in numbers:
+    for frame in shot.all_numbers():
         there = (
             frame in announced
             if shot.plates.by_value
@@ -104,7 +108,7 @@ def _announced(message: wire.Message, shot: Shot) -> dict[int, dict[str, Any]]:
         fields.text(one, "sha256", fields.SHA256)
         fields.text(one, "suffix", fields.SUFFIX)
         fields.whole(one, "bytes", 1, 1 << 40)
-        if frame in found or frame not in shot.numbers():
+        if frame in found or frame not in shot.all_numbers():
             raise ProtocolError(f"the plate of frame {frame} is announced and not of the shot")
         found[frame] = one
     if bool(found) and not shot.plates.by_value:
@@ -113,8 +117,9 @@ def _announced(message: wire.Message, shot: Shot) -> dict[int, dict[str, Any]]:
 
 
 def _check_trimaps(message: wire.Message, shot: Shot) -> None:
-    parts = {part.frame: part for part in message.parts}
-    if len(parts) != len(message.parts) or any(one.role != "trimap" for one in message.parts):
+    sent = [part for part in message.parts if part.role not in ROLES]
+    parts = {part.frame: part for part in sent}
+    if len(parts) != len(sent) or any(one.role != "trimap" for one in sent):
         raise ProtocolError("the parts of a submit are trimaps, each of a frame of its own")
     keyframes = {one.frame: one for one in shot.keyframes}
     for frame, one in keyframes.items():
@@ -137,9 +142,25 @@ def _check_trimaps(message: wire.Message, shot: Shot) -> None:
         raise ProtocolError("given trimaps must be announced by value, and be sent")
 
 
+def _check_guides(message: wire.Message, shot: Shot) -> None:
+    sent = [(part.role, part.frame) for part in message.parts if part.role in ROLES]
+    announced = {role for role, one in shot.guides.given() if one.by_value}
+    if len(set(sent)) != len(sent) or {role for role, _ in sent} != announced:
+        raise ProtocolError("guides must be announced by value and be sent, each once a frame")
+    for role, one in shot.guides.given():
+        if one.pattern and not output_path(one.pattern, shot.numbers()[0]).is_file():
+            raise InputError(
+                "input.missing_guide",
+                f"the {NAMES[role]} {one.pattern} is not there",
+                shot=shot.name,
+                hint="check its path",
+            )
+
+
 def _check_absolute(shot: Shot) -> None:
     named = [shot.plates.pattern, shot.outputs.pattern]
     named += [one.trimap for one in shot.keyframes if one.trimap]
+    named += [one.pattern for _, one in shot.guides.given() if one.pattern]
     for path in named:
         if not Path(path).is_absolute():
             raise InputError(

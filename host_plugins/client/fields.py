@@ -75,6 +75,16 @@ def maps(header: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
     return value
 
 
+def words(header: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    """A list of words; absent means empty."""
+    value = header.get(name, [])
+    if not isinstance(value, list) or not all(
+        isinstance(one, str) and WORD.match(one) for one in value
+    ):
+        raise ProtocolError(f"the field {name!r} is not a list of words")
+    return tuple(value)
+
+
 def ranges(header: Mapping[str, Any], name: str, most: int) -> list[int]:
     """The frames of a list of [first, last, step], in the order given; absent means none.
 

@@ -34,7 +34,7 @@ def suffix(path: Path) -> str:
     return path.suffix.lower()
 
 
-def read_part(role: str, path: Path, frame: int) -> Part:
+def read_part(role: str, path: Path, frame: int | None) -> Part:
     """A file as a part, with its digest.
 
     Raises:
@@ -47,7 +47,7 @@ def read_part(role: str, path: Path, frame: int) -> Part:
     return Part(role, data, suffix(path), frame, sha256=hashlib.sha256(data).hexdigest())
 
 
-def unreadable(role: str, path: Path, frame: int, error: OSError) -> InputError:
+def unreadable(role: str, path: Path, frame: int | None, error: OSError) -> InputError:
     """The error for a plate or a trimap that cannot be read."""
     if isinstance(error, (FileNotFoundError, NotADirectoryError)):
         return InputError(

@@ -11,6 +11,7 @@ from .errors import InputError
 
 LONGEST_TEXT = 4096
 FARTHEST_FRAME = 10_000_000
+FARTHEST_PIXEL = 1_000_000
 
 _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 
@@ -129,6 +130,21 @@ class Fields:
     def frame(self, name: str) -> int:
         """A frame number."""
         return self.whole(name, -FARTHEST_FRAME, FARTHEST_FRAME)
+
+    def window(self, name: str) -> tuple[int, int, int, int]:
+        """A rectangle [x0, y0, x1, y1], both corners inside, origin top left."""
+        value = self.content.get(name)
+        if (
+            not isinstance(value, list)
+            or len(value) != 4
+            or any(type(n) is not int or abs(n) > FARTHEST_PIXEL for n in value)
+            or value[2] < value[0]
+            or value[3] < value[1]
+        ):
+            raise self.wrong(
+                name, f"must be [x0, y0, x1, y1], x0 ≤ x1 and y0 ≤ y1; it is {_shown(value)}"
+            )
+        return value[0], value[1], value[2], value[3]
 
     def runs(self, name: str, most: int) -> tuple[tuple[int, int, int], ...]:
         """Runs [first, last, step], ascending, no frame twice, ``most`` frames together."""

@@ -93,7 +93,8 @@ def run_shot(
 
     Raises:
         InputError: by the server; or here ``input.missing_trimap``, ``input.unreadable``,
-            ``input.plate_changed``, ``input.output_exists``, ``input.output_unwritable`` and such.
+            ``input.missing_guide``, ``input.plate_changed``, ``input.output_exists``,
+            ``input.output_unwritable`` and such.
         CapacityError: by the server; or here ``capacity.disk_full``.
         Cancelled: ``cancel`` was set, or somebody else cancelled the job.
         SetupError: no server, or it was lost and did not come back (`SERVER_LOST`).
@@ -164,7 +165,7 @@ class _Run:
             self.prepared.shot,
             plates=[one.entry(frame) for frame, one in self.prepared.plates.items()],
             have=have,
-            trimaps=self.prepared.trimaps,
+            parts=self.prepared.parts,
             cancel=self.cancel,
         )
         unheard = [one for one in accepted.done if one not in self.delivery.delivered]

@@ -112,7 +112,7 @@ class Session:
         *,
         plates: Sequence[Mapping[str, Any]] = (),
         have: Sequence[Mapping[str, Any]] = (),
-        trimaps: Sequence[wire.Part] = (),
+        parts: Sequence[wire.Part] = (),
         cancel: threading.Event | None = None,
     ) -> events.Accepted:
         """Hand a shot in, or attach to it if the server has it.
@@ -121,18 +121,20 @@ class Session:
             shot: what to matte.
             plates: by value: ``{"frame", "sha256", "bytes", "suffix"}`` of every plate there is.
             have: by value: ``{"frame", "layer", "sha256"}`` of every output file there is.
-            trimaps: by value: parts of role ``trimap``.
+            parts: by value: trimaps and guides, see PROTOCOL.md.
             cancel: give up, and cancel the job, once it is set.
 
         Raises:
             InputError: ``input.too_large``.
             Cancelled: ``cancel`` was set.
             DvmError: what the server answered with.
-            SetupError: `SERVER_LOST`, `NO_ANSWER`.
+            SetupError: `SERVER_LOST`, `NO_ANSWER`; ``setup.old_server`` if the shot needs what the
+                server does not know.
         """
+        self._check_inputs(shot)
         job = shot_id(shot)
         body = {"shot": shot.to_json(), "plates": list(plates), "have": list(have)}
-        message = wire.Message("submit", body=body, parts=tuple(trimaps))
+        message = wire.Message("submit", body=body, parts=tuple(parts))
 
         def give_up() -> None:
             if cancel is not None and cancel.is_set():
@@ -196,6 +198,20 @@ class Session:
             RuntimeError: called from another thread than the one that said hello.
         """
         self._drop_link(wire.Message("bye") if self.welcome is not None else None)
+
+    def _check_inputs(self, shot: Shot) -> None:
+        """Ask no server for what it would ignore."""
+        known = self.welcome.inputs if self.welcome is not None else ()
+        unknown = [one for one in shot.inputs() if one not in known]
+        if self.welcome is not None and unknown:
+            release = self.welcome.version or "of an older release"
+            raise SetupError(
+                "setup.old_server",
+                f"the server ({release}) does not know {', '.join(unknown)}, which the shot "
+                f"{shot.name!r} uses",
+                shot=shot.name,
+                hint="update the server, or submit the shot without",
+            )
 
     def _hello(self, deadline: float) -> events.Welcome:
         if self._link is not None:

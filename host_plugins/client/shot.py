@@ -17,16 +17,21 @@ from typing import Any
 
 from . import shot_parts as parts
 from .errors import InputError
+from .guides import ROLES, Guide, Guides, read_guides
 from .json_fields import Fields
-from .shot_parts import Client, Keyframe, Options, Outputs, Plates, Trimaps
+from .shot_parts import Client, Keyframe, Options, Outputs, Plates, Roto, Trimaps
 
 __all__ = [
+    "INPUTS",
     "SCHEMA",
     "Client",
+    "Guide",
+    "Guides",
     "Keyframe",
     "Options",
     "Outputs",
     "Plates",
+    "Roto",
     "Shot",
     "Trimaps",
     "canonical",
@@ -36,6 +41,8 @@ __all__ = [
 ]
 
 SCHEMA = 1
+# What the first release did not know of a shot: a server says in ``welcome`` which it knows.
+INPUTS = (*ROLES, "roto", "roi", "handles")
 
 
 @dataclass(frozen=True)
@@ -51,6 +58,10 @@ class Shot:
         outputs: where mattes go.
         options: what else they depend on.
         client: who sent it, or None.
+        guides: garbage and core mattes, and the clean plate.
+        roi: the window (x0, y0, x1, y1) that is matted, both corners inside, origin top left;
+            None = all of the plates.
+        handles: so many frames before and after the shot's are read too, and get no matte.
     """
 
     name: str
@@ -61,10 +72,30 @@ class Shot:
     outputs: Outputs = field(default_factory=Outputs)
     options: Options = field(default_factory=Options)
     client: Client | None = None
+    guides: Guides = field(default_factory=Guides)
+    roi: tuple[int, int, int, int] | None = None
+    handles: int = 0
 
     def numbers(self) -> tuple[int, ...]:
         """Every frame of the shot, ascending."""
         return tuple(n for first, last, step in self.frames for n in range(first, last + 1, step))
+
+    def all_numbers(self) -> tuple[int, ...]:
+        """Every frame of the shot and its handles, ascending. Handles go on by the step of the run
+        that they lie beside."""
+        (first, _, before), (_, last, after) = self.frames[0], self.frames[-1]
+        ahead = (first - before * n for n in range(self.handles, 0, -1))
+        behind = (last + after * n for n in range(1, self.handles + 1))
+        return (*ahead, *self.numbers(), *behind)
+
+    def inputs(self) -> tuple[str, ...]:
+        """Which of `INPUTS` it uses: a server that does not know them would ignore them."""
+        roto = any(one.roto is not None for one in self.keyframes)
+        others = {"roto": roto, "roi": self.roi is not None, "handles": self.handles > 0}
+        return (
+            *(role for role, _ in self.guides.given()),
+            *(word for word, used in others.items() if used),
+        )
 
     @classmethod
     def from_json(cls, content: Any) -> Shot:
@@ -92,6 +123,9 @@ class Shot:
             outputs=parts.read_outputs(top.map("outputs", optional=True)),
             options=parts.read_options(top.map("options", optional=True)),
             client=parts.read_client(top.map("client")) if top.has("client") else None,
+            guides=read_guides(top.map("guides", optional=True)),
+            roi=top.window("roi") if top.has("roi") else None,
+            handles=top.whole("handles", 0, parts.MOST_HANDLES, 0),
         )
         if not shot.keyframes and shot.trimaps is None:
             raise InputError(
@@ -103,7 +137,8 @@ class Shot:
         return shot
 
     def to_json(self) -> dict[str, Any]:
-        """The shot as `from_json` reads it, every default written out."""
+        """The shot as `from_json` reads it, every default written out but those of fields that the
+        first release did not have: ids of old shots stand."""
         plates, outputs, options = self.plates, self.outputs, self.options
         content: dict[str, Any] = {
             "schema": SCHEMA,
@@ -115,10 +150,7 @@ class Shot:
                 "composited_in": plates.composited_in,
                 "premultiplied": plates.premultiplied,
             },
-            "keyframes": [
-                {"frame": one.frame, "trimap": {"part": one.part} if one.part else one.trimap}
-                for one in self.keyframes
-            ],
+            "keyframes": [one.to_json() for one in self.keyframes],
             "outputs": {
                 "pattern": outputs.pattern,
                 "layers": list(outputs.layers),
@@ -140,6 +172,12 @@ class Shot:
             content["trimaps"] = _where(self.trimaps)
         if self.client is not None:
             content["client"] = {"host": self.client.host, "version": self.client.version}
+        if self.guides:
+            content["guides"] = self.guides.to_json()
+        if self.roi is not None:
+            content["roi"] = list(self.roi)
+        if self.handles:
+            content["handles"] = self.handles
         return content
 
     def resolved(self, folder: Path) -> Shot:
@@ -153,6 +191,7 @@ class Shot:
             plates=replace(self.plates, pattern=absolute(self.plates.pattern)),
             keyframes=tuple(replace(one, trimap=absolute(one.trimap)) for one in self.keyframes),
             trimaps=self.trimaps and replace(self.trimaps, pattern=absolute(self.trimaps.pattern)),
+            guides=self.guides.resolved(absolute),
             outputs=replace(self.outputs, pattern=absolute(self.outputs.pattern)),
             options=replace(self.options, checkpoint=absolute(self.options.checkpoint)),
         )

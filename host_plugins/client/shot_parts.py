@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from .json_fields import Fields
 
 MOST_FRAMES = 100_000
+MOST_HANDLES = 1000
+WIDEST_ROTO = 4096
 
 LAYERS = ("alpha", "trimap", "confidence", "foreground")
 COMPRESSIONS = ("none", "rle", "zips", "zip", "piz", "pxr24", "b44", "b44a", "dwaa", "dwab")
@@ -40,12 +43,36 @@ class Plates:
 
 
 @dataclass(frozen=True)
+class Roto:
+    """How a rough shape becomes a trimap, in pixels of the plate; motion widens it further.
+
+    Attributes:
+        shrink: how far inside of the shape's edge it is certainly foreground.
+        grow: how far outside of it it is certainly background.
+    """
+
+    shrink: int = 10
+    grow: int = 10
+
+
+@dataclass(frozen=True)
 class Keyframe:
-    """A frame with an artist's trimap: a path, or by value the sha256 of the part that is sent."""
+    """A frame with an artist's trimap: a path, or by value the sha256 of the part that is sent.
+
+    With ``roto`` the file is no trimap but a matte of a rough shape, to be made into one.
+    """
 
     frame: int
     trimap: str = ""
     part: str = ""
+    roto: Roto | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """As `read_keyframes` reads it."""
+        file = {"part": self.part} if self.part else self.trimap
+        if self.roto is None:
+            return {"frame": self.frame, "trimap": file}
+        return {"frame": self.frame, "roto": file, **asdict(self.roto)}
 
 
 @dataclass(frozen=True)
@@ -131,10 +158,19 @@ def read_keyframes(top: Fields) -> tuple[Keyframe, ...]:
         frame = at.frame("frame")
         if frame in found:
             raise at.wrong("frame", f"names frame {frame} a second time")
-        if isinstance(at.content.get("trimap"), Mapping):
-            found[frame] = Keyframe(frame, part=at.map("trimap").digest("part"))
+        roto = None
+        if at.has("roto"):
+            if at.has("trimap"):
+                raise at.wrong("", "must have either a 'trimap' or a 'roto'")
+            roto = Roto(
+                at.whole("shrink", 0, WIDEST_ROTO, Roto.shrink),
+                at.whole("grow", 0, WIDEST_ROTO, Roto.grow),
+            )
+        name = "trimap" if roto is None else "roto"
+        if isinstance(at.content.get(name), Mapping):
+            found[frame] = Keyframe(frame, part=at.map(name).digest("part"), roto=roto)
         else:
-            found[frame] = Keyframe(frame, trimap=at.text("trimap"))
+            found[frame] = Keyframe(frame, trimap=at.text(name), roto=roto)
     return tuple(found[frame] for frame in sorted(found))
 
 

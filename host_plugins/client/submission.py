@@ -9,7 +9,9 @@ from typing import Any
 
 from . import files
 from .errors import InputError
-from .shot import Keyframe, Plates, Shot, Trimaps
+from .guides import NAMES, Guide, Guides
+from .plate_files import FilePattern
+from .shot import Plates, Shot, Trimaps
 from .wire import Part
 
 
@@ -38,12 +40,12 @@ class Submission:
     Attributes:
         shot: as the server gets it.
         plates: the plates that may be asked for, by frame; empty by path.
-        trimaps: the parts that go with the shot.
+        parts: trimaps and guides, which go with the shot.
     """
 
     shot: Shot
     plates: Mapping[int, PlateFile] = field(default_factory=dict)
-    trimaps: tuple[Part, ...] = ()
+    parts: tuple[Part, ...] = ()
 
 
 def prepare(
@@ -59,17 +61,19 @@ def prepare(
         plates: files by frame, to go by value; None if the server reads them itself. Files that are
             not there are left out: what a missing plate means is the server's to say.
         trimaps: files by frame, to go by value: keyframes, and beside them given trimaps. With
-            plates by value, keyframes that are not in here are read from their paths.
+            plates by value, keyframes that are not in here are read from their paths. Guides go
+            as the plates do, and are read from the shot's paths.
         check: called between files; raises to give up.
 
     Raises:
-        InputError: ``input.missing_trimap``, ``input.unreadable``, ``input.bad_shot``.
+        InputError: ``input.missing_trimap``, ``input.missing_guide``, ``input.unreadable``,
+            ``input.bad_shot``.
     """
     by_value = plates is not None
     found = _announced(shot, plates or {}, check)
     keys = {one.frame for one in shot.keyframes}
     parts: list[Part] = []
-    keyframes: list[Keyframe] = []
+    keyframes = []
     for one in shot.keyframes:
         check()
         path = trimaps.get(one.frame) or (Path(one.trimap) if by_value and one.trimap else None)
@@ -80,7 +84,7 @@ def prepare(
             continue
         part = files.read_part("trimap", Path(path), one.frame)
         parts.append(part)
-        keyframes.append(Keyframe(one.frame, part=part.sha256))
+        keyframes.append(replace(one, trimap="", part=part.sha256))
     given = [frame for frame in sorted(trimaps) if frame not in keys]
     for frame in given:
         check()
@@ -96,7 +100,9 @@ def prepare(
             hint="name a trimap file for each frame that has one",
         )
     if by_value:
-        sent = replace(sent, plates=_by_value(shot.plates))
+        guides, pictures = _guides(shot.guides, shot.all_numbers(), check)
+        sent = replace(sent, plates=_by_value(shot.plates), guides=guides)
+        parts += pictures
     # Read as the server will read it: a shot put together wrongly is refused here.
     return Submission(Shot.from_json(sent.to_json()), found, tuple(parts))
 
@@ -105,7 +111,7 @@ def _announced(
     shot: Shot, plates: Mapping[int, Path], check: Callable[[], None]
 ) -> dict[int, PlateFile]:
     found: dict[int, PlateFile] = {}
-    for frame in shot.numbers():
+    for frame in shot.all_numbers():
         path = Path(plates[frame]) if frame in plates else None
         if path is None or not path.exists():
             continue
@@ -119,6 +125,44 @@ def _announced(
 
 def _by_value(plates: Plates) -> Plates:
     return replace(plates, pattern="", by_value=True)
+
+
+def _guides(
+    guides: Guides, frames: tuple[int, ...], check: Callable[[], None]
+) -> tuple[Guides, list[Part]]:
+    """Guides as they are announced by value, and their files.
+
+    One image for all frames is one part without a frame. Frames of a pattern whose file is not
+    there are left out: what that means is the server's to say.
+    """
+    parts: list[Part] = []
+    for role, guide in guides.given():
+        if not guide.pattern:
+            raise InputError(
+                "input.missing_guide",
+                f"the {NAMES[role]} is to go by value and no file is named",
+                hint="name its file, or a pattern of its files",
+            )
+        pattern = FilePattern.parse(guide.pattern)
+        for frame in frames if pattern.numbered else (None,):
+            check()
+            path = pattern.path(frame or 0)
+            if frame is None or path.exists():
+                parts.append(_guide(role, path, frame))
+    return Guides(**{role: Guide(by_value=True) for role, _ in guides.given()}), parts
+
+
+def _guide(role: str, path: Path, frame: int | None) -> Part:
+    try:
+        return files.read_part(role, path, frame)
+    except InputError as error:
+        why = error.__cause__.strerror if isinstance(error.__cause__, OSError) else ""
+        raise InputError(
+            "input.missing_guide",
+            f"the {NAMES[role]} {path} cannot be read ({why})",
+            frame=frame,
+            hint="check its path and permissions",
+        ) from error
 
 
 def _no_trimap(shot: Shot, frame: int) -> InputError:

@@ -137,7 +137,7 @@ class WireContract:
             accepted = session.submit(
                 prepared.shot,
                 plates=[one.entry(frame) for frame, one in prepared.plates.items()],
-                trimaps=prepared.trimaps,
+                parts=prepared.parts,
             )
             assert accepted.job == shot_id(prepared.shot)
             assert accepted.total == 6 and sorted(accepted.need) == list(clip.frames)
@@ -246,7 +246,7 @@ class WireContract:
         }
         with Peer(connection) as peer:
             peer.hello()
-            accepted = peer.answer(peer.send("submit", body=body, parts=prepared.trimaps))
+            accepted = peer.answer(peer.send("submit", body=body, parts=prepared.parts))
             part = wire.Part("plate", b"another picture", ".png", accepted.body["need"][0][0])
             sent = peer.send("plate", job=accepted.job, frame=part.frame, parts=(part,))
             assert refusal(peer.answer(sent)).code in ("setup.protocol", "input.plate_changed")
@@ -259,7 +259,7 @@ class WireContract:
             job = session.submit(
                 prepared.shot,
                 plates=[one.entry(frame) for frame, one in prepared.plates.items()],
-                trimaps=prepared.trimaps,
+                parts=prepared.parts,
             ).job
             assert session.cancel(job) == "cancelled"
             assert session.next_event(10) == events.Stopped(job)

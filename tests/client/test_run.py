@@ -17,6 +17,8 @@ from host_plugins.client.errors import (
     SetupError,
 )
 from host_plugins.client.fake_server import FakeServer, Script
+from host_plugins.client.files import digest
+from host_plugins.client.guides import Guide, Guides
 from host_plugins.client.run import run_shot
 from host_plugins.client.session import SERVER_LOST, Session
 from host_plugins.client.shot import Options, Outputs, Trimaps, shot_id
@@ -311,3 +313,43 @@ def test_in_a_thread_of_a_host(clip):
         thread.start()
         thread.join(20)
     assert found[0].computed == 6 and not thread.is_alive()
+
+
+def guided(clip, **guides):
+    return replace(clip.shot(), guides=Guides(**{r: Guide(str(p)) for r, p in guides.items()}))
+
+
+def test_guides_go_as_parts_where_plates_go_by_value(clip):
+    one = clip.folder / "garbage.png"
+    write_trimap(one)
+    for frame in clip.frames:
+        write_trimap(clip.folder / f"core.{frame}.png", shift=frame % 3)
+    shot = guided(clip, garbage=one, core=clip.folder / "core.%d.png")
+    with serving() as (server, session):
+        run_shot(session, shot, plates=clip.plates, trimaps=clip.trimaps)
+    (message,) = server.submitted
+    sent = [(part.role, part.frame) for part in message.parts if part.role != "trimap"]
+    assert sent == [("garbage", None), *(("core", frame) for frame in clip.frames)]
+    assert message.parts[-1].sha256 == digest(clip.folder / f"core.{clip.frames[-1]}.png")
+    assert message.body["shot"]["guides"] == {
+        "garbage": {"by_value": True},
+        "core": {"by_value": True},
+    }
+
+
+def test_a_guide_that_is_not_there_is_named_before_anything_is_sent(clip):
+    with serving() as (server, session):
+        with pytest.raises(
+            InputError, match=r"the clean plate .*none.png cannot be read"
+        ) as caught:
+            run_shot(session, guided(clip, clean=clip.folder / "none.png"), plates=clip.plates)
+        assert caught.value.code == "input.missing_guide"
+    assert not server.submitted
+
+
+def test_a_server_of_the_first_release_is_not_asked_for_what_it_would_ignore(clip):
+    with serving(Script(inputs=())) as (server, session):
+        with pytest.raises(SetupError, match="does not know roi, handles"):
+            run_shot(session, replace(clip.shot(), roi=(0, 0, 3, 3), handles=2))
+        assert not server.submitted
+        assert run_shot(session, clip.shot()).frames == len(clip.frames)

@@ -165,7 +165,7 @@ def test_cancel_from_another_thread_ends_the_stream(clip):
     states = []
     with serving() as (_server, session):
         session.hello()
-        job = session.submit(prepared.shot, plates=entries, trimaps=prepared.trimaps).job
+        job = session.submit(prepared.shot, plates=entries, parts=prepared.parts).job
         thread = threading.Thread(target=lambda: states.append(session.cancel(job)))
         thread.start()
         event = session.next_event(10)

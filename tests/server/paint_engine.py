@@ -23,6 +23,8 @@ import numpy as np
 from model.engine import EngineOptions, FrameMatte
 from model.errors import Cancelled, SetupError
 from model.passes import Block, Span, window
+from model.plates.holdout import Guides, no_guides
+from model.plates.known import known_of
 from model.plates.plate import Plate, PlateHeader, Trimap
 from model.plates.trimap import place_trimap
 
@@ -93,14 +95,15 @@ class PaintEngine:
         plate: Callable[[int], Plate],
         trimap: Callable[[int], Trimap],
         cancelled: Callable[[], bool],
+        guides: Callable[[int], Guides] = no_guides,
     ) -> Iterator[FrameMatte]:
         for frame in wanted:
             self._act(frame, cancelled)
             around = window(shot_frames, frame, causal=self._options.causal)
             mixed = np.mean([_grey(plate(f)) for f in around], axis=0) % 1.0
-            unknown = [place_trimap(trimap(f), plate(f).header) == 128 for f in around]
+            unknown = [self._known(f, plate, trimap, guides) == 128 for f in around]
             mixed = np.float32(0.9) * mixed + np.float32(0.1) * np.mean(unknown, axis=0)
-            own = place_trimap(trimap(frame), plate(frame).header)
+            own = self._known(frame, plate, trimap, guides)
             alpha = np.where(own == 128, mixed, own / np.float32(255)).astype(np.float32)
             foreground = None
             if "foreground" in self._options.layers:
@@ -114,6 +117,20 @@ class PaintEngine:
                 header=plate(frame).header,
                 source=trimap(frame).source,
             )
+
+    def _known(
+        self,
+        frame: int,
+        plate: Callable[[int], Plate],
+        trimap: Callable[[int], Trimap],
+        guides: Callable[[int], Guides],
+    ) -> np.ndarray:
+        """The pinned trimap; background too where a clean plate is what the plate is."""
+        header, guide = plate(frame).header, guides(frame)
+        own = known_of(frame, trimap(frame), header, guide).placed(header)
+        if guide.clean is not None:
+            own = np.where(_grey(guide.clean) == _grey(plate(frame)), np.uint8(0), own)
+        return own
 
     def _act(self, frame: int, cancelled: Callable[[], bool], prefix: str = "") -> None:
         """Follow the script for one frame."""

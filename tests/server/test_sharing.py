@@ -26,7 +26,7 @@ def submit(session, shot, files):
     prepared = prepare(shot, files["plates"], files["trimaps"], lambda: None)
     session.hello()
     plates = [one.entry(frame) for frame, one in prepared.plates.items()]
-    return session.submit(prepared.shot, plates=plates, trimaps=prepared.trimaps), prepared
+    return session.submit(prepared.shot, plates=plates, parts=prepared.parts), prepared
 
 
 def send(session, job, prepared, frames):

@@ -30,11 +30,15 @@ def test_golden_shots_are_valid_as_written_and_as_rewritten(path):
 
 
 def test_every_field_that_is_written_is_described():
-    content = json.loads((ROOT / "tests/golden/shot_by_path.json").read_text(encoding="utf-8"))
-    written = Shot.from_json(content).to_json()
+    written = {}
+    for name in ("shot_guided.json", "shot_by_path.json"):  # the one has what the other leaves out
+        content = json.loads((ROOT / "tests/golden" / name).read_text(encoding="utf-8"))
+        written |= Shot.from_json(content).to_json()
+        for key in written["keyframes"]:
+            assert set(key) <= set(SCHEMA["properties"]["keyframes"]["items"]["properties"])
     described = SCHEMA["properties"]
     assert set(written) == set(described)
-    for name in ("outputs", "options", "client"):
+    for name in ("outputs", "options", "client", "guides"):
         assert set(written[name]) == set(described[name]["properties"])
     assert set(written["plates"]) - {"pattern"} == set(described["plates"]["properties"])
 
@@ -63,6 +67,14 @@ def test_every_field_that_is_written_is_described():
         {"options": {"window": 5}},
         {"options": {"missing": "skip"}},
         {"client": "me"},
+        {"guides": {"garbage": {}}},
+        {"guides": {"clean": {"pattern": "p", "by_value": True}}},
+        {"keyframes": [{"frame": 1, "trimap": "t.png", "roto": "r.png"}]},
+        {"keyframes": [{"frame": 1, "roto": "r.png", "shrink": -1}]},
+        {"roi": [1, 2, 3]},
+        {"roi": [1, 2, 3.5, 4]},
+        {"handles": -1},
+        {"handles": 1.5},
     ],
     ids=str,
 )
@@ -82,6 +94,11 @@ def test_both_refuse_the_same(change):
         {"plates": {"by_value": True}},
         {"plates": {"pattern": "p", "by_value": False}},
         {"outputs": {"layers": ["foreground", "alpha"], "split": True}},
+        {"guides": None, "roi": None, "handles": 0},
+        {"guides": {"garbage": {"by_value": True}, "core": None, "later": 1}},
+        {"keyframes": [{"frame": 1, "roto": {"part": "0" * 64}, "grow": 3}]},
+        {"keyframes": [{"frame": 1, "trimap": "t.png", "roto": None}]},
+        {"roi": [-5, -5, 10, 10], "handles": 12},
     ],
     ids=str,
 )

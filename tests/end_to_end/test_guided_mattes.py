@@ -1,0 +1,113 @@
+"""`dvm matte` and `dvm submit` with what helps: holdouts, clean plate, shapes, region, handles."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from host_plugins.client import connection as connection_file
+from model.plates.image_files import write_image
+from tests.server.serving import SIZE, Clip, pixels
+
+CONNECTION = connection_file.CONNECTION_FILE
+
+
+@pytest.fixture
+def matte(dvm, engine_server, clip) -> Callable[..., object]:
+    """`dvm matte` of the clip with the closed form, which is quick."""
+
+    def run(*more: object, keys: tuple[int, ...] = (1001, 1006)) -> object:
+        trimaps = [text for f in keys for text in ("--trimap", f"{f}:{clip.trimap(f)}")]
+        return dvm(
+            "matte", clip.folder / "plate.####.exr", "--out", clip.folder / "out/alpha.####.exr",
+            "--server", engine_server.state / CONNECTION, "--network", "closed_form",
+            *trimaps, *more,
+        )  # fmt: skip
+
+    return run
+
+
+def written(clip: Clip) -> list[str]:
+    folder = clip.folder / "out"
+    return sorted(one.name for one in folder.iterdir()) if folder.is_dir() else []
+
+
+def paint(path: Path, rows: slice, value: float = 1.0) -> Path:
+    grey = np.zeros(SIZE, np.float32)
+    grey[rows] = value
+    write_image(path, grey, ("A",))
+    return path
+
+
+@pytest.mark.parametrize("said", ["short", "holdout"])
+def test_garbage_and_core_pin_alpha(said, matte, clip):
+    garbage, core = paint(clip.folder / "g.exr", np.s_[:3]), clip.folder / "core.####.exr"
+    for frame in clip.frames:
+        paint(clip.folder / f"core.{frame}.exr", np.s_[6:])
+    told = {
+        "short": ("--garbage", garbage, "--core", core),
+        "holdout": ("--holdout", f"garbage={garbage}", "--holdout", f"core={core}"),
+    }
+    ran = matte(*told[said])
+    assert ran.code == 0, ran.err
+    for frame in clip.frames:
+        alpha = pixels(clip.out(frame))
+        assert (alpha[:3] == 0).all() and (alpha[6:] == 1).all()
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (("--garbage", "nowhere/g.exr"), "the garbage matte is not there"),
+        (("--core", "nowhere/c.####.exr"), "the core matte of frame 1001 is not there"),
+        (("--holdout", "inside=x.exr"), "neither garbage=PATTERN nor core=PATTERN"),
+        (("--garbage", "a.exr", "--holdout", "garbage=b.exr"), "there are two garbage mattes"),
+    ],
+)
+def test_a_slip_is_told_before_the_shot_starts(more, words, matte, clip):
+    ran = matte(*more)
+    assert (ran.code, written(clip)) == (10, [])
+    assert words in ran.sentence()
+
+
+def test_a_matte_of_another_size_is_told_before_the_shot_starts(matte, clip):
+    write_image(clip.folder / "g.png", np.zeros((9, 13)), ("Y",), pixel_type="uint8")
+    ran = matte("--garbage", clip.folder / "g.png")
+    assert (ran.code, written(clip)) == (10, [])
+    assert "13×9" in ran.sentence() and "14×9" in ran.sentence()
+
+
+def submitted(dvm, engine_server, clip, content, *more):
+    """`dvm submit` of a shot.json with relative paths, into another folder."""
+    (clip.folder / "by_json").mkdir(exist_ok=True)
+    shot = {
+        "schema": 1,
+        "name": "clip",
+        "frames": [[1001, 1006, 1]],
+        "plates": {"pattern": "plate.####.exr"},
+        "keyframes": [{"frame": f, "trimap": f"key.{f}.png"} for f in (1001, 1006)],
+        "outputs": {"pattern": "by_json/alpha.####.exr"},
+        "options": {"network": "closed_form", "precision": "auto"},
+        **content,
+    }
+    (clip.folder / "shot.json").write_text(json.dumps(shot))
+    server = engine_server.state / CONNECTION
+    return dvm("submit", clip.folder / "shot.json", "--server", server, *more)
+
+
+@pytest.mark.parametrize("more", [(), ("--by-value",)])
+def test_a_shot_json_says_the_same(more, dvm, engine_server, matte, clip):
+    garbage = paint(clip.folder / "g.exr", np.s_[:3], 0.6)
+    assert matte("--garbage", garbage).code == 0
+    ran = submitted(dvm, engine_server, clip, {"guides": {"garbage": {"pattern": "g.exr"}}}, *more)
+    assert ran.code == 0, ran.err
+    for frame in clip.frames:
+        alpha = pixels(clip.out(frame))
+        assert alpha[:3].max() <= np.float16(0.4)
+        if frame == 1001:  # where the painted trimap says foreground
+            assert alpha[:3].max() == np.float16(0.4)
+        assert np.array_equal(alpha, pixels(clip.out(frame, "by_json")))

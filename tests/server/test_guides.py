@@ -1,0 +1,154 @@
+"""Garbage mattes, core mattes and clean plates through a real server, by path and by value."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from host_plugins.client.errors import InputError, SetupError
+from host_plugins.client.guides import Guide, Guides
+from host_plugins.client.shot import shot_id
+from model.plates.image_files import write_image
+from tests.server.serving import SIZE, Clip, pixels, stamps
+
+
+def paint(path: Path, rows: slice, channels: tuple[str, ...] = ("Y",)) -> Path:
+    matte = np.zeros((*SIZE, len(channels)), np.float32)
+    matte[rows] = 1
+    write_image(path, matte, channels)
+    return path
+
+
+def by_frame(clip: Clip, role: str, rows: slice) -> Guide:
+    for frame in clip.frames:
+        paint(clip.folder / f"{role}.{frame}.exr", rows)
+    return Guide(str(clip.folder / f"{role}.####.exr"))
+
+
+def test_a_garbage_matte_is_really_0_there_both_ways(start_server, make_clip):
+    clip, server = make_clip(4), start_server()
+    garbage = Guide(str(paint(clip.folder / "garbage.png", np.s_[:4]).resolve()))
+    guides = Guides(garbage=garbage, core=by_frame(clip, "core", np.s_[7:]))
+    shot = replace(clip.shot((1001, 1004)), guides=guides)
+    assert server.run(shot).computed == 4
+    sent, files = clip.by_value(replace(clip.shot((1001, 1004), out="value"), guides=guides))
+    assert server.run(sent, **files).computed == 4
+    for frame in clip.frames:
+        alpha = pixels(clip.out(frame))[..., 0]
+        assert (alpha[:4] == 0).all() and (alpha[7:] == 1).all()
+        assert ((alpha[4:7, 4:-4] > 0) & (alpha[4:7, 4:-4] < 1)).any()
+        assert np.array_equal(alpha, pixels(clip.out(frame, "value"))[..., 0])
+
+
+def test_another_guide_is_noticed_and_only_its_window_is_made_again(start_server, make_clip):
+    clip, server = make_clip(12), start_server()
+    shot = replace(clip.shot(), guides=Guides(garbage=by_frame(clip, "garbage", np.s_[:2])))
+    assert server.run(shot).computed == 12
+    before = stamps(clip.folder / "out")
+    assert server.run(shot).computed == 0
+    paint(clip.folder / "garbage.1009.exr", np.s_[:3])
+    with pytest.raises(InputError) as caught:
+        server.run(shot)
+    assert caught.value.code == "input.guide_changed" and caught.value.frame == 1009
+    assert stamps(clip.folder / "out") == before
+    again = replace(shot, options=replace(shot.options, overwrite=True))
+    assert server.run(again).computed == 5  # what reads frame 1009
+    assert len(server.events("trimap")) == 11  # and nothing was carried again
+    assert (pixels(clip.out(1009))[:3] == 0).all()
+
+
+def test_by_value_another_guide_is_another_job_of_the_same_shot(start_server, make_clip):
+    clip, server = make_clip(2, keys=(1001,)), start_server()
+    path = paint(clip.folder / "garbage.exr", np.s_[:2])
+    shot = replace(clip.shot(), guides=Guides(garbage=Guide(str(path))))
+    sent, files = clip.by_value(shot)
+    server.run(sent, **files)
+    assert server.run(sent, **files).computed == 0
+    paint(path, np.s_[:5])
+    again = replace(sent, options=replace(sent.options, overwrite=True))
+    assert server.run(again, **files).computed == 2
+    assert (pixels(clip.out(1002))[:5] == 0).all()
+
+
+def test_a_guide_survives_a_killed_server(start_server, make_clip):
+    clip, server = make_clip(2, keys=(1001,)), start_server()
+    path = paint(clip.folder / "garbage.exr", np.s_[:2])
+    shot = replace(clip.shot(), guides=Guides(garbage=Guide(str(path))))
+    server.run(shot)
+    server.kill()
+    server.start()
+    assert server.run(shot).kept == 2
+
+
+def test_without_guides_keys_are_those_of_old_shots(start_server, make_clip):
+    clip, server = make_clip(2, keys=(1001,)), start_server()
+    server.run(clip.shot())
+    keys = [one["key"] for one in server.events("frame")]
+    shot = replace(clip.shot(out="again"), guides=Guides())
+    assert shot_id(shot) == shot_id(clip.shot())
+    server.run(replace(shot, name="other"))
+    assert [one["key"] for one in server.events("frame")][2:] in (keys, keys[::-1])
+
+
+@pytest.mark.parametrize("by_value", [False, True])
+def test_a_frame_without_its_matte_is_named(by_value, start_server, make_clip):
+    clip, server = make_clip(3, keys=(1001,)), start_server()
+    shot = replace(clip.shot(), guides=Guides(core=by_frame(clip, "core", np.s_[:2])))
+    (clip.folder / "core.1002.exr").unlink()
+    files = {}
+    if by_value:
+        shot, files = clip.by_value(shot)
+    with pytest.raises(InputError, match="the core matte of frame 1002 is not there") as caught:
+        server.run(shot, **files)
+    assert caught.value.code == "input.missing_guide" and caught.value.frame == 1002
+    assert not list((clip.folder / "out").iterdir())
+
+
+def test_sizes_that_differ_are_named(start_server, make_clip):
+    clip, server = make_clip(2, keys=(1001,)), start_server()
+    write_image(clip.folder / "g.png", np.zeros((9, 13)), ("Y",), pixel_type="uint8")
+    shot = replace(clip.shot(), guides=Guides(garbage=Guide(str(clip.folder / "g.png"))))
+    with pytest.raises(InputError, match=r"garbage matte .*13×9, the plate is 14×9"):
+        server.run(shot)
+    write_image(clip.folder / "c.exr", np.zeros((9, 13, 3)), ("R", "G", "B"))
+    shot = replace(clip.shot(), guides=Guides(clean=Guide(str(clip.folder / "c.exr"))))
+    with pytest.raises(InputError, match=r"clean plate .*13×9, the plate is 14×9"):
+        server.run(shot)
+
+
+def test_roots_hold_for_guides_too(start_server, make_clip, tmp_path):
+    clip = make_clip(2, keys=(1001,))
+    server = start_server(roots=[str(clip.folder)])
+    outside = paint(tmp_path / "elsewhere.exr", np.s_[:2])
+    shot = replace(clip.shot(), guides=Guides(garbage=Guide(str(outside))))
+    with pytest.raises(InputError) as caught:
+        server.run(shot)
+    assert caught.value.code == "input.outside_roots"
+    link = clip.folder / "link.exr"
+    link.symlink_to(outside)
+    with pytest.raises(InputError) as caught:
+        server.run(replace(shot, guides=Guides(garbage=Guide(str(link)))))
+    assert caught.value.code == "input.outside_roots"
+
+
+def test_guides_are_never_written_over(start_server, make_clip):
+    clip, server = make_clip(2, keys=(1001,)), start_server()
+    shot = clip.shot(overwrite=True)
+    paint(clip.out(1002), np.s_[:2])
+    shot = replace(shot, guides=Guides(garbage=Guide(str(clip.out(1002)))))
+    with pytest.raises(InputError) as caught:
+        server.run(shot)
+    assert caught.value.code == "input.output_is_input"
+
+
+def test_a_server_that_knows_no_guides_is_not_asked(start_server, make_clip):
+    clip, server = make_clip(1, keys=(1001,)), start_server()
+    shot = replace(clip.shot(), guides=Guides(garbage=Guide("/g.exr")), handles=1)
+    with server.session() as session:
+        session.welcome = replace(session.hello(), inputs=("handles",))
+        with pytest.raises(SetupError, match="does not know garbage") as caught:
+            session.submit(shot)
+    assert caught.value.code == "setup.old_server"
