@@ -27,9 +27,10 @@ class ShotFacts:
 
     Attributes:
         frames: of the shot, ascending.
+        context: the same with those frames of the handles that are read; empty = no handles.
         keyframes: sha256 of the painted trimap by frame.
         given: sha256 of the given trimap by frame; a painted one takes precedence.
-        plates: digest of each frame's plate; of the stand-in where the plate is missing.
+        plates: digest of each plate of the context; of the stand-in where the plate is missing.
         guides: digests of the frame's garbage and core mattes and clean plate by role; frames
             without any are left out.
         black: frames whose plate is missing and whose matte is therefore all 0.
@@ -49,12 +50,23 @@ class ShotFacts:
     carrying: Mapping[str, Any] = field(default_factory=dict)
     matting: Mapping[str, Any] = field(default_factory=dict)
     engine: Mapping[str, Any] = field(default_factory=dict)
+    context: tuple[int, ...] = ()
+
+    def all_frames(self) -> tuple[int, ...]:
+        """Of the context."""
+        return self.context or self.frames
 
     def spans(self) -> tuple[Span, ...]:
-        return spans(self.frames, self.keyframes, self.given)
+        """Trimaps are carried to those frames that a block reads."""
+        unread = set(self.all_frames()) - self.read_frames()
+        return spans(self.all_frames(), self.keyframes, {*self.given, *unread})
 
     def blocks(self) -> tuple[Block, ...]:
-        return blocks(self.frames, causal=self.causal)
+        return blocks(self.frames, causal=self.causal, context=self.context)
+
+    def read_frames(self) -> set[int]:
+        """Frames whose trimap a block reads."""
+        return {frame for block in self.blocks() for frame in block.reads}
 
 
 def trimap_keys(facts: ShotFacts) -> dict[int, str]:
@@ -71,13 +83,14 @@ def matte_keys(facts: ShotFacts) -> dict[int, str]:
     """Key B of each frame."""
     trimaps = {**facts.given, **facts.keyframes, **trimap_keys(facts)}
     options = digest([_engine(facts), dict(facts.matting), dict(facts.carrying)])
-    place = {frame: index for index, frame in enumerate(facts.frames)}
+    frames = facts.all_frames()
+    place = {frame: index for index, frame in enumerate(frames)}
     found: dict[int, str] = {}
     for block in facts.blocks():
         lead_in = block.reads[: block.reads.index(block.frames[0])]
         for frame in block.frames:
             # Two places either side are enough to see a shot's end, and shots may be long.
-            near = facts.frames[max(place[frame] - 2, 0) : place[frame] + 3]
+            near = frames[max(place[frame] - 2, 0) : place[frame] + 3]
             around = window(near, frame, causal=facts.causal)
             reads = [
                 # Without guides a key is what it was when there were none.

@@ -106,9 +106,10 @@ class Plan:
         description: the engine's.
         engine: `EngineOptions` as plain values, without the device.
         frames: of the shot.
+        context: the same with those frames of the handles that are read.
         spans, blocks: all of them, finished or not.
-        plates: source of each frame's plate.
-        trimaps: source of each frame's trimap; of propagated ones the place in the spool.
+        plates: source of each plate of the context.
+        trimaps: source of each trimap that is read; of propagated ones the place in the spool.
         guides: sources of each frame's guides by role; frames without any are left out.
         trimap_keys: key A of the propagated ones.
         keys: key B of each frame.
@@ -122,6 +123,7 @@ class Plan:
     description: Mapping[str, Any]
     engine: Mapping[str, Any]
     frames: tuple[int, ...]
+    context: tuple[int, ...]
     spans: tuple[Span, ...]
     blocks: tuple[Block, ...]
     plates: Mapping[int, PlateSource]
@@ -230,7 +232,7 @@ def block_order(
         "index": block.index,
         "frames": block.frames,
         "reads": block.reads,
-        "shot_frames": plan.frames,
+        "shot_frames": plan.context,
         "wanted": frames,
         "plates": {f: _plain(plan.plates[f]) for f in block.reads},
         "trimaps": {f: _plain(plan.trimaps[f]) for f in block.reads},

@@ -96,7 +96,8 @@ class LiveJob:
         self.seconds = time.monotonic() - self.began
         if state == DONE and self.plan is not None:
             painted = [one.frame for one in self.plan.offer.shot.keyframes]
-            self.suggest = suggest_keyframe(self.doubts, painted)
+            inside = {f: self.doubts[f] for f in self.plan.frames if f in self.doubts}
+            self.suggest = suggest_keyframe(inside, painted)
         if state != DONE:
             for attachment in self.attachments.values():
                 attachment.queue = deque()

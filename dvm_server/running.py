@@ -39,7 +39,7 @@ def by_value_files(shot: Shot, stack: ExitStack) -> ShotFiles:
         InputError: as `FramePattern.parse` and `movies.extract`.
         CapacityError: ``capacity.disk_full``.
     """
-    frames, source = shot.numbers(), shot.plates.pattern
+    frames, source = shot.all_numbers(), shot.plates.pattern
     pattern = FramePattern.parse(source)
     if pattern.is_single and is_movie(source):
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="dvm-movie-"))

@@ -23,6 +23,7 @@ from host_plugins.client.shot import (
     Plates,
     Shot,
     Trimaps,
+    handle_numbers,
 )
 from model.errors import InputError, SetupError
 from model.plates import colour
@@ -44,11 +45,18 @@ class Clip:
         source: absolute pattern, image or movie.
         frames: the frames that are wanted.
         movie: whether ``source`` is one.
+        handles: so many frames before and after them are read as well.
     """
 
     source: str
     frames: FrameRange
     movie: bool
+    handles: int = 0
+
+    def handle_frames(self) -> tuple[int, ...]:
+        """The frames of the handles."""
+        before, after = handle_numbers(self.frames.triples(), self.handles)
+        return (*before, *after)
 
     def path(self, frame: int) -> Path:
         """The file a frame is in."""
@@ -77,7 +85,9 @@ class Wishes:
     foreground: str = "premultiplied"
 
 
-def find_clip(plates: str, frames: str, keyframes: Collection[int], missing: str) -> Clip:
+def find_clip(
+    plates: str, frames: str, keyframes: Collection[int], missing: str, handles: int = 0
+) -> Clip:
     """Which plates are meant.
 
     Args:
@@ -86,6 +96,7 @@ def find_clip(plates: str, frames: str, keyframes: Collection[int], missing: str
             movie, and for one image the frame of its only keyframe, else 1.
         keyframes: frames that have a painted trimap.
         missing: ``error``, ``hold`` or ``black``.
+        handles: so many frames before and after the range are read as well.
 
     Raises:
         InputError: ``input.no_plates``, ``input.missing_plate``, ``input.pattern``,
@@ -102,12 +113,13 @@ def find_clip(plates: str, frames: str, keyframes: Collection[int], missing: str
                 hint="give a pattern such as plate.####.exr, one image, or a movie",
             )
         if is_movie(source):
-            return _movie_clip(source, wanted)
+            return _movie_clip(source, wanted, handles)
         only = FrameRange(tuple(keyframes) if len(keyframes) == 1 else (1,))
-        if wanted is not None and len(wanted) > 1:
+        if handles or (wanted is not None and len(wanted) > 1):
+            more = f"{len(wanted)} frames" if wanted is not None and len(wanted) > 1 else "handles"
             raise InputError(
                 "input.pattern",
-                f"{source} is one image, and {len(wanted)} frames are wanted",
+                f"{source} is one image, and {more} are wanted",
                 hint="write the frame number as ####, e.g. plate.####.exr",
             )
         return Clip(source, wanted or only, False)
@@ -120,25 +132,35 @@ def find_clip(plates: str, frames: str, keyframes: Collection[int], missing: str
         )
     if wanted is None:
         wanted = FrameRange(tuple(range(there.frames[0], there.frames[-1] + 1)))
-    clip = Clip(source, wanted, False)
+    clip = Clip(source, wanted, False, handles)
     _check_present(clip, there, missing)
     return clip
 
 
-def _movie_clip(source: str, wanted: FrameRange | None) -> Clip:
+def _movie_clip(source: str, wanted: FrameRange | None, handles: int) -> Clip:
     first, last = movie_frames(source)
-    outside = [frame for frame in wanted or () if not first <= frame <= last]
+    clip = Clip(source, wanted or FrameRange(tuple(range(first, last + 1))), True, handles)
+    outside = [f for f in (*clip.frames, *clip.handle_frames()) if not first <= f <= last]
     if outside:
         raise InputError(
             "input.missing_plate",
-            f"{source} has frames {first} to {last}, and frame {outside[0]} is wanted",
+            f"{source} has frames {first} to {last}, and frame {outside[0]} is wanted"
+            + (" as a handle" if outside[0] not in clip.frames else ""),
             frame=outside[0],
-            hint="movies count from 1; give --frames within them",
+            hint="movies count from 1; give --frames within them, and handles that are there",
         )
-    return Clip(source, wanted or FrameRange(tuple(range(first, last + 1))), True)
+    return clip
 
 
 def _check_present(clip: Clip, there: FrameRange, missing: str) -> None:
+    handles = [frame for frame in clip.handle_frames() if frame not in there]
+    if handles and missing == "error":
+        raise InputError(
+            "input.missing_plate",
+            f"the plate of frame {handles[0]}, a handle, is not there: {clip.path(handles[0])}",
+            frame=handles[0],
+            hint="handles lie outside of --frames: give a shorter range, or fewer --handles",
+        )
     absent = [frame for frame in clip.frames if frame not in there]
     if not absent or (missing != "error" and len(absent) < len(clip.frames)):
         return
@@ -215,6 +237,7 @@ def build_shot(clip: Clip, wishes: Wishes, *, remote: bool = False) -> Shot:
         options=wishes.options,
         client=Client("dvm", version("deep-video-matte")),
         guides=guides,
+        handles=clip.handles,
     )
 
 
@@ -278,7 +301,8 @@ def _given_trimaps(clip: Clip, wishes: Wishes) -> dict[int, Path]:
         return {}
     pattern = FramePattern.parse(os.path.abspath(wishes.trimaps))  # noqa: PTH100
     there = pattern.frames_on_disk()
-    found = {f: pattern.path(f) for f in clip.frames if f in there and f not in wishes.keyframes}
+    numbers = (*clip.frames, *clip.handle_frames())
+    found = {f: pattern.path(f) for f in numbers if f in there and f not in wishes.keyframes}
     if not found:
         raise InputError(
             "input.missing_trimap",
@@ -290,13 +314,14 @@ def _given_trimaps(clip: Clip, wishes: Wishes) -> dict[int, Path]:
 
 def _check_trimaps(clip: Clip, wishes: Wishes, given: Mapping[int, Path]) -> None:
     for frame in wishes.keyframes:
-        if frame not in clip.frames:
+        if frame not in clip.frames and frame not in clip.handle_frames():
             wanted = clip.frames.format("nuke")
+            handles = f", nor one of its {clip.handles} handles" if clip.handles else ""
             raise InputError(
                 "input.keyframe",
-                f"there is a trimap for frame {frame}, which is not one of {wanted}",
+                f"there is a trimap for frame {frame}, which is not one of {wanted}{handles}",
                 frame=frame,
-                hint="correct the number before the colon, or --frames",
+                hint="correct the number before the colon, --frames, or --handles",
             )
     if not wishes.keyframes and not given:
         raise InputError(
@@ -320,7 +345,7 @@ def _check_outputs(clip: Clip, out: str, wishes: Wishes, trimaps: set[Path]) -> 
             hint="write the frame number as ####, e.g. alpha.####.exr",
         )
     check_outputs(wishes.layers, wishes.split, wishes.compression)
-    read = trimaps | {clip.path(frame) for frame in clip.frames}
+    read = trimaps | {clip.path(frame) for frame in (*clip.frames, *clip.handle_frames())}
     for frame in clip.frames:
         for path in matte_paths(out, frame, wishes.layers, wishes.split).values():
             if path in read:

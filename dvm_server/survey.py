@@ -19,6 +19,7 @@ from dvm_server.security import check_roots
 from dvm_server.spool import Spool
 from host_plugins.client.errors import InputError
 from host_plugins.client.shot import Shot
+from model.passes import with_handles
 from model.plates.mattes import check_outputs, matte_paths
 from model.plates.movies import is_movie
 from model.plates.ranges import FramePattern
@@ -63,16 +64,18 @@ def survey(
     shot = offer.shot
     frames = shot.numbers()
     check_outputs(shot.outputs.layers, shot.outputs.split, shot.outputs.compression)
-    plates = _plates(offer, frames, around)
-    keyframes, given = _trimaps(offer, frames, around)
-    guides = _guides(offer, frames, plates, around)
+    context = _context(shot)
+    plates = _plates(offer, context, around)
+    keyframes, given = _trimaps(offer, context, around)
+    guides = _guides(offer, context, plates, around)
     facts = ShotFacts(
         frames=frames,
+        context=context if context != frames else (),
         keyframes={f: one.sha256 for f, one in keyframes.items()},
         given={f: one.sha256 for f, one in given.items() if f not in keyframes},
         plates={f: one.digest for f, one in plates.items()},
         guides={f: {role: g.sha256 for role, g in one.items()} for f, one in guides.items()},
-        black=frozenset(f for f, one in plates.items() if one.missing == "black"),
+        black=frozenset(f for f in frames if plates[f].missing == "black"),
         causal=translate.looks_back(shot),
         carrying=translate.carrying_options(shot),
         matting=translate.matting_options(shot),
@@ -84,12 +87,13 @@ def survey(
         for f, key in keys_a.items()
     }
     trimaps = {**given, **keyframes, **spooled}
-    _check_covered(frames, trimaps, shot)
+    _check_covered(sorted(facts.read_frames()), trimaps, shot)
     plan = Plan(
         offer=offer,
         description=description,
         engine=asdict(translate.engine_options(shot, threads=around.threads)),
         frames=frames,
+        context=context,
         spans=facts.spans(),
         blocks=facts.blocks(),
         plates=plates,
@@ -109,6 +113,18 @@ def survey(
     return replace(plan, done=done, ready=ready), adopted
 
 
+def _context(shot: Shot) -> tuple[int, ...]:
+    """The shot's frames, and those of its handles that are read."""
+    frames, everything = shot.numbers(), shot.all_numbers()
+    return with_handles(
+        frames,
+        everything[: shot.handles],
+        everything[len(everything) - shot.handles :],
+        {one.frame for one in shot.keyframes},
+        causal=translate.looks_back(shot),
+    )
+
+
 def _plates(offer: Offer, frames: Sequence[int], around: Surroundings) -> dict[int, PlateSource]:
     """Each frame's plate, with a stand-in where it is missing and the shot allows it."""
     shot = offer.shot
@@ -124,13 +140,17 @@ def _plates(offer: Offer, frames: Sequence[int], around: Surroundings) -> dict[i
         where = lambda f: str(pattern.path(f))  # noqa: E731  the other branch is no function either
     missing = [f for f in frames if f not in there]
     if missing and (shot.options.missing == "error" or not any(f in there for f in frames)):
+        handle = missing[0] not in shot.numbers()
         raise InputError(
             "input.missing_plate",
-            f"the plate of frame {missing[0]} is not there: {where(missing[0])}"
+            f"the plate of frame {missing[0]}{', a handle,' if handle else ''} is not there: "
+            f"{where(missing[0])}"
             + (f" ({len(missing)} plates are missing)" if len(missing) > 1 else ""),
             shot=shot.name,
             frame=missing[0],
-            hint="render it, or choose --missing hold or --missing black",
+            hint="render it, or give fewer handles"
+            if handle
+            else "render it, or choose --missing hold or --missing black",
         )
     return {
         f: there[f] if f in there else _stand_in(f, there, frames, shot.options.missing)
@@ -241,7 +261,7 @@ def _check_covered(frames: Sequence[int], trimaps: Mapping[int, TrimapSource], s
         raise InputError(
             "input.no_keyframe",
             f"frame {bare[0]} has no trimap, and there is no keyframe within the shot's frames "
-            "to carry one from",
+            f"{'and handles ' if shot.handles else ''}to carry one from",
             shot=shot.name,
             frame=bare[0],
             hint="paint a trimap on at least one of the shot's frames",

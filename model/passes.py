@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 BLOCK_LENGTH = 16
+REACH = 2  # of a window, before and after its frame
 
 
 @dataclass(frozen=True)
@@ -90,13 +91,48 @@ def window(frames: Sequence[int], frame: int, *, causal: bool = False) -> tuple[
     return tuple(order[min(max(t + d, 0), last)] for d in range(-2, 1 if causal else 3))
 
 
-def blocks(frames: Sequence[int], *, causal: bool = False) -> tuple[Block, ...]:
-    """Cut a shot into blocks of ``BLOCK_LENGTH`` frames; keyframes have no say in it."""
-    order = tuple(frames)
+def blocks(
+    frames: Sequence[int], *, causal: bool = False, context: Sequence[int] = ()
+) -> tuple[Block, ...]:
+    """Cut a shot into blocks of ``BLOCK_LENGTH`` frames; keyframes have no say in it.
+
+    Args:
+        frames: the shot's, ascending. Blocks are counted from the first of them.
+        causal: windows look back only.
+        context: the same frames with those of the handles, from `with_handles`; empty = no handles.
+    """
+    order, context = tuple(frames), tuple(context) or tuple(frames)
+    lead = context.index(order[0]) if order else 0
     found = []
     for index, start in enumerate(range(0, len(order), BLOCK_LENGTH)):
         part = order[start : start + BLOCK_LENGTH]
-        after = 0 if causal else 2
-        reads = order[max(start - 2, 0) : start + len(part) + after]
+        after = 0 if causal else REACH
+        first = lead + start
+        reads = context[max(first - REACH, 0) : first + len(part) + after]
         found.append(Block(index, part, reads))
     return tuple(found)
+
+
+def with_handles(
+    frames: Sequence[int],
+    before: Sequence[int],
+    after: Sequence[int],
+    keyframes: Collection[int],
+    *,
+    causal: bool = False,
+) -> tuple[int, ...]:
+    """A shot's frames and those of its handles that anything reads: windows reach two frames out,
+    and trimaps are carried from keyframes in the handles, the outermost included.
+
+    Args:
+        frames: the shot's, ascending.
+        before, after: its handles, ascending.
+        keyframes: frames with an artist's trimap.
+        causal: windows look back only.
+    """
+    order, keys = tuple(frames), set(keyframes)
+    ahead = [place for place, frame in enumerate(reversed(before), 1) if frame in keys]
+    behind = [place for place, frame in enumerate(after, 1) if frame in keys]
+    lead = max([REACH, *ahead])
+    tail = max([0 if causal else REACH, *behind])
+    return (*tuple(before)[max(len(before) - lead, 0) :], *order, *tuple(after)[:tail])

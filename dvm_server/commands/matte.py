@@ -53,6 +53,9 @@ def matte(
         typer.Option(metavar="KIND=PATTERN", help="Another way to say garbage=… and core=…."),
     ] = None,
     frames: Annotated[str, typer.Option(metavar="RANGE", help="E.g. 1001-1012 or 1-9x2.")] = "",
+    handles: Annotated[
+        int, typer.Option(min=0, max=1000, help="Frames beyond the range's ends that are read too.")
+    ] = 0,
     outputs: Annotated[str, typer.Option(help=f"Of {','.join(LAYERS)}.")] = "alpha",
     foreground: Annotated[
         Literal["premultiplied", "straight"], typer.Option(help="Colours of the foreground output.")
@@ -94,7 +97,7 @@ def matte(
     layers = _layers(outputs)
     with failures(as_json=as_json), Interrupts() as interrupts:
         keyframes = parse_keyframes(trimap or [])
-        clip = find_clip(plates, frames, keyframes, missing)
+        clip = find_clip(plates, frames, keyframes, missing, handles)
         remote = "://" in server
         weights = os.path.abspath(checkpoint) if checkpoint and not remote else checkpoint  # noqa: PTH100
         options = Options(

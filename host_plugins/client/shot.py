@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ __all__ = [
     "Shot",
     "Trimaps",
     "canonical",
+    "handle_numbers",
     "load",
     "save",
     "shot_id",
@@ -81,12 +82,9 @@ class Shot:
         return tuple(n for first, last, step in self.frames for n in range(first, last + 1, step))
 
     def all_numbers(self) -> tuple[int, ...]:
-        """Every frame of the shot and its handles, ascending. Handles go on by the step of the run
-        that they lie beside."""
-        (first, _, before), (_, last, after) = self.frames[0], self.frames[-1]
-        ahead = (first - before * n for n in range(self.handles, 0, -1))
-        behind = (last + after * n for n in range(1, self.handles + 1))
-        return (*ahead, *self.numbers(), *behind)
+        """Every frame of the shot and its handles, ascending."""
+        before, after = handle_numbers(self.frames, self.handles)
+        return (*before, *self.numbers(), *after)
 
     def inputs(self) -> tuple[str, ...]:
         """Which of `INPUTS` it uses: a server that does not know them would ignore them."""
@@ -195,6 +193,21 @@ class Shot:
             outputs=replace(self.outputs, pattern=absolute(self.outputs.pattern)),
             options=replace(self.options, checkpoint=absolute(self.options.checkpoint)),
         )
+
+
+def handle_numbers(
+    runs: Sequence[Sequence[int]], handles: int
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The frames of a shot's handles before and after it. They go on by the step of the run that
+    they lie beside.
+
+    Args:
+        runs: [first, last, step] of the shot, ascending.
+        handles: how many at each end.
+    """
+    (first, _, ahead), (_, last, behind) = runs[0], runs[-1]
+    before = tuple(first - ahead * n for n in range(handles, 0, -1))
+    return before, tuple(last + behind * n for n in range(1, handles + 1))
 
 
 def canonical(content: Mapping[str, Any]) -> bytes:

@@ -111,3 +111,32 @@ def test_a_shot_json_says_the_same(more, dvm, engine_server, matte, clip):
         if frame == 1001:  # where the painted trimap says foreground
             assert alpha[:3].max() == np.float16(0.4)
         assert np.array_equal(alpha, pixels(clip.out(frame, "by_json")))
+
+
+def test_handles_are_read_and_not_written(matte, clip):
+    assert matte().code == 0
+    whole = {f: pixels(clip.out(f)) for f in clip.frames}
+    for frame in clip.frames:
+        clip.out(frame).unlink()
+    ran = matte("--frames", "1003-1004", "--handles", "2")
+    assert ran.code == 0, ran.err
+    assert written(clip) == ["alpha.1003.exr", "alpha.1004.exr"]
+    for frame in (1003, 1004):
+        assert np.array_equal(pixels(clip.out(frame)), whole[frame])
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (("--handles", "1"), "frame 1000, a handle, is not there"),
+        (("--frames", "1002-1004", "--handles", "1"), "a trimap for frame 1006, which is not"),
+    ],
+)
+def test_handles_that_do_not_fit_are_told_before_the_shot_starts(more, words, matte, clip):
+    ran = matte(*more)
+    assert (ran.code, written(clip)) == (10, [])
+    assert words in ran.sentence()
+
+
+def test_negative_handles_are_a_slip_of_usage(matte, clip):
+    assert matte("--handles", "-1").code == 2
