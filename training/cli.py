@@ -16,7 +16,12 @@ from typing import Any
 
 import typer
 
-COMMANDS = {"evaluate": "Judge networks against truth, their priors and the classics."}
+COMMANDS = {
+    "adapt": "Adapt the networks to one shot from a few finished mattes.",
+    "compose": "Compose clips from foregrounds and backgrounds, as the published data set was.",
+    "evaluate": "Judge networks against truth, their priors and the classics.",
+    "records": "Write clips as tfrecords; check and repair those.",
+}
 # Modules that a bare machine runs as `python -m`: they parse their arguments themselves.
 DOORS = {
     "train": ("training.train", "Train a network by a recipe."),
