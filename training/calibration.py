@@ -16,15 +16,20 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-import cv2
 import numpy as np
 import numpy.typing as npt
+from markupsafe import Markup
+
+from model.plates.atomic import write_bytes
+from training.report_svg import BAR, FAINT, GRID, INK, STYLES, beside, rule, svg, text
 
 Floats = npt.NDArray[np.floating]
 
 NEAR = 0.1
 BINS = 10
 STEPS = 50
+_SIDE, _LEFT, _TOP, _BARS = 240, 36, 28, 44
+DIAGRAM_SIZE = (_LEFT + _SIDE + 16, _TOP + _SIDE + _BARS + 50)  # of a drawing, pixels
 CONFIDENCE = "confidence = the probability that |alpha − truth| ≤ 0.1 at an unknown pixel"
 ECE = (
     "ECE = mean over the unknown pixels of |share that is near − mean confidence| of their bin (10 "
@@ -125,48 +130,64 @@ def sparsification(rank: Floats, error: Floats) -> npt.NDArray[np.float64]:
 
 
 def write_diagram(path: Path, tables: Mapping[str, Reliability]) -> None:
-    """Draw reliability diagrams side by side: claimed to the right, true upwards, shares below.
+    """Draw reliability diagrams side by side.
 
     Args:
-        path: of a PNG; its folder exists.
+        path: of an SVG; its folder exists.
         tables: by name of the method; at least one.
+
+    Raises:
+        InputError: ``input.output_unwritable``. CapacityError: ``capacity.disk_full``.
     """
-    cells = [_diagram(name, table) for name, table in tables.items()]
-    done, data = cv2.imencode(".png", np.hstack(cells))
-    if not done:
-        raise RuntimeError("OpenCV cannot encode a PNG")
-    path.write_bytes(data.tobytes())
+    drawings = [diagram(name, table) for name, table in tables.items()]
+    drawn = beside(drawings, DIAGRAM_SIZE, "reliability diagrams")
+    write_bytes(path, drawn.encode())
 
 
-def _diagram(name: str, table: Reliability) -> npt.NDArray[np.uint8]:
-    side, left, top, foot = 300, 44, 36, 96
-    cell = np.full((top + side + foot, left + side + 20, 3), 255, np.uint8)
+def diagram(name: str, table: Reliability) -> Markup:
+    """A reliability diagram: claimed to the right, what came true upwards, shares of pixels below.
 
-    def at(x: float, y: float) -> tuple[int, int]:
-        return round(left + x * side), round(top + (1 - y) * side)
+    Args:
+        name: of the method.
+        table: what it claimed.
 
-    cv2.rectangle(cell, at(0, 1), at(1, 0), (200, 200, 200), 1)
-    cv2.line(cell, at(0, 0), at(1, 1), (180, 180, 180), 1, cv2.LINE_AA)
-    points = [
-        at(claimed, true)
-        for share, claimed, true in zip(table.share, table.claimed, table.true, strict=True)
-        if share > 0
-    ]
-    for i, share in enumerate(table.share):
-        x, y = left + round(i * side / BINS), top + side + 24
-        cv2.rectangle(
-            cell, (x + 2, y), (x + side // BINS - 2, y + round(share * 44)), (210, 160, 90), -1
+    Returns:
+        An ``svg`` element of `DIAGRAM_SIZE`.
+    """
+
+    def at(x: float, y: float) -> tuple[float, float]:
+        return _LEFT + x * _SIDE, _TOP + (1 - y) * _SIDE
+
+    parts = [text(_LEFT, 16, f"{name}: ECE {table.error:.3f}", colour=INK)]
+    for tick in (0.0, 0.25, 0.5, 0.75, 1.0):
+        parts += [rule(*at(0, tick), *at(1, tick), GRID), rule(*at(tick, 0), *at(tick, 1), GRID)]
+        parts.append(text(_LEFT - 5, at(0, tick)[1] + 4, f"{tick:g}", "end"))
+        parts.append(text(at(tick, 0)[0], _TOP + _SIDE + 14, f"{tick:g}", "middle"))
+    parts.append(rule(*at(0, 0), *at(1, 1), FAINT))
+    rows = [row for row in zip(table.share, table.claimed, table.true, strict=True) if row[0] > 0]
+    colour = STYLES[1][0]
+    for (_, *before), (_, *after) in pairwise(rows):
+        parts.append(rule(*at(*before), *at(*after), colour))
+    for share, claimed, true in rows:
+        told = f"claimed {claimed:.2f}, came true {true:.2f}: {share:.1%} of the pixels"
+        parts.append(
+            Markup(
+                '<circle cx="{:.1f}" cy="{:.1f}" r="4" fill="{}"><title>{}</title></circle>'
+            ).format(*at(claimed, true), colour, told)
         )
-    for before, after in pairwise(points):
-        cv2.line(cell, before, after, (160, 70, 20), 2, cv2.LINE_AA)
-    for point in points:
-        cv2.circle(cell, point, 4, (160, 70, 20), -1, cv2.LINE_AA)
-    _write(cell, f"{name}: ECE {table.error:.3f}", (left, 22))
-    _write(cell, "claimed 0 ... 1, share of pixels", (left, top + side + 16))
-    _write(cell, "1", (left - 20, top + 8))
-    _write(cell, "true", (4, top + side // 2))
-    return cell
-
-
-def _write(cell: npt.NDArray[np.uint8], text: str, place: tuple[int, int]) -> None:
-    cv2.putText(cell, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.42, (40, 40, 40), 1, cv2.LINE_AA)
+    for place, share in enumerate(table.share):
+        tall = _BARS * share
+        parts.append(
+            Markup('<rect x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}" fill="{}"/>').format(
+                _LEFT + place * _SIDE / BINS + 1,
+                _TOP + _SIDE + 22 + _BARS - tall,
+                _SIDE / BINS - 2,
+                tall,
+                BAR,
+            )
+        )
+    foot = "→ claimed  ↑ came true  bars: share of pixels"
+    parts.append(text(_LEFT, DIAGRAM_SIZE[1] - 6, foot))
+    return svg(
+        DIAGRAM_SIZE, f"{name}: claimed confidence against what came true", parts, natural=True
+    )

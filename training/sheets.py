@@ -14,14 +14,15 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from model.plates.atomic import write_bytes
 from training.datasets import Alpha
+from training.report_pixels import error8, grey8, png, worst_window
 
 Pixels = npt.NDArray[np.uint8]
 
 _WIDTH, _GAP, _HEAD = 300, 6, 22
 _CLOSE = 5  # a close-up shows this part of the frame's width
 _PAPER = 24
-_ERROR_WHITE = 0.5  # an error that is drawn white
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,9 @@ def write_sheet(path: Path, title: str, frames: Sequence[SheetFrame]) -> None:
         path: of the PNG; its folder exists.
         title: one line above.
         frames: at least one, all with the same methods.
+
+    Raises:
+        InputError: ``input.output_unwritable``. CapacityError: ``capacity.disk_full``.
     """
     rows = [_line(title, _row_width(frames[0]), 0.55)]
     for frame in frames:
@@ -59,10 +63,7 @@ def write_sheet(path: Path, title: str, frames: Sequence[SheetFrame]) -> None:
         whole = (slice(None), slice(None))
         rows.append(_row(frame, whole, named=True))
         rows.append(_row(frame, _worst(frame), named=False))
-    done, data = cv2.imencode(".png", np.vstack(rows))
-    if not done:
-        raise RuntimeError("OpenCV cannot encode a PNG")
-    path.write_bytes(data.tobytes())
+    write_bytes(path, png(np.vstack(rows)))
 
 
 def chosen_frames(frames: Sequence[int], count: int = 3) -> list[int]:
@@ -74,16 +75,15 @@ def chosen_frames(frames: Sequence[int], count: int = 3) -> list[int]:
 
 
 def _columns(frame: SheetFrame) -> dict[str, Pixels]:
-    """B G R, full size."""
+    """R G B, full size."""
     columns = {
-        "picture": _grey8(frame.picture[:, :, ::-1]),
-        "trimap": _bgr(frame.trimap),
-        "truth": _bgr(_grey8(frame.truth)),
+        "picture": grey8(frame.picture),
+        "trimap": _rgb(frame.trimap),
+        "truth": _rgb(grey8(frame.truth)),
     }
-    columns |= {name: _bgr(_grey8(alpha)) for name, alpha in frame.alphas.items()}
+    columns |= {name: _rgb(grey8(alpha)) for name, alpha in frame.alphas.items()}
     for name, alpha in frame.alphas.items():
-        error = np.abs(alpha - frame.truth) / _ERROR_WHITE
-        columns[f"error of {name}"] = _bgr(_grey8(error))
+        columns[f"error of {name}"] = _rgb(error8(alpha, frame.truth))
     return columns
 
 
@@ -109,12 +109,7 @@ def _worst(frame: SheetFrame) -> tuple[slice, slice]:
     error = np.square(last - frame.truth)
     height, width = error.shape
     across = max(width // _CLOSE, min(16, width))
-    down = min(max(round(across * height / width), 1), height)
-    sums = cv2.blur(error, (across, down), borderType=cv2.BORDER_CONSTANT)
-    y, x = np.unravel_index(int(sums.argmax()), sums.shape)
-    top = int(np.clip(y - down // 2, 0, height - down))
-    left = int(np.clip(x - across // 2, 0, width - across))
-    return slice(top, top + down), slice(left, left + across)
+    return worst_window(error, across, min(max(round(across * height / width), 1), height))
 
 
 def _row_width(frame: SheetFrame) -> int:
@@ -132,9 +127,5 @@ def _write(cell: Pixels, text: str, place: tuple[int, int], size: float) -> None
     cv2.putText(cell, plain, place, cv2.FONT_HERSHEY_SIMPLEX, size, (225, 225, 225), 1, cv2.LINE_AA)
 
 
-def _grey8(values: npt.NDArray[np.floating]) -> Pixels:
-    return np.asarray(np.rint(np.clip(values, 0, 1) * 255), np.uint8)
-
-
-def _bgr(grey: Pixels) -> Pixels:
+def _rgb(grey: Pixels) -> Pixels:
     return np.repeat(grey[:, :, None], 3, 2)
