@@ -11,12 +11,17 @@ import torch
 import typer
 
 from model.plates import image_files
+from training.baselines import BASELINES, CHEAP
 from training.calibration import Reliability, write_diagram
+from training.conventions import CONVENTIONS, PUBLISHED
 from training.evaluation import MODES, PLACEMENTS, Request, judge
+from training.evaluation_run import KNN_PIXELS
+from training.report import CLIPS, FRAMES, write_report
 from training.subjects import WINDOWS
 from training.tables import gates_table, write_evaluation
 
 TRIMAPS = ("every", "keyframes", "both")
+_GROUPS: dict[str, tuple[str, ...]] = {"cheap": CHEAP, "all": tuple(BASELINES), "none": ()}
 
 
 def evaluate(
@@ -31,6 +36,11 @@ def evaluate(
     checkpoint: list[str] = typer.Option(
         [], help="A checkpoint to judge; its record says of which network. More than once."
     ),
+    mattes: list[str] = typer.Option(
+        [],
+        help="A folder of mattes in files, made by whatever program, one folder an item: judged "
+        "like a network's. More than once.",
+    ),
     window: list[int] = typer.Option(
         [5], help="Frames of the window that networks see: 5, 3 or 1. More than once to compare."
     ),
@@ -44,6 +54,22 @@ def evaluate(
         False, "--carried-mattes", help="Judge the mattes of carried trimaps too."
     ),
     items: list[str] = typer.Option([], help="Judge these items alone. More than once."),
+    convention: list[str] = typer.Option(
+        [],
+        help="Whose metrics stand beside ours: published-dvm, tcvom, rvm. More than once.",
+    ),
+    as_published: bool = typer.Option(
+        False,
+        "--as-published",
+        help="With --convention published-dvm: what its released MESSDdt computes, faults and all.",
+    ),
+    baselines: list[str] = typer.Option(
+        ["cheap"],
+        help=f"cheap ({', '.join(CHEAP)}), knn, all, none, or one by its name. More than once.",
+    ),
+    knn_pixels: int = typer.Option(
+        KNN_PIXELS, min=1, help="knn is left out for items with frames of more pixels than this."
+    ),
     material: Path | None = typer.Option(None, help="Folder of real material for made data sets."),
     out: Path = typer.Option(Path("evaluation"), help="Folder for tables, diagrams and sheets."),
     cache: Path | None = typer.Option(
@@ -71,14 +97,25 @@ def evaluate(
     device: str = typer.Option("cpu", help="auto, cpu or cuda:N."),
     threads: int = typer.Option(1, min=1, help="Of torch, OpenCV and OpenImageIO."),
     workers: int = typer.Option(1, min=1, help="Processes that grow sprites for made data sets."),
-    pymatting: bool = typer.Option(True, help="Whether the baseline is judged too."),
+    pymatting: bool = typer.Option(True, help="Whether baselines that pymatting makes are judged."),
     sheets: bool = typer.Option(True, help="Whether contact sheets are drawn."),
+    report: bool = typer.Option(True, help="Whether an HTML report is written, into OUT/report."),
+    report_frames: int = typer.Option(
+        FRAMES, min=0, help="The worst frames of an item that the report shows; 0 = all."
+    ),
+    report_clips: int = typer.Option(
+        CLIPS, min=0, help="The worst items that the report has pictures of; 0 = all."
+    ),
 ) -> None:
     """Judge networks against truth, their priors and the classics; write tables and sheets."""
     _check_choice("--trimaps", [trimaps], TRIMAPS)
     _check_choice("--keyframes", keyframes, PLACEMENTS)
     _check_choice("--window", window, WINDOWS)
     _check_choice("--mode", [mode], MODES)
+    _check_choice("--convention", convention, CONVENTIONS)
+    _check_choice("--baselines", baselines, (*_GROUPS, *BASELINES))
+    if as_published and PUBLISHED not in convention:
+        raise typer.BadParameter(f"wants --convention {PUBLISHED}", param_hint="--as-published")
     if published_resize and mode != "whole":
         raise typer.BadParameter("wants --mode whole", param_hint="--published-resize")
     torch.set_num_threads(threads)
@@ -89,6 +126,7 @@ def evaluate(
         out=out,
         networks=tuple(network),
         checkpoints=tuple(checkpoint),
+        mattes=tuple(mattes),
         windows=tuple(window),
         trimaps=trimaps,
         keyframes=tuple(keyframes),
@@ -99,6 +137,10 @@ def evaluate(
         every=every,
         device=device,
         workers=workers,
+        conventions=tuple(convention),
+        as_published=as_published,
+        baselines=tuple(dict.fromkeys(b for one in baselines for b in _GROUPS.get(one, (one,)))),
+        knn_pixels=knn_pixels,
         pymatting=pymatting,
         carried_mattes=carried_mattes,
         sheets=sheets,
@@ -114,10 +156,13 @@ def evaluate(
     for one in found.calibrations:
         by_set.setdefault(Path(one.data_set).name, {})[one.method] = one.table
     for name, tables in by_set.items():
-        write_diagram(out / f"reliability_{name.replace(':', '_')}.png", tables)
+        write_diagram(out / f"reliability_{name.replace(':', '_')}.svg", tables)
     if found.gates:
         typer.echo(gates_table(found.gates))
     typer.echo(f"{out / 'evaluation.md'}")
+    if report:
+        page = write_report(out, found, frames=report_frames, clips=report_clips)
+        typer.echo(f"{page}")
 
 
 def _check_choice(option: str, given: list[str] | list[int], allowed: tuple[object, ...]) -> None:

@@ -28,6 +28,8 @@ from training.metrics import (
 )
 
 OURS = "ours"  # the convention that gates, means and the networks' tables are in
+ON = " on "  # between a network and what carried its trimaps, in a method's name
+TRUE = "true trimaps"
 MSE, MAD, SAD, DTSSD = "MSE", "MAD", "SAD", "dtSSD"
 RECALL, WIDTH, WRONG = "recall", "band width", "certainly wrong"
 CONVENTIONS = {
@@ -59,6 +61,8 @@ class Row:
         convention: whose metrics these are.
         per_frame: by metric: the figure of each frame, by its number. That of a pair stands under
             its later frame. Frames for which a metric says nothing are absent.
+        missing: frames that the method has no matte of, so that its figures lack them.
+        flow: what its metrics followed, where they follow anything.
     """
 
     item: Item
@@ -68,6 +72,8 @@ class Row:
     note: str = ""
     convention: str = OURS
     per_frame: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
+    missing: tuple[int, ...] = ()
+    flow: str = ""
 
 
 def judge_mattes(
@@ -133,6 +139,22 @@ def judge_trimaps(trimaps: Sequence[npt.NDArray[np.uint8]], truths: Planes) -> d
         RECALL: samples([one.mixed_recall for one in found]),
         WIDTH: samples(widths, finite),
         WRONG: samples([one.certainly_wrong for one in found]),
+    }
+
+
+def trimaps_of_frames(
+    numbers: Sequence[int], trimaps: Sequence[npt.NDArray[np.uint8]], truths: Planes
+) -> dict[str, dict[int, float]]:
+    """As `judge_trimaps`, frame by frame; by metric, then by frame number. A frame without a mixed
+    band has no band width."""
+    found = {
+        number: trimap_quality(trimap, truth)
+        for number, trimap, truth in zip(numbers, trimaps, truths, strict=True)
+    }
+    return {
+        RECALL: {n: one.mixed_recall for n, one in found.items()},
+        WIDTH: {n: one.band_width for n, one in found.items() if np.isfinite(one.band_width)},
+        WRONG: {n: one.certainly_wrong for n, one in found.items()},
     }
 
 

@@ -1,4 +1,4 @@
-"""An evaluation as JSON and as a page of Markdown tables."""
+"""An evaluation as JSON and as a page of Markdown tables; every table names its convention."""
 
 from __future__ import annotations
 
@@ -9,16 +9,21 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from training.baselines import ENCODED, HALF, LIGHT, PYMATTING, REFUSED
+from model.plates.atomic import write_bytes
+from training.baselines import ENCODED, LIGHT, PYMATTING, REFUSED, SAYS
+from training.baselines import MATTES as BASELINES
 from training.bootstrap import ITEM_INTERVAL, MEAN_INTERVAL, Figure, figure, mean, ratio
 from training.calibration import AUSE, CONFIDENCE, ECE, Reliability
+from training.conventions import OTHERS, SUMMARY, follows, metrics_of
 from training.datasets import Item
+from training.evaluation_csv import figures_csv, frames_csv
 from training.gates import Gate
-from training.judgement import CONVENTIONS, DTSSD, MSE, TRIMAP_CONVENTIONS, Row
+from training.judgement import CONVENTIONS, DTSSD, MSE, OURS, TRIMAP_CONVENTIONS, Row
 from training.views import View
 
+_LACKS = "†"
 _FEW = 12  # more items than these are shown by their means and worst ones
-_GROUPS: tuple[tuple[str, Callable[[Item], bool]], ...] = (
+GROUPS: tuple[tuple[str, Callable[[Item], bool]], ...] = (
     ("**mean**", lambda item: True),
     ("mean, person", lambda item: item.person),
     ("mean, no person", lambda item: not item.person),
@@ -51,6 +56,7 @@ class Evaluation:
         seconds: wall time of the run.
         options: as asked for.
         views: of each item with a trimap on every frame: what there is to look at.
+        left_out: what is not in the figures, a sentence each: missing mattes, baselines.
     """
 
     judged: Sequence[Mapping[str, Any]]
@@ -63,13 +69,29 @@ class Evaluation:
     seconds: float = 0.0
     options: Mapping[str, Any] = field(default_factory=dict)
     views: Sequence[View] = ()
+    left_out: Sequence[str] = ()
+
+    @property
+    def rows(self) -> list[Row]:
+        """All of them: of given trimaps, of carried ones, and of mattes of those."""
+        return [*self.mattes, *self.carried, *self.carried_mattes]
 
 
 def write_evaluation(out: Path, found: Evaluation) -> None:
-    """Write ``evaluation.json`` and ``evaluation.md`` into a folder that exists."""
+    """Write ``evaluation.json``, ``.md``, ``.csv`` and ``evaluation_frames.csv`` into a folder.
+
+    Raises:
+        InputError: ``input.output_unwritable``. CapacityError: ``capacity.disk_full``.
+    """
     text = json.dumps(plain(found), indent=1, ensure_ascii=False, allow_nan=False)
-    (out / "evaluation.json").write_text(text + "\n", encoding="utf-8")
-    (out / "evaluation.md").write_text(markdown(found), encoding="utf-8")
+    written = {
+        "evaluation.json": text + "\n",
+        "evaluation.md": markdown(found),
+        "evaluation.csv": figures_csv(found.rows),
+        "evaluation_frames.csv": frames_csv(found.rows),
+    }
+    for name, content in written.items():
+        write_bytes(out / name, content.encode())
 
 
 def plain(found: Evaluation) -> dict[str, Any]:
@@ -89,6 +111,8 @@ def plain(found: Evaluation) -> dict[str, Any]:
             "light": LIGHT,
             "refused": REFUSED,
         },
+        "metrics by convention": {name: metrics_of(name) for name in _conventions_of(found)},
+        "left out": list(found.left_out),
         "mattes": [_plain_row(row) for row in found.mattes],
         "carried trimaps": [_plain_row(row) for row in found.carried],
         "mattes of carried trimaps": [_plain_row(row) for row in found.carried_mattes],
@@ -105,6 +129,8 @@ def plain(found: Evaluation) -> dict[str, Any]:
 def markdown(found: Evaluation) -> str:
     """The page."""
     parts = ["# Evaluation", _networks(found)]
+    if found.left_out:
+        parts += ["Left out:", "\n".join(f"* {one}" for one in found.left_out)]
     if found.gates:
         parts += ["## Gates", gates_table(found.gates)]
     for data_set in dict.fromkeys(row.item.data_set for row in found.mattes):
@@ -112,11 +138,15 @@ def markdown(found: Evaluation) -> str:
         judged = [row for row in rows if not row.item.solved]
         parts.append(f"## {Path(data_set).name}: a trimap on every frame")
         if judged:
-            parts += _matte_tables(judged, found.pairs)
+            for name in _conventions_of(found):
+                same = [row for row in judged if row.convention == name]
+                parts += _matte_tables(same, found.pairs, name)
         solved = [row for row in rows if row.item.solved]
         if solved:
             parts += ["Truth made by a classical solver, which favours solvers; in no mean:"]
-            parts.append(errors_table(solved, MSE, means=False))
+            parts.append(f"{_title(OURS, MSE)}:")
+            ours = [row for row in solved if row.convention == OURS]
+            parts.append(errors_table(ours, MSE, means=False))
     for data_set in dict.fromkeys(row.item.data_set for row in found.carried):
         rows = [row for row in found.carried if row.item.data_set == data_set]
         parts += [f"## {Path(data_set).name}: trimaps carried from keyframes", trimaps_table(rows)]
@@ -124,7 +154,8 @@ def markdown(found: Evaluation) -> str:
         parts.append("## Mattes of carried trimaps, judged where the given trimap is unknown")
         for placement in dict.fromkeys(row.trimaps for row in found.carried_mattes):
             rows = [row for row in found.carried_mattes if row.trimaps == placement]
-            parts += [f"Keyframes: {placement}. MSE:", errors_table(rows, MSE)]
+            text = f"Keyframes: {placement}; the frames between them. {_title(OURS, MSE)}:"
+            parts += [text, errors_table(rows, MSE)]
     if found.calibrations:
         parts += ["## Confidence", calibration_table(found.calibrations)]
         parts += [f"{CONFIDENCE}. {ECE}. {AUSE}."]
@@ -142,7 +173,7 @@ def errors_table(rows: Sequence[Row], metric: str, *, means: bool = True) -> str
         cells = [_cell(_found(rows, item, method), metric) for method in methods]
         lines.append([item.name, item.light, str(len(item.frames)), *cells])
     if means:
-        for title, belongs in _GROUPS:
+        for title, belongs in GROUPS:
             group = [item for item in items if belongs(item)]
             if not group or (len(group) == len(items) and title != "**mean**"):
                 continue
@@ -232,15 +263,30 @@ def calibration_table(calibrations: Sequence[Calibration]) -> str:
     )
 
 
-def _matte_tables(rows: Sequence[Row], pairs: Sequence[tuple[str, str]]) -> list[str]:
+def _matte_tables(
+    rows: Sequence[Row], pairs: Sequence[tuple[str, str]], convention: str
+) -> list[str]:
     parts = []
-    for metric in CONVENTIONS:
-        if not any(metric in row.figures for row in rows):
+    for metric in metrics_of(convention):
+        held = [row for row in rows if metric in row.figures]
+        if not held:
             continue
-        parts += [f"### {metric}", errors_table(rows, metric)]
-        if metric in (MSE, DTSSD):
-            parts.append(ratios_table(rows, pairs, metric))
+        parts += [f"### {_title(convention, metric)}", errors_table(held, metric)]
+        flows = dict.fromkeys(row.flow for row in held if row.flow and follows(convention, metric))
+        for flow in flows:
+            items = _items([row for row in held if row.flow == flow])
+            parts.append(f"Flow of {', '.join(item.name for item in items)}: {flow}.")
+        if convention == OURS and metric in (MSE, DTSSD):
+            parts.append(ratios_table(held, pairs, metric))
     return [part for part in parts if part]
+
+
+def _title(convention: str, metric: str) -> str:
+    return f"{metric}, convention {convention}"
+
+
+def _conventions_of(found: Evaluation) -> list[str]:
+    return list(dict.fromkeys(row.convention for row in found.mattes))
 
 
 def _networks(found: Evaluation) -> str:
@@ -254,23 +300,28 @@ def _networks(found: Evaluation) -> str:
 
 
 def _conventions(found: Evaluation) -> str:
-    metrics = {m for rows in (found.mattes, found.carried) for r in rows for m in r.figures}
-    lines = [
-        text for name, text in {**CONVENTIONS, **TRIMAP_CONVENTIONS}.items() if name in metrics
-    ]
-    methods = {row.method for row in found.mattes}
+    lines = []
+    for name in _conventions_of(found):
+        there = {m for row in found.mattes if row.convention == name for m in row.figures}
+        lines.append(f"**{name}**: {SUMMARY[name]}")
+        lines += [text for metric, text in metrics_of(name).items() if metric in there]
+    there = {metric for row in found.carried for metric in row.figures}
+    lines += [text for metric, text in TRIMAP_CONVENTIONS.items() if metric in there]
+    if len(_conventions_of(found)) > 1:
+        lines.append(OTHERS)
+    methods = {row.method for row in (*found.mattes, *found.carried)}
+    lines += [f"{name} = {text}" for name, text in SAYS.items() if name in methods]
     if PYMATTING in methods:
         lines += [LIGHT if ENCODED in methods else LIGHT.partition(";")[0], REFUSED]
-    if HALF in methods:
-        lines.append("0.5 = the trimap itself, one half where it is unknown")
+    if any(row.missing for row in found.mattes):
+        lines.append(f"{_LACKS} frames are missing, and the figure is over the others")
     lines += [ITEM_INTERVAL, f"{MEAN_INTERVAL}; of a ratio: both are drawn alike"]
     return "\n".join(f"* {line}" for line in lines)
 
 
 def _place(method: str) -> int:
     """The classics first; not every item has all of them, so rows alone do not tell the order."""
-    classics = (HALF, PYMATTING, ENCODED)
-    return classics.index(method) if method in classics else len(classics)
+    return BASELINES.index(method) if method in BASELINES else len(BASELINES)
 
 
 def _items(rows: Sequence[Row]) -> list[Item]:
@@ -288,7 +339,12 @@ def _any_figures(rows: Sequence[Row], item: Item) -> Mapping[str, Any]:
 def _cell(row: Row | None, metric: str) -> str:
     if row is None or metric not in row.figures:
         return "–"
-    return _text(figure(row.figures[metric], row.item.name)) + ("*" if row.note else "")
+    units = row.figures[metric]
+    found = figure(units, row.item.name)
+    digits = None if row.convention == OURS else _digits(found.value)
+    # A single unit, a still's under most conventions, has no interval.
+    text = _text(found, digits) if len(units.total) > 1 else _number(found.value, digits)
+    return text + ("*" if row.note else "") + (_LACKS if row.missing else "")
 
 
 def _mean_cell(rows: Sequence[Row], items: Sequence[Item], method: str, metric: str) -> str:
@@ -297,7 +353,10 @@ def _mean_cell(rows: Sequence[Row], items: Sequence[Item], method: str, metric: 
     if len(there) < len(items):
         return "–"
     noted = "*" if any(row.note for row in there) else ""
-    return _text(mean({row.item.name: row.figures[metric] for row in there})) + noted
+    noted += _LACKS if any(row.missing for row in there) else ""
+    value = mean({row.item.name: row.figures[metric] for row in there})
+    same = there[0].convention == OURS
+    return _text(value, None if same else _digits(value.value)) + noted
 
 
 def _ratio(
@@ -323,6 +382,13 @@ def _number(value: float, digits: int | None = None) -> str:
     return f"{value:.{digits}f}"
 
 
+def _digits(value: float) -> int:
+    """Three that tell something: scales differ widely between conventions."""
+    if not math.isfinite(value) or value <= 0:
+        return 2
+    return min(max(2 - math.floor(math.log10(value)), 0), 6)
+
+
 def _head(names: Sequence[str]) -> list[list[str]]:
     return [list(names), ["---"] * len(names)]
 
@@ -343,7 +409,10 @@ def _plain_row(row: Row) -> dict[str, Any]:
         "frames": len(item.frames),
         "method": row.method,
         "trimaps": row.trimaps,
+        "convention": row.convention,
         "note": row.note,
+        "flow": row.flow,
+        "missing": list(row.missing),
         "figures": {m: asdict(figure(units, item.name)) for m, units in row.figures.items()},
     }
 
@@ -351,14 +420,12 @@ def _plain_row(row: Row) -> dict[str, Any]:
 def _plain_means(rows: Sequence[Row]) -> list[dict[str, Any]]:
     made = []
     counted = [row for row in rows if not row.item.solved]
-    kinds = dict.fromkeys((r.item.data_set, r.method, r.trimaps) for r in counted)
-    for data_set, method, trimaps in kinds:
-        same = [
-            r
-            for r in counted
-            if (r.item.data_set, r.method, r.trimaps) == (data_set, method, trimaps)
-        ]
-        for title, belongs in _GROUPS:
+    by_kind: dict[tuple[str, str, str, str], list[Row]] = {}
+    for row in counted:
+        kind = (row.item.data_set, row.method, row.trimaps, row.convention)
+        by_kind.setdefault(kind, []).append(row)
+    for (data_set, method, trimaps, convention), same in by_kind.items():
+        for title, belongs in GROUPS:
             group = [row for row in same if belongs(row.item)]
             for metric in dict.fromkeys(m for row in group for m in row.figures):
                 values = {r.item.name: r.figures[metric] for r in group if metric in r.figures}
@@ -369,6 +436,7 @@ def _plain_means(rows: Sequence[Row]) -> list[dict[str, Any]]:
                         "items": len(values),
                         "method": method,
                         "trimaps": trimaps,
+                        "convention": convention,
                         "metric": metric,
                         **asdict(mean(values)),
                     }

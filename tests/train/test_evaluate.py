@@ -294,7 +294,8 @@ def test_the_untrained_network_equals_its_prior_at_every_window(data, untrained,
     )
     found = judge(request)
     methods = {row.method for row in found.mattes}
-    assert methods == {"0.5", "prior of st_fam_s", "st_fam_s", "st_fam_s, window 1"}
+    classics = {"0.5", "guided filter"}
+    assert methods - classics == {"prior of st_fam_s", "st_fam_s", "st_fam_s, window 1"}
     prior = {row.item.name: row for row in found.mattes if row.method == "prior of st_fam_s"}
     for row in found.mattes:
         if row.method.startswith("st_fam_s"):
@@ -368,7 +369,7 @@ def test_gates_pass_and_fail_by_their_figures():
     )
     found = {gate.demand: gate for gate in gates.matting_gates(rows, "net", "prior")}
     mean = found["MSE, mean over items ÷ pymatting"]
-    assert (mean.value, mean.passed) == (pytest.approx(35 / 40), True)
+    assert (mean.value, mean.passed) == (pytest.approx(35 / 40), False)
     worst = found["MSE, worst item ÷ pymatting"]
     assert (worst.value, worst.where, worst.passed) == (pytest.approx(1.2), "a", True)
     prior = found["MSE, worst item ÷ own prior"]
@@ -376,7 +377,7 @@ def test_gates_pass_and_fail_by_their_figures():
     assert not any("dtSSD" in demand for demand in found)
     made = rows_of({"pymatting": {"x": 10.0}, "net": {"x": 6.1}}, "synthetic:matting")
     (gate,) = gates.matting_gates(made, "net", "prior")
-    assert (gate.limit, gate.passed) == (0.6, False)
+    assert (gate.limit, gate.passed) == (0.5, False)
 
 
 def test_gates_of_carried_trimaps():
@@ -387,9 +388,9 @@ def test_gates_of_carried_trimaps():
         return Row(item, method, placement, figures)
 
     rows = [
-        row("trimap_flow", "first", 0.91, 2.0, 0.5),
-        row("net", "first", 0.93, 2.5, 0.6),
-        row("net", "both-ends", 0.95, 2.5, 0.3),
+        row("trimap_flow", "first", 0.94, 2.0, 0.5),
+        row("net", "first", 0.96, 2.5, 0.6),
+        row("net", "both-ends", 0.97, 2.5, 0.3),
     ]
     passed = {gate.demand: gate.passed for gate in gates.propagation_gates(rows, "net")}
     assert passed == {
@@ -431,7 +432,7 @@ def test_the_command_writes_tables_diagrams_and_sheets(data, tmp_path, capsys):
     assert "certainly wrong = per cent" in page
     sheet = cv2.imread(str(out / "sheets" / "disc_layered.png"))
     assert sheet.shape[1] == 7 * 306
-    assert cv2.imread(str(out / f"reliability_{data.name}.png")) is not None
+    assert (out / f"reliability_{data.name}.svg").read_text(encoding="utf-8").startswith("<svg")
     assert str(data) not in page  # nobody's folders
     assert "pass" in capsys.readouterr().out
 
