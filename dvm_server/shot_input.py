@@ -7,6 +7,7 @@ server checks again: it trusts no client.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -32,9 +33,13 @@ from model.plates.image_files import read_header
 from model.plates.input_mattes import place_input_matte, read_input_matte
 from model.plates.mattes import check_outputs, matte_paths
 from model.plates.movies import is_movie, movie_frames, read_movie_frame
-from model.plates.plate import PlateHeader
+from model.plates.plate import PlateHeader, Window
 from model.plates.ranges import FramePattern, FrameRange
+from model.plates.region import matte_header
 from model.plates.trimap import place_trimap, read_trimap
+
+_SIZE_AT = re.compile(r"(\d{1,6})x(\d{1,6})([+-]\d{1,6})([+-]\d{1,6})")
+_CORNERS = re.compile(r"(-?\d{1,6}),(-?\d{1,6}),(-?\d{1,6}),(-?\d{1,6})")
 
 
 @dataclass(frozen=True)
@@ -83,6 +88,7 @@ class Wishes:
     options: Options = field(default_factory=Options)
     guides: Guides = field(default_factory=Guides)
     foreground: str = "premultiplied"
+    roi: tuple[int, int, int, int] | None = None
 
 
 def find_clip(
@@ -220,6 +226,7 @@ def build_shot(clip: Clip, wishes: Wishes, *, remote: bool = False) -> Shot:
         )
     given = _given_trimaps(clip, wishes)
     _check_trimaps(clip, wishes, given)
+    _check_roi(clip, wishes.roi)
     guides = wishes.guides.resolved(os.path.abspath)
     read = {*wishes.keyframes.values(), *given.values(), *check_guides(clip, guides)}
     out = os.path.abspath(wishes.out)  # noqa: PTH100
@@ -238,6 +245,7 @@ def build_shot(clip: Clip, wishes: Wishes, *, remote: bool = False) -> Shot:
         client=Client("dvm", version("deep-video-matte")),
         guides=guides,
         handles=clip.handles,
+        roi=wishes.roi,
     )
 
 
@@ -271,6 +279,40 @@ def check_guides(clip: Clip, guides: Guides) -> set[Path]:
                 matte = read_input_matte(path, frame=frame)
                 place_input_matte(matte, header, frame=frame, what=f"the {NAMES[role]}")
     return files
+
+
+def parse_roi(text: str) -> tuple[int, int, int, int] | None:
+    """``640x480+100+50`` or ``100,50,739,529`` to a window, both corners inside, origin top left;
+    None for an empty text.
+
+    Raises:
+        InputError: ``input.roi``.
+    """
+    if not text:
+        return None
+    if size := _SIZE_AT.fullmatch(text.replace(" ", "")):
+        width, height, x, y = (int(one) for one in size.groups())
+        if width and height:
+            return x, y, x + width - 1, y + height - 1
+    elif corners := _CORNERS.fullmatch(text.replace(" ", "")):
+        x0, y0, x1, y1 = (int(one) for one in corners.groups())
+        if x0 <= x1 and y0 <= y1:
+            return x0, y0, x1, y1
+    raise InputError(
+        "input.roi",
+        f"--roi {text!r} is no region",
+        hint="write width x height + left + top, 640x480+100+50, or both corners, 100,50,739,529",
+    )
+
+
+def _check_roi(clip: Clip, roi: tuple[int, int, int, int] | None) -> None:
+    """See that a region lies on the plates.
+
+    Raises:
+        InputError: ``input.roi``.
+    """
+    for frame in [f for f in clip.frames if clip.movie or clip.path(f).exists()][:1]:
+        matte_header(clip.header(frame), None if roi is None else Window(*roi), frame)
 
 
 def parse_holdouts(given: Sequence[str], **named: str) -> Guides:

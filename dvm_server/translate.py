@@ -86,6 +86,7 @@ def engine_options(shot: Shot, *, threads: int) -> EngineOptions:
         composited_in=shot.plates.composited_in,
         foreground=shot.outputs.foreground,
         layers=_layers(shot),
+        roi=shot.roi,
         threads=threads,
     )
 
@@ -116,9 +117,13 @@ def matting_options(shot: Shot) -> dict[str, Any]:
     """Options that key B depends on besides: all that shapes the files of a matte."""
     outputs = asdict(shot.outputs)
     del outputs["pattern"]
-    return {**outputs, "layers": list(shot.outputs.layers), "window": shot.options.window}
+    # Fields that the first release did not have are left out at their default: keys stand.
+    roi = {} if shot.roi is None else {"roi": list(shot.roi)}
+    return {**outputs, "layers": list(shot.outputs.layers), "window": shot.options.window, **roi}
 
 
 def options_from_plain(plain: Mapping[str, Any]) -> EngineOptions:
     """`EngineOptions` that came through a pipe as plain values."""
-    return EngineOptions(**{**plain, "layers": tuple(plain["layers"])})
+    roi = plain.get("roi")
+    tuples = {"layers": tuple(plain["layers"]), "roi": None if roi is None else tuple(roi)}
+    return EngineOptions(**{**plain, **tuples})

@@ -16,6 +16,7 @@ import numpy as np
 
 from dvm_server.decoders import Decoders
 from dvm_server.reader import GuideReader, PlateReader, TrimapReader
+from dvm_server.translate import options_from_plain
 from model.ahead import ahead
 from model.engine import Engine, FrameMatte
 from model.errors import Cancelled
@@ -23,7 +24,8 @@ from model.passes import Block, Span
 from model.plates import colour
 from model.plates.file_errors import writing
 from model.plates.mattes import write_matte
-from model.plates.plate import Plate
+from model.plates.plate import PlateHeader, Window
+from model.plates.region import matte_header
 from model.plates.spool import write_trimap_spool
 from model.suggest import doubt_of
 
@@ -107,7 +109,8 @@ def do_block(
     for frame in black:
         if cancelled():
             raise Cancelled(frame=frame)
-        write(order, black_matte(frame, plates(frame), order["layers"]), tell)
+        header = matte_header(plates(frame).header, _region(order), frame)
+        write(order, black_matte(frame, header, order["layers"]), tell)
     shot_frames = order["shot_frames"]
     made = engine.matte(block, shot_frames, wanted, plates, trimaps, cancelled, guides)
     with closing(ahead(made, name="deliver")) as mattes:
@@ -117,16 +120,20 @@ def do_block(
                 raise Cancelled(frame=matte.frame)
 
 
-def black_matte(frame: int, plate: Plate, layers: list[str]) -> FrameMatte:
+def _region(order: Mapping[str, Any]) -> Window | None:
+    return options_from_plain(order["engine"]).region
+
+
+def black_matte(frame: int, header: PlateHeader, layers: list[str]) -> FrameMatte:
     """The matte of a missing plate: nothing is foreground, and that is certain."""
-    size = plate.pixels.shape[:2]
+    size = header.data_window.height, header.data_window.width
     return FrameMatte(
         frame=frame,
         alpha=np.zeros(size, np.float32),
         trimap=np.zeros(size, np.uint8),
         confidence=np.ones(size, np.float32),
         foreground=np.zeros((*size, 3), np.float32) if "foreground" in layers else None,
-        header=plate.header,
+        header=header,
         source="given",
     )
 

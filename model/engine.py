@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from model.passes import Block, Span
 from model.plates.holdout import Guides, no_guides
-from model.plates.plate import Plate, PlateHeader, Trimap
+from model.plates.plate import Plate, PlateHeader, Trimap, Window
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class EngineOptions:
         layers: which of alpha, trimap, confidence, foreground are wanted. Without alpha and
             foreground nothing is solved: a matte is then its trimap, and confidence is that of the
             trimap.
+        roi: the region (x0, y0, x1, y1), both corners inside, that is matted; None = all.
         threads: CPU threads; 0 = the machine's.
     """
 
@@ -51,7 +52,13 @@ class EngineOptions:
     composited_in: str = ""
     foreground: str = "premultiplied"
     layers: tuple[str, ...] = ("alpha",)
+    roi: tuple[int, int, int, int] | None = None
     threads: int = 0
+
+    @property
+    def region(self) -> Window | None:
+        """``roi`` as a window."""
+        return None if self.roi is None else Window(*self.roi)
 
     @property
     def solves(self) -> bool:
@@ -61,7 +68,7 @@ class EngineOptions:
 
 @dataclass(frozen=True)
 class FrameMatte:
-    """The matte of one frame, over the plate's data window.
+    """The matte of one frame, over the data window of its header.
 
     Attributes:
         alpha: float32 H×W in 0…1; exactly 0 or 1 where the trimap is certain. None if no layer
@@ -70,7 +77,7 @@ class FrameMatte:
         confidence: float32 H×W in 0…1, or None.
         foreground: float32 or float16 H×W×3, premultiplied or straight as asked, in the plate's
             colourspace; or None.
-        header: of the plate.
+        header: of the plate; its data window is cut to the region of interest.
         source: of the trimap: painted, propagated or given.
         fallback: what was done differently for want of memory; "" if nothing.
         seconds: wall time by stage, e.g. {"prior": .4, "foreground": .1}; stages of several frames

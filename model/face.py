@@ -24,6 +24,8 @@ class Frame:
         trimap: float32, 1 channel: 0 background, 0.5 unknown, 1 foreground; None during
             propagation.
         composited_in: ``linear`` or ``display``.
+        whole_pixels: of the whole frame, if this is the part of it around a region that is wanted;
+            0 = this is all of it. What depends on a frame's size depends on this.
     """
 
     number: int
@@ -31,6 +33,13 @@ class Frame:
     picture: torch.Tensor
     trimap: torch.Tensor | None
     composited_in: str
+    whole_pixels: int = 0
+
+    @property
+    def share(self) -> float:
+        """How much of the whole frame this is, 0…1."""
+        height, width = self.light.shape[-2:]
+        return height * width / self.whole_pixels if self.whole_pixels else 1.0
 
     @property
     def known(self) -> torch.Tensor:

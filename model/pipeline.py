@@ -8,6 +8,7 @@ What a matte depends on is set down in `model.passes`; nothing else is kept betw
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -22,8 +23,9 @@ import torch
 
 from model.ahead import ahead
 from model.blend import blend
-from model.canvas import canvas_of
+from model.canvas import canvas_of, region_canvas
 from model.checkpoint import read_record, sha256_of_file, shared_out
+from model.classical.coarse_to_fine import coarseness
 from model.classical.foreground import estimate_foreground
 from model.device_memory import device_full, needed_and_free
 from model.engine import EngineOptions, FrameMatte
@@ -36,11 +38,18 @@ from model.plates.holdout import Guides, Limits, no_guides
 from model.plates.image_files import rgb
 from model.plates.known import Known, known_of
 from model.plates.plate import Plate, PlateHeader, Trimap, Window
+from model.plates.region import cut, matte_header
+from model.plates.trimap import place_trimap
 from model.precision import resolved
 from model.registry import checkpoint_path, find, open_network
 from model.tiles import Seen, estimate_in_tiles
 from model.transfers import Download, Upload
 from model.view import LightView
+
+# What is solved around a region of interest: so many pixels, or this share of the wider side, which
+# is more. The answer of a network hardly reaches farther, though it could.
+_MARGIN = 64
+_MARGIN_SHARE = 16
 
 ENGINE_VERSION = "2"  # raised when pixels change for the same input; part of every key
 
@@ -123,6 +132,7 @@ class _Read:
 
     Attributes:
         plate, known: of the frame itself.
+        header: of the matte.
         new: those frames of the window that the window before it did not have on this canvas.
         seconds: by stage, so far.
     """
@@ -131,6 +141,7 @@ class _Read:
     around: tuple[int, ...]
     plate: Plate
     known: Known
+    header: PlateHeader
     canvas: Window
     new: Mapping[int, Frame]
     seconds: Mapping[str, float]
@@ -283,24 +294,45 @@ class ShotMatte:
             around = self._around(shot_frames, number)
             plates = {f: plate(f) for f in dict.fromkeys(around)}
             clock.lap("read")
-            canvas = canvas_of((f, p.header) for f, p in plates.items())
+            header = matte_header(plates[number].header, self._options.region, number)
+            whole = canvas_of((f, p.header) for f, p in plates.items())
             known = {f: one for f, one in known.items() if f in plates}
+            for f in plates:
+                if cancelled():
+                    raise Cancelled(frame=number)
+                if f not in known:
+                    known[f] = known_of(f, trimap(f), plates[f].header, guides(f))
+                    self._check_solvable(f, known[f].trimap)
+            canvas = self._canvas(whole, plates, known)
+            clock.lap("read")
             new: dict[int, Frame] = {}
             for f in plates:
                 if cancelled():
                     raise Cancelled(frame=number)
                 if (f, canvas) in seen:
                     continue
-                if f not in known:
-                    known[f] = known_of(f, trimap(f), plates[f].header, guides(f))
-                    self._check_solvable(f, known[f].trimap)
                 own = known[f].trimap
-                clock.lap("read")
+                pixels = whole.width * whole.height if canvas != whole else 0
                 with device_full(f, self._view.device):
-                    new[f] = upload(partial(self._view.frame, f, plates[f], canvas, own))
+                    new[f] = upload(partial(self._view.frame, f, plates[f], canvas, own, pixels))
                 clock.lap("view")
             seen = {key for key in seen if key[0] in plates} | {(f, canvas) for f in plates}
-            yield _Read(number, around, plates[number], known[number], canvas, new, clock.seconds)
+            yield _Read(
+                number, around, plates[number], known[number], header, canvas, new, clock.seconds
+            )
+
+    def _canvas(
+        self, whole: Window, plates: Mapping[int, Plate], known: Mapping[int, Known]
+    ) -> Window:
+        """What of the canvas is solved."""
+        roi = self._options.region
+        if roi is None:
+            return whole
+        square = coarseness(whole.width * whole.height)
+        margin = max(_MARGIN, max(whole.width, whole.height) // _MARGIN_SHARE)
+        trimaps = ((p.header, place_trimap(known[f].trimap, p.header)) for f, p in plates.items())
+        step = math.lcm(square, self._matting.multiple)
+        return region_canvas(whole, roi, trimaps, margin, step)
 
     def _solved(
         self, windows: Iterator[_Read], cancelled: Callable[[], bool]
@@ -333,13 +365,12 @@ class ShotMatte:
     def _on_its_way(
         self, read: _Read, frame: Frame, estimate: Estimate, fallback: str, clock: _Clock
     ) -> _Solved:
-        """Cut the plate's data window out of the canvas, and begin to bring it here."""
-        rows, columns = read.plate.header.data_window.inside(read.canvas)
+        """Cut the matte's data window out of the canvas, and begin to bring it here."""
+        rows, columns = read.header.data_window.inside(read.canvas)
         with device_full(frame.number, self._view.device):
             colours = confidence = None
             if read.known.limits is not None:
-                there = estimate.alpha[0, 0, rows, columns]
-                there.copy_(_limited(there, read.known.limits))
+                _limit(estimate.alpha[0, 0], read.known.limits, read.plate.header, read.canvas)
             if "foreground" in self._options.layers:
                 light, _ = estimate_foreground(frame.light, estimate.alpha)
                 colours = Download(light[0, :, rows, columns].permute(1, 2, 0))
@@ -368,15 +399,16 @@ class ShotMatte:
                 raise Cancelled(frame=number)
             clock = _Clock()
             header = plate(number).header
+            own = matte_header(header, self._options.region, number)
             clock.lap("read")
             known = known_of(number, trimap(number), header, guides(number))
             yield FrameMatte(
                 frame=number,
                 alpha=None,
-                trimap=known.placed(header),
-                confidence=known.confidence(header),
+                trimap=cut(known.placed(header), header, own),
+                confidence=cut(known.confidence(header), header, own),
                 foreground=None,
-                header=header,
+                header=own,
                 source=known.trimap.source,
                 seconds=clock.seconds,
             )
@@ -436,17 +468,18 @@ class ShotMatte:
     def _deliver(self, solved: _Solved) -> FrameMatte:
         """The third stage: a matte in the plate's own windows and colours, off the device."""
         clock = _Clock(solved.seconds)
-        plate, known = solved.read.plate, solved.read.known
+        plate, known, header = solved.read.plate, solved.read.known, solved.read.header
         alpha = solved.alpha.array()
         foreground = confidence = None
         if solved.colours is not None:
-            foreground = self._foreground(solved.colours.array(), alpha, plate)
+            own = Plate(cut(plate.pixels, plate.header, header), header)
+            foreground = self._foreground(solved.colours.array(), alpha, own)
             clock.lap("foreground")
         if solved.confidence is not None:
             # No higher than that of the trimap the alpha was made from.
-            carried = known.confidence(plate.header)
+            carried = cut(known.confidence(plate.header), plate.header, header)
             confidence = np.minimum(solved.confidence.array(), carried)
-        placed = known.placed(plate.header)
+        placed = cut(known.placed(plate.header), plate.header, header)
         clock.lap("deliver")
         return FrameMatte(
             frame=solved.read.number,
@@ -454,7 +487,7 @@ class ShotMatte:
             trimap=placed,
             confidence=confidence,
             foreground=foreground,
-            header=plate.header,
+            header=header,
             source=known.trimap.source,
             fallback=solved.fallback,
             seconds=clock.seconds,
@@ -471,10 +504,16 @@ class ShotMatte:
         return straight * alpha[..., None]
 
 
-def _limited(alpha: torch.Tensor, limits: Limits) -> torch.Tensor:
-    """H×W alpha over a plate's data window, within its limits."""
-    least, most = (torch.from_numpy(one).to(alpha.device) for one in (limits.least, limits.most))
-    return alpha.clamp(least, most)
+def _limit(alpha: torch.Tensor, limits: Limits, header: PlateHeader, canvas: Window) -> None:
+    """Bring H×W alpha over a canvas within its limits, which lie over a plate's data window."""
+    part = header.data_window.intersection(canvas)
+    if part is None:
+        return
+    rows, columns = part.inside(header.data_window)
+    bounds = (limits.least[rows, columns], limits.most[rows, columns])
+    least, most = (torch.from_numpy(np.ascontiguousarray(one)).to(alpha.device) for one in bounds)
+    there = alpha[part.inside(canvas)]
+    there.copy_(there.clamp(least, most))
 
 
 class _Clock:

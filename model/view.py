@@ -5,7 +5,7 @@ Alpha has meaning only in the light it is composited in; `LightView` holds that 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -46,9 +46,21 @@ class LightView:
         return self.composited_in or colour.default_composited_in(self.space(plate))
 
     def frame(
-        self, number: int, plate: Plate, canvas: Window, trimap: Trimap | None = None
+        self,
+        number: int,
+        plate: Plate,
+        canvas: Window,
+        trimap: Trimap | None = None,
+        whole_pixels: int = 0,
     ) -> Frame:
         """A plate, and its trimap if there is one, on the canvas.
+
+        Args:
+            number: of the frame.
+            plate: its plate.
+            canvas: may be a part of the plate.
+            trimap: laid over the plate.
+            whole_pixels: of the whole frame, if the canvas is a part of it.
 
         Raises:
             InputError: ``input.unknown_colourspace``, ``input.trimap_size``.
@@ -69,7 +81,7 @@ class LightView:
         placed = None
         if trimap is not None:
             placed = self._on(canvas, _classes(trimap, plate), plate)
-        return Frame(number, light, picture, placed, composited_in)
+        return Frame(number, light, picture, placed, composited_in, whole_pixels)
 
     def in_plate_space(self, light: Pixels, plate: Plate) -> Pixels:
         """Colours (H×W×3) from the light they were composited in back to the plate's own space."""
@@ -81,20 +93,40 @@ class LightView:
         """The plate in a light, on the canvas."""
         if colour.is_encoded_in(space, name):
             # As stored, half of the bytes if it is half: the device widens and cleans it.
+            plate = _part(plate, canvas)
             order, pixels = rgb_indices(plate), plate.pixels
             if order != list(range(pixels.shape[2])):
                 pixels = pixels[:, :, order]
             most = colour.LARGEST
             return self._on(canvas, pixels, plate).nan_to_num_(nan=0.0, posinf=most, neginf=-most)
+        plate = _part(plate, canvas)
         convert = colour.to_linear_rec709 if name == "linear" else colour.to_display
         return self._on(canvas, convert(rgb(plate), space), plate)
 
     def _on(self, canvas: Window, pixels: npt.NDArray[Any], plate: Plate) -> torch.Tensor:
         """H×W×C over the plate's data window to float32 1×C×H×W over the canvas, black outside."""
-        where = plate.header.data_window.inside(canvas)
         full = torch.zeros(1, pixels.shape[2], canvas.height, canvas.width, device=self.device)
+        data = plate.header.data_window
+        part = data.intersection(canvas)
+        if part is None:
+            return full
+        where = part.inside(canvas)
+        if part != data:
+            rows, columns = part.inside(data)
+            pixels = pixels[rows, columns]
         full[0, :, where[0], where[1]] = sent(pixels, self.device).permute(2, 0, 1)
         return full
+
+
+def _part(plate: Plate, canvas: Window) -> Plate:
+    """What of the plate lies on the canvas: no more of it need be converted. All of it if nothing
+    does, for a plate has at least a pixel."""
+    data = plate.header.data_window
+    part = data.intersection(canvas)
+    if part is None or part == data:
+        return plate
+    rows, columns = part.inside(data)
+    return Plate(plate.pixels[rows, columns], replace(plate.header, data_window=part))
 
 
 def _classes(trimap: Trimap, plate: Plate) -> Pixels:

@@ -19,6 +19,7 @@ from dvm_server.shot_input import (
     find_clip,
     parse_holdouts,
     parse_keyframes,
+    parse_roi,
 )
 from host_plugins.client.connection import default_state_dir, find
 from host_plugins.client.shot import Options, shot_id
@@ -53,6 +54,9 @@ def matte(
         typer.Option(metavar="KIND=PATTERN", help="Another way to say garbage=… and core=…."),
     ] = None,
     frames: Annotated[str, typer.Option(metavar="RANGE", help="E.g. 1001-1012 or 1-9x2.")] = "",
+    roi: Annotated[
+        str, typer.Option(metavar="REGION", help="WxH+X+Y or x0,y0,x1,y1, from the top left.")
+    ] = "",
     handles: Annotated[
         int, typer.Option(min=0, max=1000, help="Frames beyond the range's ends that are read too.")
     ] = 0,
@@ -119,6 +123,7 @@ def matte(
             options=options,
             guides=parse_holdouts(holdout or [], garbage=garbage, core=core),
             foreground=foreground,
+            roi=parse_roi(roi),
         )
         shot = build_shot(clip, wishes, remote=remote)
         with ExitStack() as stack:

@@ -62,13 +62,18 @@ def prior_alpha(
     return trimap.flatten().index_copy(0, open_, alpha.to(trimap.dtype)).view_as(trimap)
 
 
+def coarseness(pixels: int, most: int = MOST_PIXELS) -> int:
+    """Pixels to the side of the squares that a frame of so many pixels is solved in."""
+    return math.ceil(math.sqrt(pixels / most))
+
+
 def _coarse_trimap(trimap: Tensor, most: int) -> tuple[int, Tensor]:
     """How many pixels to the side of a square are solved as one, and the trimap of these squares.
 
     A square is known if its known pixels are of one class and half of all or more. Where a class
     has no such square the grid is finer, though there is then more to solve.
     """
-    for factor in range(math.ceil(math.sqrt(trimap.numel() / most)), 1, -1):
+    for factor in range(coarseness(trimap.numel(), most), 1, -1):
         shares = _reduced(torch.cat([trimap == 0, trimap == 1], 1).float(), factor)
         background, foreground = shares[:, :1], shares[:, 1:]
         known = torch.full_like(background, 0.5)

@@ -34,7 +34,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.checkpoint import trained_network
-from model.classical.coarse_to_fine import prior_alpha
+from model.classical.coarse_to_fine import MOST_PIXELS, prior_alpha
 from model.face import Estimate, Frame
 from model.networks.alignment import Alignment
 from model.networks.blocks import conv
@@ -215,7 +215,9 @@ class StFamSMatting:
     def prior(self, frame: Frame) -> Estimate:
         """Closed form with look-alikes, of the whole frame. Its confidence says whether the trimap
         has both classes: 1, or 0 if the prior could not tell anything."""
-        alpha = prior_alpha(frame.light, frame.known, frame.picture, frame.composited_in)
+        # A region is solved on the grid that the whole frame would be.
+        most = max(int(MOST_PIXELS * frame.share), 1)
+        alpha = prior_alpha(frame.light, frame.known, frame.picture, frame.composited_in, most)
         both = bool((frame.known == 0).any()) and bool((frame.known == 1).any())
         return Estimate(alpha, torch.full_like(alpha, float(both)))
 

@@ -39,6 +39,16 @@ class Window:
             max(self.y1, other.y1),
         )
 
+    def intersection(self, other: Window) -> Window | None:
+        """What both have; None if they do not meet."""
+        x0, y0 = max(self.x0, other.x0), max(self.y0, other.y0)
+        x1, y1 = min(self.x1, other.x1), min(self.y1, other.y1)
+        return Window(x0, y0, x1, y1) if x0 <= x1 and y0 <= y1 else None
+
+    def grown(self, pixels: int) -> Window:
+        """Wider by so many pixels on every side."""
+        return Window(self.x0 - pixels, self.y0 - pixels, self.x1 + pixels, self.y1 + pixels)
+
     def inside(self, outer: Window) -> tuple[slice, slice]:
         """Rows and columns of this window in an array over ``outer``, which must contain it."""
         x, y = self.x0 - outer.x0, self.y0 - outer.y0

@@ -11,7 +11,8 @@ import pytest
 
 from host_plugins.client import connection as connection_file
 from model.plates.image_files import write_image
-from tests.server.serving import SIZE, Clip, pixels
+from model.plates.plate import Window
+from tests.server.serving import SIZE, Clip, header, pixels
 
 CONNECTION = connection_file.CONNECTION_FILE
 
@@ -140,3 +141,42 @@ def test_handles_that_do_not_fit_are_told_before_the_shot_starts(more, words, ma
 
 def test_negative_handles_are_a_slip_of_usage(matte, clip):
     assert matte("--handles", "-1").code == 2
+
+
+@pytest.mark.parametrize("said", ["5x4+6+3", "6,3,10,6"])
+def test_a_region_is_a_smaller_data_window(said, matte, clip):
+    ran = matte("--roi", said)
+    assert ran.code == 0, ran.err
+    for frame in clip.frames:
+        found = header(clip.out(frame))
+        assert (found.data_window, found.display_window) == (
+            Window(6, 3, 10, 6),
+            Window.of_size(14, 9),
+        )
+        assert pixels(clip.out(frame)).shape == (4, 5, 1)
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ("14x2+20+0", "lies outside of the plate, which spans (0, 0)–(13, 8)"),
+        ("0x2+2+0", "'0x2+2+0' is no region"),
+        ("9,9,3,3", "'9,9,3,3' is no region"),
+        ("here", "'here' is no region"),
+    ],
+)
+def test_a_region_that_is_none_is_told_before_the_shot_starts(said, words, matte, clip):
+    ran = matte("--roi", said)
+    assert (ran.code, written(clip)) == (10, [])
+    assert words in ran.sentence()
+
+
+@pytest.mark.parametrize("kind", ["premultiplied", "straight"])
+def test_the_foreground_is_premultiplied_or_straight(kind, matte, clip):
+    ran = matte("--outputs", "alpha,foreground", "--foreground", kind)
+    assert ran.code == 0, ran.err
+    alpha, colour = np.split(pixels(clip.out(1001)).astype(np.float32), [1], axis=2)
+    plate = pixels(clip.plate(1001))
+    whole, none = alpha[..., 0] == 1, alpha[..., 0] == 0
+    assert whole.any() and np.array_equal(colour[whole], plate[whole].astype(np.float32))
+    assert (colour[none] == 0).all() == (kind == "premultiplied")

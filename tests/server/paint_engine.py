@@ -26,6 +26,7 @@ from model.passes import Block, Span, window
 from model.plates.holdout import Guides, no_guides
 from model.plates.known import known_of
 from model.plates.plate import Plate, PlateHeader, Trimap
+from model.plates.region import cut, matte_header
 from model.plates.trimap import place_trimap
 
 SCRIPT = ("slow", "span_slow", "once", "always", "broken")
@@ -108,13 +109,15 @@ class PaintEngine:
             foreground = None
             if "foreground" in self._options.layers:
                 foreground = plate(frame).pixels[:, :, :3].astype(np.float32) * alpha[:, :, None]
+            whole = plate(frame).header
+            header = matte_header(whole, self._options.region, frame)
             yield FrameMatte(
                 frame=frame,
-                alpha=alpha.clip(0, 1),
-                trimap=own,
-                confidence=np.ones_like(alpha),
-                foreground=foreground,
-                header=plate(frame).header,
+                alpha=cut(alpha.clip(0, 1), whole, header),
+                trimap=cut(own, whole, header),
+                confidence=cut(np.ones_like(alpha), whole, header),
+                foreground=None if foreground is None else cut(foreground, whole, header),
+                header=header,
                 source=trimap(frame).source,
             )
 

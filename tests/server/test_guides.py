@@ -12,7 +12,8 @@ from host_plugins.client.errors import InputError, SetupError
 from host_plugins.client.guides import Guide, Guides
 from host_plugins.client.shot import shot_id
 from model.plates.image_files import write_image
-from tests.server.serving import SIZE, Clip, pixels, stamps
+from model.plates.plate import Window
+from tests.server.serving import SIZE, Clip, header, pixels, stamps
 
 
 def paint(path: Path, rows: slice, channels: tuple[str, ...] = ("Y",)) -> Path:
@@ -107,15 +108,45 @@ def test_a_frame_without_its_matte_is_named(by_value, start_server, make_clip):
     assert not list((clip.folder / "out").iterdir())
 
 
+@pytest.mark.parametrize("by_value", [False, True])
+def test_a_region_is_the_crop_of_the_whole(by_value, start_server, make_clip):
+    clip, server = make_clip(3, keys=(1001,)), start_server()
+    server.run(clip.shot())
+    clip.plate(1003).unlink()
+    shot = replace(clip.shot(out="roi", missing="black"), roi=(3, 2, 20, 6))
+    files = {}
+    if by_value:
+        shot, files = clip.by_value(shot)
+    assert server.run(shot, **files).computed == 3
+    assert server.run(shot, **files).computed == 0
+    for frame in (1001, 1002, 1003):
+        found = header(clip.out(frame, "roi"))
+        assert (found.data_window, found.display_window) == (
+            Window(3, 2, 13, 6),
+            Window.of_size(14, 9),
+        )
+    assert (pixels(clip.out(1003, "roi")) == 0).all()
+    certain = np.isin(pixels(clip.out(1001)), (0, 1))[2:7, 3:]
+    crop = pixels(clip.out(1001))[2:7, 3:]
+    assert np.array_equal(pixels(clip.out(1001, "roi"))[certain], crop[certain])
+    trimaps = len(server.events("trimap"))
+    moved = replace(shot, roi=(4, 2, 20, 6), options=replace(shot.options, overwrite=True))
+    assert server.run(moved, **files).computed == 3
+    assert len(server.events("trimap")) == trimaps  # they are carried on whole frames
+
+
+def test_a_region_beside_the_plate_is_named(start_server, make_clip):
+    clip, server = make_clip(2, keys=(1001,)), start_server()
+    with pytest.raises(InputError, match="lies outside of the plate") as caught:
+        server.run(replace(clip.shot(), roi=(14, 0, 20, 6)))
+    assert caught.value.code == "input.roi"
+
+
 def test_sizes_that_differ_are_named(start_server, make_clip):
     clip, server = make_clip(2, keys=(1001,)), start_server()
     write_image(clip.folder / "g.png", np.zeros((9, 13)), ("Y",), pixel_type="uint8")
     shot = replace(clip.shot(), guides=Guides(garbage=Guide(str(clip.folder / "g.png"))))
     with pytest.raises(InputError, match=r"garbage matte .*13×9, the plate is 14×9"):
-        server.run(shot)
-    write_image(clip.folder / "c.exr", np.zeros((9, 13, 3)), ("R", "G", "B"))
-    shot = replace(clip.shot(), guides=Guides(clean=Guide(str(clip.folder / "c.exr"))))
-    with pytest.raises(InputError, match=r"clean plate .*13×9, the plate is 14×9"):
         server.run(shot)
 
 
