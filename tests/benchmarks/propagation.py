@@ -24,7 +24,6 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -35,6 +34,7 @@ import torch
 from model.blend import blend
 from model.classical.trimap_flow import TrimapFlow
 from model.face import Classes, Frame
+from training.chained_flow import chained
 from training.metrics import BAND_WIDTH, CERTAINLY_WRONG, MIXED_RECALL, trimap_quality
 
 SHARED = Path(__file__).parents[2] / ".." / "shared" / "data" / "eval"
@@ -99,28 +99,10 @@ def trimap_flow(clip: Clip, keys: Sequence[int]) -> Carried:
     return carried
 
 
-def chained(clip: Clip, keys: Sequence[int]) -> Carried:
+def chained_flow(clip: Clip, keys: Sequence[int]) -> Carried:
     """DIS flow from frame to frame, nothing else; the nearer keyframe's direction counts."""
-    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     grey = [cv2.cvtColor(p, cv2.COLOR_RGB2GRAY) for p in clip.pictures]
-    y, x = np.indices(grey[0].shape, np.float32)
-    last = len(grey) - 1
-    ways: dict[int, Carried] = {}
-    for order in (order for order in _orders(last) if order[0] in keys):
-        trimap, way = clip.trimaps[order[0]], ways.setdefault(order[0], {})
-        for before, now in pairwise(order):
-            flow = search.calc(grey[now], grey[before], None)
-            source = (x + flow[..., 0], y + flow[..., 1])
-            warped = cv2.remap(
-                trimap.astype(np.float32),
-                *source,
-                cv2.INTER_LINEAR,
-                borderMode=cv2.BORDER_REPLICATE,
-            )
-            trimap = np.where(warped < 1, 0, np.where(warped > 254, 255, 128)).astype(np.uint8)
-            way[now] = trimap
-    nearest = {i: min(keys, key=lambda k: abs(k - i)) for i in _between(last, keys)}
-    return {i: ways[key][i] for i, key in nearest.items()}
+    return chained(grey, {key: clip.trimaps[key] for key in keys})
 
 
 def fresh(clip: Clip, keys: Sequence[int]) -> Carried:
@@ -130,7 +112,7 @@ def fresh(clip: Clip, keys: Sequence[int]) -> Carried:
 
 METHODS: dict[str, Callable[[Clip, Sequence[int]], Carried]] = {
     "fresh trimap": fresh,
-    "chained DIS flow": chained,
+    "chained DIS flow": chained_flow,
     "trimap_flow": trimap_flow,
 }
 

@@ -40,6 +40,7 @@ from pymatting.alpha.estimate_alpha_cf import estimate_alpha_cf
 
 from model.classical.closed_form import solve_alpha
 from model.plates.image_files import read_plate, rgb
+from training.baselines import guided_filter, half
 from training.metrics import MSE_UNKNOWN, SAD_UNKNOWN, mse, sad, unknown_region
 
 Image = npt.NDArray[np.float32]
@@ -118,45 +119,23 @@ def _grey(path: Path) -> npt.NDArray[np.uint8]:
     return image.astype(np.uint8)
 
 
-def half_unknown(still: Still) -> Image:
-    """0.5 wherever the trimap does not know."""
-    return np.where(unknown_region(still.trimap), 0.5, still.trimap / 255).astype(np.float32)
-
-
-def guided_filter(still: Still, radius: int = 10, epsilon: float = 1e-4) -> Image:
-    """The trimap, filtered along the edges of the frame's luminance, known pixels put back.
-
-    Source: K. He, J. Sun, X. Tang, "Guided Image Filtering", ECCV 2010.
-    """
-
-    def mean(image: Image) -> Image:
-        return cv2.blur(image, (2 * radius + 1, 2 * radius + 1))
-
-    guide, target = still.light.clip(0, 1).mean(2), half_unknown(still)
-    covariance = mean(guide * target) - mean(guide) * mean(target)
-    slope = covariance / (mean(guide * guide) - mean(guide) ** 2 + epsilon)
-    offset = mean(target) - slope * mean(guide)
-    filtered = (mean(slope) * guide + mean(offset)).clip(0, 1)
-    return np.where(unknown_region(still.trimap), filtered, target).astype(np.float32)
-
-
 def closed_form(still: Still) -> Image:
     """Ours."""
     light = torch.from_numpy(np.ascontiguousarray(still.light.transpose(2, 0, 1)))[None]
-    trimap = torch.from_numpy(half_unknown(still))[None, None]
+    trimap = torch.from_numpy(half(still.trimap))[None, None]
     return solve_alpha(light, trimap, composited_in=still.light_name)[0, 0].numpy()
 
 
 def pymatting(still: Still) -> Image:
     """Theirs."""
     light = still.light.clip(0, 1).astype(np.float64)
-    return estimate_alpha_cf(light, half_unknown(still).astype(np.float64)).astype(np.float32)
+    return estimate_alpha_cf(light, half(still.trimap).astype(np.float64)).astype(np.float32)
 
 
 def measure(still: Still, repeats: int) -> Row:
     """Errors of all methods; seconds of ours and pymatting's, run in turn."""
     timed = {"closed_form": closed_form, "pymatting": pymatting}
-    alphas = {"0.5": half_unknown(still), "guided filter": guided_filter(still)}
+    alphas = {"0.5": half(still.trimap), "guided filter": guided_filter(still.light, still.trimap)}
     alphas |= {name: solve(still) for name, solve in timed.items()}
     seconds: dict[str, list[float]] = {name: [] for name in timed}
     for _ in range(repeats):
