@@ -138,6 +138,12 @@ class MovieReader:
         self._next_index = -1
         self._pictures: Iterator[av.VideoFrame] = iter(())
 
+    @property
+    def bits(self) -> int:
+        """Of the deepest channel; 8 where the file does not say."""
+        kind = self._stream.format
+        return max(component.bits for component in kind.components) if kind else 8
+
     def read(self, frame: int) -> Plate:
         """Decode one frame: R, G and B, half up to 10 bit, else float32; video levels made full.
 
