@@ -1,0 +1,107 @@
+"""The manifest of a composed data set, `manifest.json`: what its clips are and what they came from.
+
+    {"schema": 1, "light": "display", "foreground": "straight", "settings": {…},
+     "clips": {NAME: {"pair": …, "frames": …, "size": …, "sha256": …, …}},
+     "skipped": [{"pair": …, "reasons": […]}]}
+
+A clip stands in it only when all of its files have their names. It is replaced as a whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from model.errors import InputError
+from model.plates.atomic import write_bytes
+
+MANIFEST = "manifest.json"
+SCHEMA = 1
+PARTS = ("v", "a", "f", "b")
+
+Entry = Mapping[str, Any]
+
+
+def read_manifest(folder: Path) -> dict[str, Any] | None:
+    """The manifest of a folder, or None if it has none.
+
+    Raises:
+        InputError: ``input.manifest``: it is damaged, or of a version to come.
+    """
+    path = folder / MANIFEST
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not JSON"
+        raise InputError(
+            "input.manifest",
+            f"{path} cannot be read: {reason}",
+            hint="bring it back from a copy, or choose another folder",
+        ) from error
+    if not isinstance(found, dict) or not isinstance(found.get("clips", {}), dict | list):
+        raise InputError(
+            "input.manifest",
+            f"{path} is no manifest of clips",
+            hint="choose another folder",
+        )
+    if found.get("schema", SCHEMA) != SCHEMA:
+        raise InputError(
+            "input.manifest",
+            f"{path} has the schema {found['schema']}, this version knows {SCHEMA}",
+            hint="use the version that wrote it, or another folder",
+        )
+    return found
+
+
+def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Replace the manifest in one step.
+
+    Raises:
+        InputError: ``input.output_unwritable``.
+        CapacityError: ``capacity.disk_full``; the one before is still there.
+    """
+    whole = {name: _line(value) for name, value in manifest.items() if name != "clips"}
+    clips = manifest["clips"]
+    whole["clips"] = _lines(
+        "{}", [f"{_line(name)}: {_line(clips[name])}" for name in sorted(clips)]
+    )
+    whole["skipped"] = _lines("[]", [_line(one) for one in manifest.get("skipped", [])])
+    text = _lines("{}", [f"{_line(name)}: {value}" for name, value in whole.items()])
+    write_bytes(folder / MANIFEST, f"{text}\n".encode())
+
+
+def clip_digest(folders: Mapping[str, Path]) -> str:
+    """SHA-256 over the files of a clip: for each part in order, each file's name, size and bytes.
+
+    Raises:
+        OSError: a folder or a file is not there or cannot be read.
+    """
+    digest = hashlib.sha256()
+    for part in PARTS:
+        if part in "fb" and not folders[part].is_dir():
+            continue  # footage may have neither
+        for path in sorted(folders[part].iterdir()):
+            data = path.read_bytes()
+            digest.update(f"{part}/{path.name} {len(data)}\n".encode())
+            digest.update(data)
+    return digest.hexdigest()
+
+
+def clip_folders(out: Path, name: str) -> dict[str, Path]:
+    """Where a finished clip's parts are."""
+    return {part: out / part / name for part in PARTS}
+
+
+def _line(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _lines(brackets: str, lines: list[str]) -> str:
+    """One a line: a manifest is read by people too, and compared."""
+    inside = ",\n".join(lines)
+    return f"{brackets[0]}\n{inside}\n{brackets[1]}" if lines else brackets
