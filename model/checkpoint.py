@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import pickle
 import warnings
 from collections.abc import Callable, Mapping
@@ -19,11 +18,12 @@ from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from model.delta import DeltaBase, changed, changes_of
 from model.errors import SetupError
 from model.exposure import ExposureMap
+from model.plates.atomic import write_bytes
 from model.registry import WEIGHTS_FOLDER
 
 Network = TypeVar("Network")
@@ -64,19 +64,15 @@ class CheckpointRecord:
 def save_checkpoint(
     path: Path, tensors: Mapping[str, torch.Tensor], record: CheckpointRecord
 ) -> None:
-    """Write tensors and record; the file appears under its name only when it is whole."""
-    part = path.with_name(f".{path.name}.tmp")
+    """Write tensors and record; the file appears under its name only when it is whole.
+
+    Raises:
+        InputError: ``input.output_unwritable``.
+        CapacityError: ``capacity.disk_full``.
+    """
     text = json.dumps(asdict(record), sort_keys=True)
-    try:
-        whole = {k: v.contiguous() for k, v in tensors.items()}
-        save_file(whole, str(part), metadata={"dvm": text})
-        part.chmod(0o644)  # safetensors leaves it to its owner alone; a server may be another user
-        with part.open("rb") as written:
-            os.fsync(written.fileno())
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+    whole = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    write_bytes(path, save(whole, metadata={"dvm": text}))
 
 
 def read_record(path: Path) -> CheckpointRecord:
