@@ -1,9 +1,9 @@
 """Flow that lies beside an item: where what a frame shows lies in the next one.
 
-    flow_png/flow_0001_0002.png    16 bit, as VideoMatting108 has them: 100·x and 100·y as signed
-                                   numbers, then 0 where nothing is known
-    flow/flow_0001_0002.png        the same
-    flow/flow_0001_0002.flo        Middlebury's format, 1e9 or more where nothing is known
+flow_png/flow_0001_0002.png    16 bit, as VideoMatting108 has them: 100·x and 100·y as signed
+                               numbers, then 0 where nothing is known
+flow/flow_0001_0002.png        the same
+flow/flow_0001_0002.flo        Middlebury's format, 1e9 or more where nothing is known
 """
 
 from __future__ import annotations
@@ -64,9 +64,12 @@ def _png(path: Path) -> Flow | None:
 
 
 def _flo(path: Path) -> Flow | None:
-    flow = cv2.readOpticalFlow(str(path))
-    if flow is None or flow.ndim != 3 or flow.shape[2] != 2:
+    data = path.read_bytes()
+    if len(data) < 12 or data[:4] != b"PIEH":
         return None
-    found = np.asarray(flow, np.float32)
-    found[(np.abs(found) >= _NOTHING).any(-1)] = np.nan
-    return found
+    width, height = (int(side) for side in np.frombuffer(data, "<i4", 2, 4))
+    if min(width, height) < 1 or len(data) != 12 + 8 * width * height:
+        return None
+    flow = np.frombuffer(data, "<f4", offset=12).reshape(height, width, 2).astype(np.float32)
+    flow[~(np.abs(flow) < _NOTHING).all(-1)] = np.nan
+    return flow
