@@ -114,7 +114,7 @@ class ClientSessions:
             "limits": self._config.limits.to_wire(),
             "networks": networks(),
             "ocio": self._ocio,
-            "inputs": ["garbage", "core", "roi", "handles"],
+            "inputs": ["garbage", "core", "roto", "roi", "handles"],
         }
         self._tell(peer, message.answer("welcome", body))
 

@@ -82,11 +82,21 @@ class PlateSource:
 
 @dataclass(frozen=True)
 class TrimapSource:
-    """Where a trimap is read; ``source`` is painted, given or propagated."""
+    """Where a trimap is read.
+
+    Attributes:
+        path: of the file.
+        source: painted, given or propagated.
+        sha256: of the file; "" if it is propagated.
+        roto: shrink and grow in pixels, if the file is a rough shape; else None.
+        neighbours: then, the frames beside it whose plates tell what moves.
+    """
 
     path: str
     source: str
     sha256: str = ""
+    roto: tuple[int, int] | None = None
+    neighbours: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -183,14 +193,16 @@ def remaining(plan: Plan, arrived: Iterable[int] | None) -> Job:
             carried = frozenset(f for f in block.reads if f in plan.trimap_keys)
             wanted.update(carried - plan.carried)
             unit_id = UnitId(plan.offer.id, BLOCK, block.index)
-            units[unit_id] = Unit(left, _files(plan, block.reads), carried)
+            plates = _plates_for(plan, block.reads, block.reads)
+            units[unit_id] = Unit(left, _files(plan, plates), carried)
     for index, span in enumerate(plan.spans):
         to_carry = frozenset(wanted.intersection(span.wanted))
         if to_carry:
             unit_id = UnitId(plan.offer.id, SPAN, index)
-            units[unit_id] = Unit(to_carry, _files(plan, span.frames))
-    plates = None if arrived is None else frozenset(arrived)
-    return Job(units, plates, plan.carried)
+            plates = _plates_for(plan, span.frames, span.keyframes)
+            units[unit_id] = Unit(to_carry, _files(plan, plates))
+    here = None if arrived is None else frozenset(arrived)
+    return Job(units, here, plan.carried)
 
 
 def needed_plates(job: Job) -> list[int]:
@@ -208,7 +220,9 @@ def span_order(plan: Plan, index: int, frames: tuple[int, ...], spool: Spool) ->
         "frames": span.frames,
         "keyframes": {f: _plain(plan.trimaps[f]) for f in span.keyframes},
         "wanted": frames,
-        "plates": {f: _plain(plan.plates[f]) for f in span.frames},
+        "plates": {
+            f: _plain(plan.plates[f]) for f in _plates_for(plan, span.frames, span.keyframes)
+        },
         "into": {f: str(spool.path(Spool.trimap_name(plan.trimap_keys[f]))) for f in frames},
     }
 
@@ -234,7 +248,7 @@ def block_order(
         "reads": block.reads,
         "shot_frames": plan.context,
         "wanted": frames,
-        "plates": {f: _plain(plan.plates[f]) for f in block.reads},
+        "plates": {f: _plain(plan.plates[f]) for f in _plates_for(plan, block.reads, block.reads)},
         "trimaps": {f: _plain(plan.trimaps[f]) for f in block.reads},
         "guides": {
             f: {role: _plain(one) for role, one in plan.guides[f].items()}
@@ -265,6 +279,12 @@ def provenance(plan: Plan, frame: int, doubt: float | None) -> dict[str, str | f
     if doubt is not None:
         said_of_it["dvm:doubt"] = float(doubt)
     return said_of_it
+
+
+def _plates_for(plan: Plan, frames: Iterable[int], trimaps: Iterable[int]) -> list[int]:
+    """Frames whose plates are read for some plates and some trimaps: those beside shapes, too."""
+    beside = {one for f in trimaps for one in plan.trimaps[f].neighbours}
+    return sorted({*frames, *beside})
 
 
 def _files(plan: Plan, frames: Iterable[int]) -> frozenset[int]:

@@ -8,16 +8,22 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from dvm_server.decoders import Decoders
 from model.canvas import canvas_of
 from model.errors import InputError
 from model.plates.holdout import Guides, check_clean_plate
+from model.plates.input_mattes import place_input_matte
 from model.plates.plate import Plate, PlateHeader, Trimap
+from model.plates.roto import trimap_of_shape
 from model.plates.spool import read_trimap_spool
 from model.plates.trimap import place_trimap
 
 # A window of five, and one that leaves it: more would only cost memory.
 KEPT = 6
+EdgeMotion = Callable[[int, Plate, Sequence[Plate]], npt.NDArray[np.float32]]
 # Guides of each kind, with those that are read ahead.
 KEPT_GUIDES = 8
 
@@ -122,12 +128,18 @@ class TrimapReader:
     Args:
         decoders: those that ``plates`` uses.
         plates: with each of them its trimap is read ahead.
-        sources: ``{path, source, sha256}`` by frame.
+        sources: ``{path, source, sha256, roto, neighbours}`` by frame.
+        motion: of `model.engine.Engine`.
     """
 
     def __init__(
-        self, decoders: Decoders, plates: PlateReader, sources: Mapping[int, Mapping[str, Any]]
+        self,
+        decoders: Decoders,
+        plates: PlateReader,
+        sources: Mapping[int, Mapping[str, Any]],
+        motion: EdgeMotion,
     ):
+        self._motion = motion
         self._decoders = decoders
         self._plates = plates
         self._sources = sources
@@ -150,6 +162,8 @@ class TrimapReader:
         source = self._sources.get(frame)
         if source is None or source["source"] == "propagated" or frame in self._kept:
             return
+        if source["roto"] is not None:
+            return
         if frame not in self._asked:
             self._asked[frame] = self._decoders.trimap(
                 source["path"], frame, source["source"], source["sha256"]
@@ -169,12 +183,25 @@ class TrimapReader:
                     frame=frame,
                     hint="submit the shot again; it will be carried again",
                 ) from error
+        if source["roto"] is not None:
+            return self._of_shape(frame, source)
         self._ask(frame)
         header = self._plates.header(frame)
         found = self._asked.pop(frame).result()
         # The engine would refuse it too, at the frame where it first looks at it.
         place_trimap(found, header, frame=frame)
         return found
+
+    def _of_shape(self, frame: int, source: Mapping[str, Any]) -> Trimap:
+        """The trimap that is made of a rough shape."""
+        shape = self._decoders.matte(source["path"], frame, source["sha256"]).result()
+        plate = self._plates(frame)
+        placed = place_input_matte(shape, plate.header, frame=frame, what="the shape")
+        neighbours = [self._plates(one) for one in source["neighbours"]]
+        motion = self._motion(frame, plate, neighbours) if neighbours else None
+        shrink, grow = source["roto"]
+        pixels = trimap_of_shape(placed, shrink, grow, motion, frame=frame, path=shape.path)
+        return Trimap(pixels, plate.header.data_window, source["source"], path=shape.path)
 
 
 class GuideReader:

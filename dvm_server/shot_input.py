@@ -22,6 +22,7 @@ from host_plugins.client.shot import (
     Options,
     Outputs,
     Plates,
+    Roto,
     Shot,
     Trimaps,
     handle_numbers,
@@ -36,6 +37,7 @@ from model.plates.movies import is_movie, movie_frames, read_movie_frame
 from model.plates.plate import PlateHeader, Window
 from model.plates.ranges import FramePattern, FrameRange
 from model.plates.region import matte_header
+from model.plates.roto import trimap_of_shape
 from model.plates.trimap import place_trimap, read_trimap
 
 _SIZE_AT = re.compile(r"(\d{1,6})x(\d{1,6})([+-]\d{1,6})([+-]\d{1,6})")
@@ -89,6 +91,18 @@ class Wishes:
     guides: Guides = field(default_factory=Guides)
     foreground: str = "premultiplied"
     roi: tuple[int, int, int, int] | None = None
+    shapes: Mapping[int, Path] = field(default_factory=dict)
+    roto: Roto = field(default_factory=Roto)
+
+    def drawn(self) -> dict[int, Path]:
+        """The file of every frame that was painted or drawn on."""
+        return {**self.keyframes, **self.shapes}
+
+    def keys(self) -> tuple[Keyframe, ...]:
+        """As a shot has them."""
+        shapes = {f: Keyframe(f, str(path), roto=self.roto) for f, path in self.shapes.items()}
+        painted = {f: Keyframe(f, str(path)) for f, path in self.keyframes.items()}
+        return tuple(one for _, one in sorted({**painted, **shapes}.items()))
 
 
 def find_clip(
@@ -179,8 +193,12 @@ def _check_present(clip: Clip, there: FrameRange, missing: str) -> None:
     )
 
 
-def parse_keyframes(given: Sequence[str]) -> dict[int, Path]:
+def parse_keyframes(given: Sequence[str], option: str = "--trimap") -> dict[int, Path]:
     """``1001:key.1001.png`` to frame and absolute path.
+
+    Args:
+        given: the option's values.
+        option: its name, for messages.
 
     Raises:
         InputError: ``input.keyframe``.
@@ -191,8 +209,8 @@ def parse_keyframes(given: Sequence[str]) -> dict[int, Path]:
         if not colon or not name or not number.strip().lstrip("+-").isdecimal():
             raise InputError(
                 "input.keyframe",
-                f"--trimap {text!r} is not FRAME:FILE",
-                hint="write e.g. --trimap 1001:key.1001.png",
+                f"{option} {text!r} is not FRAME:FILE",
+                hint=f"write e.g. {option} 1001:key.1001.png",
             )
         frame = int(number)
         if frame in found:
@@ -228,7 +246,7 @@ def build_shot(clip: Clip, wishes: Wishes, *, remote: bool = False) -> Shot:
     _check_trimaps(clip, wishes, given)
     _check_roi(clip, wishes.roi)
     guides = wishes.guides.resolved(os.path.abspath)
-    read = {*wishes.keyframes.values(), *given.values(), *check_guides(clip, guides)}
+    read = {*wishes.drawn().values(), *given.values(), *check_guides(clip, guides)}
     out = os.path.abspath(wishes.out)  # noqa: PTH100
     _check_outputs(clip, out, wishes, read)
     trimaps = Trimaps(os.path.abspath(wishes.trimaps)) if wishes.trimaps else None  # noqa: PTH100
@@ -238,7 +256,7 @@ def build_shot(clip: Clip, wishes: Wishes, *, remote: bool = False) -> Shot:
         plates=Plates(
             clip.source, colourspace=wishes.colourspace, composited_in=wishes.composited_in
         ),
-        keyframes=tuple(Keyframe(f, str(path)) for f, path in sorted(wishes.keyframes.items())),
+        keyframes=wishes.keys(),
         trimaps=trimaps,
         outputs=Outputs(out, wishes.layers, wishes.split, wishes.compression, wishes.foreground),
         options=wishes.options,
@@ -344,7 +362,7 @@ def _given_trimaps(clip: Clip, wishes: Wishes) -> dict[int, Path]:
     pattern = FramePattern.parse(os.path.abspath(wishes.trimaps))  # noqa: PTH100
     there = pattern.frames_on_disk()
     numbers = (*clip.frames, *clip.handle_frames())
-    found = {f: pattern.path(f) for f in numbers if f in there and f not in wishes.keyframes}
+    found = {f: pattern.path(f) for f in numbers if f in there and f not in wishes.drawn()}
     if not found:
         raise InputError(
             "input.missing_trimap",
@@ -355,7 +373,15 @@ def _given_trimaps(clip: Clip, wishes: Wishes) -> dict[int, Path]:
 
 
 def _check_trimaps(clip: Clip, wishes: Wishes, given: Mapping[int, Path]) -> None:
-    for frame in wishes.keyframes:
+    twice = sorted(wishes.keyframes.keys() & wishes.shapes.keys())
+    if twice:
+        raise InputError(
+            "input.keyframe",
+            f"frame {twice[0]} has a trimap and a shape",
+            frame=twice[0],
+            hint="leave one of --trimap and --roto",
+        )
+    for frame in wishes.drawn():
         if frame not in clip.frames and frame not in clip.handle_frames():
             wanted = clip.frames.format("nuke")
             handles = f", nor one of its {clip.handles} handles" if clip.handles else ""
@@ -365,7 +391,7 @@ def _check_trimaps(clip: Clip, wishes: Wishes, given: Mapping[int, Path]) -> Non
                 frame=frame,
                 hint="correct the number before the colon, --frames, or --handles",
             )
-    if not wishes.keyframes and not given:
+    if not wishes.drawn() and not given:
         raise InputError(
             "input.no_keyframe",
             f"{clip.source} comes without any trimap",
@@ -376,6 +402,12 @@ def _check_trimaps(clip: Clip, wishes: Wishes, given: Mapping[int, Path]) -> Non
         trimap = read_trimap(path, frame=frame)
         if clip.movie or clip.path(frame).exists():
             place_trimap(trimap, clip.header(frame), frame=frame)
+    for frame, path in wishes.shapes.items():
+        shape = read_input_matte(path, frame=frame)
+        if clip.movie or clip.path(frame).exists():
+            placed = place_input_matte(shape, clip.header(frame), frame=frame, what="the shape")
+            size = wishes.roto
+            trimap_of_shape(placed, size.shrink, size.grow, frame=frame, path=str(path))
 
 
 def _check_outputs(clip: Clip, out: str, wishes: Wishes, trimaps: set[Path]) -> None:

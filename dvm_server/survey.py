@@ -66,12 +66,12 @@ def survey(
     check_outputs(shot.outputs.layers, shot.outputs.split, shot.outputs.compression)
     context = _context(shot)
     plates = _plates(offer, context, around)
-    keyframes, given = _trimaps(offer, context, around)
+    keyframes, given = _trimaps(offer, context, plates, around)
     guides = _guides(offer, context, plates, around)
     facts = ShotFacts(
         frames=frames,
         context=context if context != frames else (),
-        keyframes={f: one.sha256 for f, one in keyframes.items()},
+        keyframes={f: _painted_digest(f, one, plates) for f, one in keyframes.items()},
         given={f: one.sha256 for f, one in given.items() if f not in keyframes},
         plates={f: one.digest for f, one in plates.items()},
         guides={f: {role: g.sha256 for role, g in one.items()} for f, one in guides.items()},
@@ -192,8 +192,19 @@ def _plates_by_path(
     return found
 
 
+def _painted_digest(frame: int, trimap: TrimapSource, plates: Mapping[int, PlateSource]) -> str:
+    """Of a painted trimap its own; that of a shape is made from plates too."""
+    if trimap.roto is None:
+        return trimap.sha256
+    beside = [plates[f].digest for f in (frame, *trimap.neighbours)]
+    return digest(["roto", trimap.sha256, list(trimap.roto), beside])
+
+
 def _trimaps(
-    offer: Offer, frames: Sequence[int], around: Surroundings
+    offer: Offer,
+    frames: Sequence[int],
+    plates: Mapping[int, PlateSource],
+    around: Surroundings,
 ) -> tuple[dict[int, TrimapSource], dict[int, TrimapSource]]:
     """Painted and given trimaps of the shot's frames."""
     shot, inside = offer.shot, set(frames)
@@ -206,9 +217,14 @@ def _trimaps(
             if sent is None or sent.sha256 != key.part:
                 raise _no_trimap(key.frame, "was not sent with the shot", shot)
             path = str(around.spool.path(sent.name))
-            painted[key.frame] = TrimapSource(path, "painted", sent.sha256)
+            found = TrimapSource(path, "painted", sent.sha256)
         else:
-            painted[key.frame] = _trimap(Path(key.trimap), "painted", key.frame, shot, around)
+            found = _trimap(Path(key.trimap), "painted", key.frame, shot, around)
+        if key.roto is not None:
+            beside = _beside(key.frame, frames, plates)
+            size = (key.roto.shrink, key.roto.grow)
+            found = replace(found, roto=size, neighbours=beside)
+        painted[key.frame] = found
     if shot.trimaps is not None and shot.trimaps.by_value:
         for frame, sent in offer.trimaps.items():
             if frame in inside and frame not in painted:
@@ -220,6 +236,15 @@ def _trimaps(
             if frame not in painted and pattern.path(frame).exists():
                 given[frame] = _trimap(pattern.path(frame), "given", frame, shot, around)
     return painted, given
+
+
+def _beside(
+    frame: int, frames: Sequence[int], plates: Mapping[int, PlateSource]
+) -> tuple[int, ...]:
+    """The frames before and after one, where they have plates of their own."""
+    place = list(frames).index(frame)
+    near = (*frames[max(place - 1, 0) : place], *frames[place + 1 : place + 2])
+    return tuple(f for f in near if not plates[f].missing)
 
 
 def _trimap(path: Path, source: str, frame: int, shot: Shot, around: Surroundings) -> TrimapSource:

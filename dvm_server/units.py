@@ -68,8 +68,9 @@ def do_span(
         tell: given ``trimap_done`` for each frame, once it is on disk, with its doubt.
         cancelled: asked between frames.
     """
-    plates = PlateReader(decoders, _by_frame(order["plates"]), order["frames"])
-    keys = TrimapReader(decoders, plates, _by_frame(order["keyframes"]))
+    sources = _by_frame(order["plates"])
+    plates = PlateReader(decoders, sources, sorted(sources))
+    keys = TrimapReader(decoders, plates, _by_frame(order["keyframes"]), engine.motion)
     span = Span(
         tuple(order["frames"]), tuple(_by_frame(order["keyframes"])), tuple(order["wanted"])
     )
@@ -100,8 +101,8 @@ def do_block(
         cancelled: asked between frames.
     """
     sources = _by_frame(order["plates"])
-    plates = PlateReader(decoders, sources, order["reads"])
-    trimaps = TrimapReader(decoders, plates, _by_frame(order["trimaps"]))
+    plates = PlateReader(decoders, sources, sorted(sources))
+    trimaps = TrimapReader(decoders, plates, _by_frame(order["trimaps"]), engine.motion)
     guides = GuideReader(decoders, plates, _by_frame(order["guides"]))
     block = Block(order["index"], tuple(order["frames"]), tuple(order["reads"]))
     black = [f for f in order["wanted"] if sources[f]["missing"] == "black"]

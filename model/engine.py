@@ -127,6 +127,13 @@ class Engine(Protocol):
         """
         ...
 
+    def motion(
+        self, frame: int, plate: Plate, neighbours: Sequence[Plate]
+    ) -> npt.NDArray[np.float32]:
+        """By how many pixels the edge of a shape drawn on a frame is to be widened to either side,
+        float32 H×W over the plate's data window. ``neighbours`` are the plates before and after."""
+        ...
+
     def matte(
         self,
         block: Block,

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from model.ahead import ahead
@@ -26,6 +27,7 @@ from model.blend import blend
 from model.canvas import canvas_of, region_canvas
 from model.checkpoint import read_record, sha256_of_file, shared_out
 from model.classical.coarse_to_fine import coarseness
+from model.classical.edge_motion import edge_motion
 from model.classical.foreground import estimate_foreground
 from model.device_memory import device_full, needed_and_free
 from model.engine import EngineOptions, FrameMatte
@@ -185,6 +187,16 @@ class ShotMatte:
 
     def describe(self) -> dict[str, object]:
         return dict(self._description)
+
+    def motion(
+        self, frame: int, plate: Plate, neighbours: Sequence[Plate]
+    ) -> npt.NDArray[np.float32]:
+        """How much wider the edge of a shape drawn on a frame is for what moves there."""
+        canvas = canvas_of((frame, one.header) for one in (plate, *neighbours))
+        looks = [self._view.frame(frame, one, canvas).picture for one in (plate, *neighbours)]
+        wide = edge_motion(looks[0], looks[1:])
+        rows, columns = plate.header.data_window.inside(canvas)
+        return np.ascontiguousarray(wide[rows, columns])
 
     def propagate(
         self,

@@ -22,7 +22,7 @@ from dvm_server.shot_input import (
     parse_roi,
 )
 from host_plugins.client.connection import default_state_dir, find
-from host_plugins.client.shot import Options, shot_id
+from host_plugins.client.shot import Options, Roto, shot_id
 from model.plates.mattes import LAYERS
 
 
@@ -43,6 +43,16 @@ def matte(
     trimaps: Annotated[
         str, typer.Option(metavar="PATTERN", help="A trimap for every frame that it matches.")
     ] = "",
+    roto: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FRAME:FILE", help="Keyframe from a rough shape; may be repeated."),
+    ] = None,
+    roto_shrink: Annotated[
+        int, typer.Option(min=0, max=4096, help="Pixels inside of the shape that are uncertain.")
+    ] = Roto.shrink,
+    roto_grow: Annotated[
+        int, typer.Option(min=0, max=4096, help="Pixels outside of it that are uncertain.")
+    ] = Roto.grow,
     garbage: Annotated[
         str, typer.Option(metavar="PATTERN", help="Garbage mattes, or one: alpha is 0 where 1.")
     ] = "",
@@ -101,7 +111,8 @@ def matte(
     layers = _layers(outputs)
     with failures(as_json=as_json), Interrupts() as interrupts:
         keyframes = parse_keyframes(trimap or [])
-        clip = find_clip(plates, frames, keyframes, missing, handles)
+        shapes = parse_keyframes(roto or [], "--roto")
+        clip = find_clip(plates, frames, {**keyframes, **shapes}, missing, handles)
         remote = "://" in server
         weights = os.path.abspath(checkpoint) if checkpoint and not remote else checkpoint  # noqa: PTH100
         options = Options(
@@ -124,6 +135,8 @@ def matte(
             guides=parse_holdouts(holdout or [], garbage=garbage, core=core),
             foreground=foreground,
             roi=parse_roi(roi),
+            shapes=shapes,
+            roto=Roto(roto_shrink, roto_grow),
         )
         shot = build_shot(clip, wishes, remote=remote)
         with ExitStack() as stack:

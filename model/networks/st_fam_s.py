@@ -25,6 +25,7 @@ Tensor names: N frames or windows, K frames of a window, C channels, H×W of the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -216,7 +217,7 @@ class StFamSMatting:
         """Closed form with look-alikes, of the whole frame. Its confidence says whether the trimap
         has both classes: 1, or 0 if the prior could not tell anything."""
         # A region is solved on the grid that the whole frame would be.
-        most = max(int(MOST_PIXELS * frame.share), 1)
+        most = math.ceil(MOST_PIXELS * frame.share)
         alpha = prior_alpha(frame.light, frame.known, frame.picture, frame.composited_in, most)
         both = bool((frame.known == 0).any()) and bool((frame.known == 1).any())
         return Estimate(alpha, torch.full_like(alpha, float(both)))

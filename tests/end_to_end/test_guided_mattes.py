@@ -180,3 +180,31 @@ def test_the_foreground_is_premultiplied_or_straight(kind, matte, clip):
     whole, none = alpha[..., 0] == 1, alpha[..., 0] == 0
     assert whole.any() and np.array_equal(colour[whole], plate[whole].astype(np.float32))
     assert (colour[none] == 0).all() == (kind == "premultiplied")
+
+
+def test_a_rough_shape_stands_for_a_trimap(matte, clip):
+    shape = np.zeros(SIZE, np.float32)
+    shape[:, 7:] = 1
+    write_image(clip.folder / "shape.png", shape, ("Y",), pixel_type="uint8")
+    told = ("--roto", f"1003:{clip.folder / 'shape.png'}", "--roto-shrink", "1", "--roto-grow", "2")
+    ran = matte(*told, "--outputs", "alpha,trimap", keys=())
+    assert ran.code == 0, ran.err
+    row = pixels(clip.out(1003))[0, :, 1]
+    assert (row[5:8] == 0.5).all() and row[0] in (0, 0.5)  # at least; noise may seem to move
+    assert set(np.unique(row)) <= {0, 0.5, 1}
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (("--roto", "1003:{shape}"), "lies within 10 pixels of its edge"),
+        (("--roto", "1001:{shape}"), "frame 1001 has a trimap and a shape"),
+        (("--roto", "{shape}"), "is not FRAME:FILE"),
+        (("--roto", "1009:{shape}"), "a trimap for frame 1009, which is not one of"),
+    ],
+)
+def test_a_shape_that_will_not_do_is_told_before_the_shot_starts(more, words, matte, clip):
+    paint(clip.folder / "shape.exr", np.s_[4:])
+    ran = matte(*(one.format(shape=clip.folder / "shape.exr") for one in more))
+    assert (ran.code, written(clip)) == (10, [])
+    assert words in ran.sentence()

@@ -69,6 +69,11 @@ class PaintEngine:
             "threads": self._options.threads,
         }
 
+    def motion(self, frame: int, plate: Plate, neighbours: Sequence[Plate]) -> np.ndarray:
+        """A pixel for each neighbour, and another where they are bright."""
+        bright = [_grey(one).mean() > 2 for one in neighbours]
+        return np.full(plate.pixels.shape[:2], len(neighbours) + sum(bright), np.float32)
+
     def propagate(
         self,
         span: Span,

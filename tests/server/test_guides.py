@@ -10,7 +10,7 @@ import pytest
 
 from host_plugins.client.errors import InputError, SetupError
 from host_plugins.client.guides import Guide, Guides
-from host_plugins.client.shot import shot_id
+from host_plugins.client.shot import Keyframe, Outputs, Roto, Shot, shot_id
 from model.plates.image_files import write_image
 from model.plates.plate import Window
 from tests.server.serving import SIZE, Clip, header, pixels, stamps
@@ -183,3 +183,60 @@ def test_a_server_that_knows_no_guides_is_not_asked(start_server, make_clip):
         with pytest.raises(SetupError, match="does not know garbage") as caught:
             session.submit(shot)
     assert caught.value.code == "setup.old_server"
+
+
+def with_shape(clip: Clip, frame: int, shrink: int = 1, grow: int = 1, **rest) -> Shot:
+    """A keyframe from a shape on the right of the picture."""
+    shape = np.zeros(SIZE, np.float32)
+    shape[:, 7:] = 1
+    path = clip.folder / "shape.exr"
+    write_image(path, shape, ("A",))
+    key = Keyframe(frame, str(path), roto=Roto(shrink, grow))
+    return replace(clip.shot(**rest), keyframes=(key,), outputs=with_trimaps(clip, **rest))
+
+
+def with_trimaps(clip: Clip, out: str = "out", **rest) -> Outputs:
+    pattern = str(clip.folder / out / "alpha.####.exr")
+    return Outputs(pattern, layers=("alpha", "trimap"))
+
+
+@pytest.mark.parametrize("by_value", [False, True])
+def test_a_shape_is_a_keyframe_widened_by_motion(by_value, start_server, make_clip):
+    clip, server = make_clip(4, keys=(1001,)), start_server()
+    shot = with_shape(clip, 1002)
+    files = {}
+    if by_value:
+        shot, files = clip.by_value(shot)
+        shot = replace(shot, keyframes=(replace(shot.keyframes[0], roto=Roto(1, 1)),))
+    assert server.run(shot, **files).computed == 4
+    # The engine of these tests widens by a pixel for each neighbour.
+    trimap = pixels(clip.out(1002))[0, :, 1]
+    assert trimap.tolist() == [0] * 4 + [0.5] * 6 + [1] * 4
+    assert header(clip.out(1002)).metadata["dvm:trimap"] == "painted"
+    assert server.run(shot, **files).computed == 0
+
+
+def test_a_shape_on_the_first_frame_has_one_neighbour(start_server, make_clip):
+    clip, server = make_clip(4, keys=(1001,)), start_server()
+    server.run(with_shape(clip, 1001))
+    assert pixels(clip.out(1001))[0, :, 1].tolist() == [0] * 5 + [0.5] * 4 + [1] * 5
+    held = replace(with_shape(clip, 1003, out="held"), frames=((1003, 1003, 1),), handles=1)
+    server.run(held)
+    assert pixels(clip.out(1003, "held"))[0, :, 1].tolist() == [0] * 4 + [0.5] * 6 + [1] * 4
+
+
+def test_what_a_shape_is_made_from_is_part_of_what_it_is(start_server, make_clip):
+    clip, server = make_clip(40, keys=(1001,)), start_server()
+    server.run(with_shape(clip, 1001))
+    assert server.run(with_shape(clip, 1001)).computed == 0
+    with pytest.raises(InputError) as caught:
+        server.run(with_shape(clip, 1001, grow=2))
+    assert caught.value.code in ("input.options_changed", "input.trimap_changed")
+    assert server.run(with_shape(clip, 1001, grow=2, overwrite=True)).computed == 40
+
+
+def test_a_shape_that_is_eaten_up_is_named(start_server, make_clip):
+    clip, server = make_clip(2, keys=(1001,)), start_server()
+    with pytest.raises(InputError, match="lies within 9 pixels of its edge") as caught:
+        server.run(with_shape(clip, 1001, shrink=9))
+    assert caught.value.code == "input.roto" and caught.value.frame == 1001
