@@ -6,6 +6,8 @@ the same strings.
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class EngineError(Exception):
     """Base of all errors the engine raises on purpose.
@@ -23,6 +25,16 @@ class EngineError(Exception):
         self.message = message
         self.frame = frame
         self.hint = hint
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """So that an error comes whole from another process."""
+        return _again, (type(self), self.args, dict(vars(self)))
+
+
+def _again(kind: type[EngineError], arguments: tuple[str, ...], fields: dict[str, Any]) -> Any:
+    error = kind.__new__(kind, *arguments)
+    vars(error).update(fields)
+    return error
 
 
 class InputError(EngineError):

@@ -8,6 +8,7 @@ window ends at the centre, as at the ends of a shot, or looks back only, as in c
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,25 @@ from model.networks.frame_encoder import frame_planes
 from model.networks.st_fam_s import SURE, Answer, Encoding, StFamS
 from training import losses
 from training.material import read_material
-from training.pool import Batch, ClipPool, PoolConfig, batch_of, elsewhere, forked
+from training.pool import (
+    Batch,
+    ClipPool,
+    Maker,
+    PoolConfig,
+    Share,
+    batch_of,
+    elsewhere,
+    forked,
+)
 from training.prior import exact_priors, quick_priors
+from training.recipe_file import table_of
+from training.source_clips import MixedClips, SourceClips, Sources, open_sources
+from training.source_crops import (
+    CROP_KEYS,
+    TRIMAP_KEYS,
+    crop_of,
+    drawing_of,
+)
 from training.sprites import sprite_library
 from training.synthesis import HOLD_OUT_SEED, Synthesis, SynthesisConfig
 
@@ -46,10 +64,23 @@ class MattingStage:
     Args:
         recipe: the whole recipe; this reads ``synthesis``, ``pool``, ``library``, ``loss``,
             ``batch``, ``seed``, and ``alone``: the share of the steps that see no neighbours (1 is
-            a stage of stills).
+            a stage of stills). Where there is a ``source``, clips are crops of it, and
+            ``synthesis_share`` of them synthetic (0 if left out); ``validation`` takes the place of
+            the synthetic hold-out.
         material: folder with real material, or None: then everything is procedural.
         device: where crops are made; clips too, unless the pool has processes of its own for it.
     """
+
+    TABLES: Mapping[str, Any] = {
+        "": ("alone", "quick", "synthesis_share"),
+        "synthesis": [field.name for field in fields(SynthesisConfig)],
+        "pool": [field.name for field in fields(PoolConfig)],
+        "library": ("count", "workers", "clumps"),
+        "judge": ("clips", "sprites"),
+        "loss": WEIGHTS,
+        "clips": CROP_KEYS,
+        "trimap": TRIMAP_KEYS,
+    }
 
     def __init__(self, recipe: Mapping[str, Any], material: Path | None, device: torch.device):
         self.seed = int(recipe.get("seed", 0))
@@ -61,17 +92,48 @@ class MattingStage:
         library = {"count": 64, "workers": 2, "clumps": 0, **recipe.get("library", {})}
         if config.frames != FRAMES:
             raise ValueError(f"st_fam_s is taught on clips of {FRAMES} frames, not {config.frames}")
-        real = read_material(material, "train")
-        sprites = sprite_library(
-            real, self.seed, library["count"], library["workers"], library["clumps"]
-        )
         pool = PoolConfig(**recipe.get("pool", {}))
         made_on = torch.device("cpu") if pool.workers else device
-        synthesis = Synthesis(sprites, real.photographs, real.clips, config, made_on)
+        makers: list[tuple[float, Maker]] = []
+        sources = open_sources(recipe)
+        if sources is not None:
+            makers.append((1.0, self._of_sources(recipe, sources, config, made_on)))
+        share = float(recipe.get("synthesis_share", 0.0 if makers else 1.0))
+        if share > 0:
+            real = read_material(material, "train")
+            sprites = sprite_library(
+                real, self.seed, library["count"], library["workers"], library["clumps"]
+            )
+            synthesis = Synthesis(sprites, real.photographs, real.clips, config, made_on)
+            makers = [(1 - share, maker) for _, maker in makers]
+            makers.append((share, synthesis))
+        maker = makers[0][1] if len(makers) == 1 else MixedClips(makers)
         solve = quick_priors if made_on.type == "cuda" or recipe.get("quick") else exact_priors
-        self.pool = ClipPool(synthesis, solve, pool, self.seed, device)
+        self.pool = ClipPool(maker, solve, pool, self.seed, device)
         judged = {"clips": 32, "sprites": 24, **recipe.get("judge", {})}
-        self._judged = self._hold_out(material, config, judged, library["workers"])
+        validation = open_sources(recipe, "validation")
+        if validation is None:
+            self._judged = self._hold_out(material, config, judged, library["workers"])
+        else:
+            makes = self._of_sources(recipe, validation, config, torch.device("cpu"))
+            self._judged = self._judge_on(makes, judged["clips"], library["workers"])
+        found = ("source", sources), ("validation", validation)
+        self.described = {name: one.described for name, one in found if one is not None}
+
+    @staticmethod
+    def _of_sources(
+        recipe: Mapping[str, Any], sources: Sources, config: SynthesisConfig, device: torch.device
+    ) -> SourceClips:
+        """Clips like synthetic ones in size: crops of the sources' frames, up to twice as wide."""
+        least = min(config.height, config.width)
+        sides = least, least * 3 // 2, least * 2
+        crop = crop_of(table_of(recipe, "clips"), config.height, config.width, sides)
+        drawing = drawing_of(table_of(recipe, "trimap"), "brush")
+        return SourceClips(sources, FRAMES, crop, drawing, device)
+
+    def take_share(self, share: Share) -> None:
+        """Be one of several processes: see a part of each batch alone."""
+        self.pool.share = share
 
     def batches(self, first_step: int) -> Iterator[Batch]:
         """From a step on; the same for the same step."""
@@ -134,8 +196,11 @@ class MattingStage:
         real = read_material(material, "held_out")
         sprites = sprite_library(real, HOLD_OUT_SEED, judged["sprites"], workers)
         synthesis = Synthesis(sprites, real.photographs, real.clips, config, "cpu")
-        numbers = range(judged["clips"])
-        make = partial(_judged_clip, synthesis)
+        return self._judge_on(synthesis, judged["clips"], workers)
+
+    def _judge_on(self, maker: Maker, count: int, workers: int) -> list[Batch]:
+        numbers = range(count)
+        make = partial(_judged_clip, maker)
         if workers <= 1:
             return [_on(make(number), self.device) for number in numbers]
         with forked(make, workers) as pool:
@@ -185,9 +250,9 @@ class MattingStage:
         return {"held out": (sheet * 255).round().byte().cpu().numpy()}
 
 
-def _judged_clip(synthesis: Synthesis, number: int) -> Batch:
+def _judged_clip(maker: Maker, number: int) -> Batch:
     """The prior of every other one is solved at half the size, as larger plates have it."""
-    clips = synthesis.clips(HOLD_OUT_SEED + number, 1)
+    clips = maker.clips(HOLD_OUT_SEED + number, 1)
     frames = clips.light.shape[1]
     prior = exact_priors(
         clips.light.flatten(0, 1),

@@ -17,14 +17,23 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing import get_context
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from model.exposure import ExposureMap, to_picture
-from training.synthesis import Clips, Synthesis
+from training.synthesis import Clips
+
+
+class Maker(Protocol):
+    """Makes clips from a seed: `training.synthesis.Synthesis`, or `training.source_clips`."""
+
+    def clips(self, seed: int, count: int) -> Clips:
+        """Clip i of a seed does not depend on ``count``."""
+        ...
+
 
 Solve = Callable[[Tensor, Tensor, Tensor, Sequence[int]], Tensor]
 # Shares of the clips by how many pixels to a side their prior is solved as one: plates are larger.
@@ -57,6 +66,22 @@ def batch_of(planes: Sequence[Tensor], step: int) -> Batch:
 
 
 @dataclass(frozen=True)
+class Share:
+    """Which part of each batch one of several processes is taught with."""
+
+    rank: int = 0
+    processes: int = 1
+
+    def of(self, count: int) -> range:
+        """Places in a batch of ``count``; one of all ``processes`` parts, which are alike."""
+        part = count // self.processes
+        return range(self.rank * part, (self.rank + 1) * part)
+
+
+WHOLE = Share()
+
+
+@dataclass(frozen=True)
 class PoolConfig:
     """How the pool is kept and read.
 
@@ -85,7 +110,7 @@ class ClipPool:
 
     def __init__(
         self,
-        synthesis: Synthesis,
+        synthesis: Maker,
         solve: Solve,
         config: PoolConfig,
         seed: int,
@@ -94,6 +119,7 @@ class ClipPool:
         if config.size % config.fill:
             raise ValueError(f"pool size {config.size} is no multiple of fill {config.fill}")
         self.config, self.seed, self._device = config, seed, device
+        self.share = WHOLE
         self._make = partial(_made, synthesis, solve, config.fill, seed)
         self._slots = config.size // config.fill
         self._held: list[tuple[Clips, Tensor] | None] = [None] * self._slots
@@ -104,11 +130,13 @@ class ClipPool:
             self._workers = forked(self._make, config.workers)
 
     def batch(self, step: int, count: int) -> Batch:
-        """The batch of a step: random clips of those the pool holds then, cropped and changed."""
+        """The batch of a step: random clips of those the pool holds then, cropped and changed; of a
+        process that has a ``share``, its part of it."""
         self._keep_up(step)
         rng = np.random.default_rng((self.seed, 1, step))
         held = min(self._done, self._slots) * self.config.fill
         crops = [self._crop(int(rng.integers(held)), rng) for _ in range(count)]
+        crops = [crops[place] for place in self.share.of(count)]
         return batch_of([torch.stack(planes) for planes in zip(*crops, strict=True)], step)
 
     def _keep_up(self, step: int) -> None:
@@ -163,9 +191,7 @@ class ClipPool:
         return picture, alpha, prior, trimap, both, clips.linear[i]
 
 
-def _made(
-    synthesis: Synthesis, solve: Solve, count: int, seed: int, fill: int
-) -> tuple[Clips, Tensor]:
+def _made(synthesis: Maker, solve: Solve, count: int, seed: int, fill: int) -> tuple[Clips, Tensor]:
     """One fill: clips and their priors, as half floats; what training does not need is left out."""
     clips = synthesis.clips(seed * 1_000_003 + fill, count)
     frames = clips.light.shape[1]

@@ -30,6 +30,7 @@ from model.networks.trimap_memory_s import RECENT, TrimapMemoryS
 from training.carried import CarriedClip, CarriedClips, made
 from training.material import read_material
 from training.metrics import trimap_quality
+from training.pool import WHOLE, Share
 from training.sprites import sprite_library
 from training.synthesis import HOLD_OUT_SEED, Synthesis, SynthesisConfig
 
@@ -104,6 +105,7 @@ class PropagationPool:
         self, dataset: CarriedClips, config: PoolConfig, seed: int, device: torch.device
     ) -> None:
         self.dataset, self.config, self.seed, self.device = dataset, config, seed, device
+        self.share = WHOLE
         self._held: dict[int, tuple[Tensor, Tensor, Tensor, CarriedClip]] = {}
         self._source: Iterator[CarriedClip] | None = None
         self._next = 0
@@ -113,6 +115,7 @@ class PropagationPool:
         self._keep_up(step)
         rng = np.random.default_rng((self.seed, 1, step))
         windows = [self._window(rng) for _ in range(count)]
+        windows = [windows[place] for place in self.share.of(count)]
         picture, guess, alpha, scale = (torch.stack(x) for x in zip(*windows, strict=True))
         return Batch(picture, guess, alpha, scale, step)
 
@@ -180,6 +183,10 @@ class PropagationStage:
         judges = _makers(material, "held_out", HOLD_OUT_SEED, held_out, look, sizes[:1])
         dataset = CarriedClips(judges, HOLD_OUT_SEED, judged=True)
         self._judged = list(made(dataset, range(judge["clips"]), config.workers))
+
+    def take_share(self, share: Share) -> None:
+        """Be one of several processes: see a part of each batch alone."""
+        self.pool.share = share
 
     def batches(self, first_step: int) -> Iterator[Batch]:
         """From a step on; the same for the same step."""

@@ -3,12 +3,17 @@
     python -m training.train training/recipes/st_fam_s.toml --material FOLDER --out runs/one
     python -m training.train RECIPE --out runs/one --resume        goes on, to the bit
     python -m training.train RECIPE --out runs/two --init CHECKPOINT.safetensors
+    python -m training.train RECIPE --out runs/two --dry-run       says what it would do
+    torchrun --nproc_per_node 2 -m training.train RECIPE --out runs/one
 
 Runs where there is torch, lightning, tensorboard, numpy, scipy, safetensors and opencv, and nothing
-else. What differs between networks is in their stages (`training.matting`, `training.propagation`):
+else. What differs between networks is in their stages (`training.matting`, `training.propagation`,
+`training.published`):
 
     stage.batches(first step) → batch → stage.loss(network, batch) → total, parts
     stage.validate(network) → figures with "score", lower is better;  stage.pictures(network)
+    stage.take_share(share)   several processes: its part of each batch, which is that of one
+    stage.epoch_steps, stage.described, if it has epochs, and clips that lie somewhere
 
 --out gets ``state.pt`` (all that a resume needs), ``last.safetensors`` and ``best.safetensors``
 (averaged weights, float16, with their record), ``log.jsonl`` and TensorBoard's files. SIGTERM, and
@@ -27,7 +32,6 @@ import re
 import signal
 import sys
 import time
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -38,26 +42,30 @@ import torch
 from lightning.fabric import Fabric
 from torch import Tensor, nn
 
-from model.checkpoint import CheckpointRecord, load_tensors, read_record, save_checkpoint
+from model.checkpoint import load_tensors, read_record
 from model.errors import CapacityError, EngineError, InputError, SetupError
-from training.material import material_files
+from training.processes import anyone, launched, own_part
+from training.published_init import initialise
+from training.recipe_file import check_keys, read_recipe, recipe_hash, table_of, with_folder
+from training.schedule import learning_rate, optimiser_of, total_steps
+from training.weights_record import write_checkpoint
 
-LICENCE = (
-    "weights: Apache-2.0, trained on procedural clips and on material under CC0, CC-BY, MIT, "
-    "Apache-2.0, BSD-3-Clause and public-domain terms or released for unrestricted use, each file "
-    "named in training.material"
-)
+__all__ = ["learning_rate", "main", "read_recipe", "recipe_hash", "run", "write_checkpoint"]
+
 STAGES = {
     "matting": "training.matting:MattingStage",
     "propagation": "training.propagation:PropagationStage",
+    "published": "training.published:PublishedStage",
 }
 NETWORKS = {
+    "st_fam_r50": "model.networks.st_fam_r50:StFamR50",
     "st_fam_s": "model.networks.st_fam_s:StFamS",
     "trimap_memory_s": "model.networks.trimap_memory_s:TrimapMemoryS",
 }
 EXIT_CODES = ((InputError, 10), (SetupError, 20), (CapacityError, 75))
 STOPPED = 143  # exit code after SIGTERM
 NOT_FINITE = 70
+JUDGE_EVERY = 1000  # steps, where neither recipe nor command line say
 
 
 class NotFinite(Exception):
@@ -102,7 +110,7 @@ class Progress:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line. Returns the exit code."""
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     try:
         return run(options)
     except EngineError as error:
@@ -116,56 +124,76 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Train until the recipe's steps, the time budget or SIGTERM end it."""
+    """Train until the recipe's steps, the time budget or SIGTERM end it.
+
+    Args:
+        options: as `parser` gives them; what is not there has its default.
+
+    Returns:
+        The exit code: 0, or 143 after SIGTERM.
+    """
     begin = time.monotonic()
+    options = _with_defaults(options)
     recipe = read_recipe(options.recipe, options.set)
+    network_class = _named(NETWORKS, recipe["network"], "network")
+    stage_class = _named(STAGES, recipe["stage"], "stage")
+    check_keys(recipe, stage_class, network_class)
+    learning_rate(recipe, 0)  # refuses a schedule that is not known
+    placed = with_folder(recipe, "source", options.source)
+    placed = with_folder(placed, "validation", options.validation)
+    if options.dry_run:
+        from training.dry_run import tell
+
+        print("\n".join(tell(placed, options, network_class, stage_class)))  # noqa: T201
+        return 0
     torch.set_num_threads(options.threads)
-    fabric = Fabric(
-        accelerator=options.accelerator,
-        devices=int(options.devices) if options.devices.isdigit() else options.devices,
-        precision=recipe.get("precision", "32-true"),
-    )
-    fabric.launch()
-    options.out.mkdir(parents=True, exist_ok=True)
+    fabric = launched(options, recipe)
     stop = _Stop()
     torch.manual_seed(int(recipe.get("seed", 0)))
     torch.backends.cudnn.benchmark = True  # all batches are of one size
     torch.set_float32_matmul_precision("high")
-    network = _named(NETWORKS, recipe["network"], "network")(**recipe.get("network_config", {}))
+    network = network_class(**recipe.get("network_config", {}))
+    begun = []
     if options.init is not None:
-        _initialise(network, options.init, recipe["network"])
+        begun = _initialise(network, options.init, recipe["network"])
+    elif not options.resume:
+        begun = initialise(network, table_of(recipe, "init"))
     network = network.to(fabric.device, memory_format=torch.channels_last)
-    # Each process of a DDP run sees clips of its own.
-    own = {**recipe, "seed": int(recipe.get("seed", 0)) + 7919 * fabric.global_rank}
-    stage = _named(STAGES, recipe["stage"], "stage")(own, options.material, fabric.device)
+    own, share = own_part(placed, fabric)
+    stage = stage_class(own, options.material, fabric.device)
+    if share is not None:
+        stage.take_share(share)
     average = copy.deepcopy(network).requires_grad_(False)
-    optimiser = torch.optim.AdamW(
-        network.parameters(),
-        lr=float(recipe["learning_rate"]),
-        betas=(0.9, 0.99),
-        weight_decay=float(recipe.get("weight_decay", 0.0)),
-    )
+    optimiser = optimiser_of(recipe, network.parameters())
     taught, optimiser = fabric.setup(Taught(network, stage), optimiser)
     progress = Progress()
+    data = _digest(getattr(stage, "described", {}))
     if options.resume:
-        progress = _load(options.out / "state.pt", recipe, network, average, optimiser)
+        progress = _load(options.out / "state.pt", recipe, network, average, optimiser, data)
+    options.out.mkdir(parents=True, exist_ok=True)
     log = _Log(options.out, fabric.is_global_zero)
-    steps = int(recipe["steps"])
+    epoch_steps = int(getattr(stage, "epoch_steps", 1))
+    steps = total_steps(recipe, epoch_steps)
+    judge_every, judge_from = judging(recipe, epoch_steps, options.judge_every)
+    for line in begun:
+        log.line(line)
     log.line(f"{recipe['network']}: {_count(network):.2f} M parameters, step {progress.step}")
     saved = seen = time.monotonic()
     batches = stage.batches(progress.step)
     try:
-        while progress.step < steps and not stop.asked:
-            if time.monotonic() - begin > options.time_budget:
-                log.line(f"time budget spent at step {progress.step}")
+        while progress.step < steps:
+            late = time.monotonic() - begin > options.time_budget
+            if anyone(fabric, stop.asked or late):
+                if late:
+                    log.line(f"time budget spent at step {progress.step}")
                 break
-            rate = learning_rate(recipe, progress.step)
+            rate = learning_rate(recipe, progress.step, epoch_steps)
             for group in optimiser.param_groups:
                 group["lr"] = rate
             batch = next(batches)
             total, parts = taught(batch)
             fabric.backward(total)
-            _check_finite(total, batch, progress.step, options.out)
+            _check_finite(fabric, total, batch, progress.step, options.out)
             norm = fabric.clip_gradients(
                 taught, optimiser, max_norm=float(recipe["clip_norm"]), error_if_nonfinite=False
             )
@@ -180,111 +208,30 @@ def run(options: argparse.Namespace) -> int:
                     progress.step,
                     {"loss": total.detach(), "norm": norm, "rate": rate, "steps/s": speed, **parts},
                 )
-            if progress.step % options.judge_every == 0:
+            if progress.step % judge_every == 0 and progress.step >= judge_from:
                 _judge(stage, average, recipe, progress, log, options)
                 seen = time.monotonic()
-            if time.monotonic() - saved > options.save_every:
-                _save(options.out, recipe, network, average, optimiser, progress, fabric)
+            if anyone(fabric, time.monotonic() - saved > options.save_every):
+                _save(options.out, recipe, network, average, optimiser, progress, fabric, data)
                 saved = time.monotonic()
     finally:
         stop.restore()
     if progress.judged != progress.step:
         _judge(stage, average, recipe, progress, log, options)
-    _save(options.out, recipe, network, average, optimiser, progress, fabric)
+    _save(options.out, recipe, network, average, optimiser, progress, fabric, data)
     log.line(f"stopped at step {progress.step}")
-    return STOPPED if stop.asked else 0
+    return STOPPED if anyone(fabric, stop.asked) else 0
 
 
-def read_recipe(path: Path, changes: Sequence[str] = ()) -> dict[str, Any]:
-    """A recipe with changes from the command line, each ``key=value`` or ``table.key=value``.
-
-    Raises:
-        SetupError: ``setup.no_recipe`` or ``setup.bad_recipe``.
-    """
-    try:
-        recipe = tomllib.loads(path.read_text(encoding="utf-8"))
-        for change in changes:
-            name, _, value = change.partition("=")
-            *tables, key = name.split(".")
-            place = recipe
-            for table in tables:
-                place = place.setdefault(table, {})
-            place[key] = tomllib.loads(f"value = {value}")["value"]
-    except OSError as error:
-        raise SetupError(
-            "setup.no_recipe", f"the recipe {path} cannot be read ({error.strerror})",
-            hint="recipes are in training/recipes",
-        ) from error  # fmt: skip
-    except (tomllib.TOMLDecodeError, AttributeError, TypeError) as error:
-        raise SetupError(
-            "setup.bad_recipe", f"the recipe {path} with {list(changes)} is not TOML: {error}",
-            hint="write --set table.key=value; texts in quotation marks",
-        ) from error  # fmt: skip
-    missing = {"network", "stage", "batch", "steps", "learning_rate", "clip_norm", "ema"} - set(
-        recipe
-    )
-    if missing:
-        raise SetupError(
-            "setup.bad_recipe",
-            f"the recipe {path} lacks {', '.join(sorted(missing))}",
-            hint="compare it with training/recipes/st_fam_s.toml",
-        )
-    return recipe
-
-
-def learning_rate(recipe: Mapping[str, Any], step: int) -> float:
-    """Linear warm-up, then half a cosine down to ``last_share`` of the rate."""
-    most, warm = float(recipe["learning_rate"]), int(recipe.get("warm_up", 0))
-    if step < warm:
-        return most * (step + 1) / warm
-    done = (step - warm) / max(1, int(recipe["steps"]) - warm)
-    least = float(recipe.get("last_share", 0.02))
-    return most * (least + (1 - least) * 0.5 * (1 + math.cos(math.pi * min(done, 1.0))))
-
-
-def recipe_hash(recipe: Mapping[str, Any]) -> str:
-    """sha256 of the recipe as canonical JSON."""
-    return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
-
-
-def write_checkpoint(
-    path: Path,
-    network: nn.Module,
-    recipe: Mapping[str, Any],
-    step: int,
-    metrics: Mapping[str, float],
-    material: Path | None = None,
-    init: Path | None = None,
-) -> None:
-    """Weights as float16 with the record of how they came to be.
-
-    Args:
-        material: folder of what was taught with; the record names each file.
-        init: the checkpoint that training began with; its own record becomes part of this one.
-    """
-    taught = {
-        part: [str(path.relative_to(material)) for path in files] if material else []
-        for part, files in material_files(material, "train").items()
-    }
-    record = CheckpointRecord(
-        network=str(recipe["network"]),
-        config=dict(network.config),  # type: ignore[arg-type]
-        licence=LICENCE,
-        training={
-            "recipe": dict(recipe),
-            "recipe_sha256": recipe_hash(recipe),
-            "steps": step,
-            "material": taught,
-            "init": None if init is None else dict(read_record(init).training),
-            "held_out": dict(metrics),
-            "torch": torch.__version__,
-        },
-    )
-    tensors = {
-        name: tensor.detach().to("cpu", torch.float16, memory_format=torch.contiguous_format)
-        for name, tensor in network.state_dict().items()
-    }
-    save_checkpoint(path, tensors, record)
+def judging(recipe: Mapping[str, Any], epoch_steps: int, every: int | None) -> tuple[int, int]:
+    """Steps from one judgement to the next, and the step of the first: as the command line says, or
+    in epochs as the recipe's ``validate_freq`` and ``validate_start`` do."""
+    start = int(recipe.get("validate_start", 0)) * epoch_steps
+    if every is not None:
+        return every, start
+    if "validate_freq" in recipe:
+        return max(1, int(recipe["validate_freq"])) * epoch_steps, start
+    return JUDGE_EVERY, start
 
 
 def _judge(
@@ -303,16 +250,18 @@ def _judge(
     figures = stage.validate(average)
     log.scalars(progress.step, {f"held out/{k}": v for k, v in figures.items()})
     log.pictures(progress.step, stage.pictures(average))
-    arguments = average, recipe, progress.step, figures, options.material, options.init
+    described = getattr(stage, "described", None)
+    arguments = average, recipe, progress.step, figures, options.material, options.init, described
     write_checkpoint(options.out / "last.safetensors", *arguments)
     if figures["score"] < progress.best:
         progress.best = figures["score"]
         write_checkpoint(options.out / "best.safetensors", *arguments)
 
 
-def _check_finite(total: Tensor, batch: Any, step: int, out: Path) -> None:
-    if not bool(torch.isfinite(total)):
-        path = out / f"not-finite-{step}.pt"
+def _check_finite(fabric: Fabric, total: Tensor, batch: Any, step: int, out: Path) -> None:
+    if anyone(fabric, not bool(torch.isfinite(total))):
+        rank = f"-process-{fabric.global_rank}" if fabric.world_size > 1 else ""
+        path = out / f"not-finite-{step}{rank}.pt"
         torch.save({"step": step, "batch": batch}, path)
         raise NotFinite(step, path)
 
@@ -327,6 +276,8 @@ def _follow(average: nn.Module, network: nn.Module, decay: float) -> None:
     mine: list[Tensor] = list(average.parameters())
     theirs = [p.detach() for p in network.parameters()]
     torch._foreach_lerp_(mine, theirs, 1 - decay)
+    for kept, seen in zip(average.buffers(), network.buffers(), strict=True):
+        kept.copy_(seen)
 
 
 def _save(
@@ -337,6 +288,7 @@ def _save(
     optimiser: Any,
     progress: Progress,
     fabric: Fabric,
+    data: str,
 ) -> None:
     if not fabric.is_global_zero:
         return
@@ -349,6 +301,7 @@ def _save(
             "optimiser": optimiser.state_dict(),
             "step": progress.step,
             "best": progress.best,
+            "data": data,
         },
         part,
     )
@@ -356,12 +309,18 @@ def _save(
 
 
 def _load(
-    path: Path, recipe: Mapping[str, Any], network: nn.Module, average: nn.Module, optimiser: Any
+    path: Path,
+    recipe: Mapping[str, Any],
+    network: nn.Module,
+    average: nn.Module,
+    optimiser: Any,
+    data: str,
 ) -> Progress:
     """Put a saved run back.
 
     Raises:
-        SetupError: ``setup.no_run`` if there is none, ``setup.other_run`` if it had another recipe.
+        SetupError: ``setup.no_run`` if there is none, ``setup.other_run`` if it had another recipe,
+            ``setup.other_clips`` if its clips have changed.
     """
     if not path.is_file():
         raise SetupError(
@@ -374,13 +333,24 @@ def _load(
             f"the run at {path} was made with another recipe",
             hint="resume it with its own recipe, or start anew with --init and another --out",
         )
+    if state.get("data", data) != data:
+        raise SetupError(
+            "setup.other_clips",
+            f"the clips that the run at {path} was taught with are not the same any more",
+            hint="put them back, or start anew with --init and another --out",
+        )
     network.load_state_dict(state["network"])
     average.load_state_dict(state["average"])
     optimiser.load_state_dict(state["optimiser"])
     return Progress(state["step"], state["best"])
 
 
-def _initialise(network: nn.Module, path: Path, name: str) -> None:
+def _digest(described: Mapping[str, Any]) -> str:
+    text = json.dumps(described, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest() if described else ""
+
+
+def _initialise(network: nn.Module, path: Path, name: str) -> list[str]:
     record = read_record(path)
     if record.network != name:
         raise SetupError(
@@ -399,6 +369,7 @@ def _initialise(network: nn.Module, path: Path, name: str) -> None:
             f"the weights in {path} do not fit the recipe's network_config ({error})",
             hint=f"the checkpoint's own is {dict(record.config)}",
         ) from error
+    return [f"begins with {path}, {record.training.get('steps', 'unknown')} steps"]
 
 
 def _named(table: Mapping[str, str], name: str, what: str) -> Any:
@@ -471,22 +442,34 @@ def _seconds(text: str) -> float:
     return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
 
 
-def _parser() -> argparse.ArgumentParser:
+def _with_defaults(options: argparse.Namespace) -> argparse.Namespace:
+    """So that who calls `run` need not name every option."""
+    least = parser().parse_args(["recipe", "--out", "out"])
+    return argparse.Namespace(**{**vars(least), **vars(options)})
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line's."""
     parser = argparse.ArgumentParser(
         prog="python -m training.train", description="Train a network by a recipe."
     )
     parser.add_argument("recipe", type=Path, help="a file of training/recipes")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
     parser.add_argument("--material", type=Path, help="folder with real material; see README")
+    parser.add_argument("--source", type=Path, help="folder of the recipe's [source]")
+    parser.add_argument("--validation", type=Path, help="folder of the recipe's [validation]")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be done; do nothing")
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
     parser.add_argument("--init", type=Path, help="checkpoint to start from")
     parser.add_argument("--time-budget", type=_seconds, default=math.inf, metavar="9m")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--accelerator", default="auto", choices=("auto", "cpu", "cuda"))
-    parser.add_argument("--devices", default="1", help="how many; more than one is DDP")
+    parser.add_argument("--devices", default="1", help="how many; torchrun says it by itself")
     parser.add_argument("--threads", type=int, default=1, help="of torch on the processor")
     parser.add_argument("--log-every", type=int, default=50, metavar="STEPS")
-    parser.add_argument("--judge-every", type=int, default=1000, metavar="STEPS")
+    parser.add_argument(
+        "--judge-every", type=int, metavar="STEPS", help=f"as the recipe says, or {JUDGE_EVERY}"
+    )
     parser.add_argument("--save-every", type=_seconds, default=300, metavar="5m")
     return parser
 

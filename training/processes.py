@@ -1,0 +1,74 @@
+"""Training by several processes: how many, which part of a batch each sees, and how they agree.
+
+The batches of a run are the same however many processes share them. Its weights are the same too,
+but for the order that numbers are added in, as long as every picture has unknown pixels: losses are
+means over those that do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from lightning.fabric import Fabric
+from lightning.fabric.strategies.ddp import DDPStrategy
+
+from model.errors import SetupError
+from training.pool import Share
+
+
+def launched(options: argparse.Namespace, recipe: Mapping[str, Any]) -> Fabric:
+    """Launched. Under torchrun, its processes; otherwise as many as ``--devices`` says."""
+    devices: int | str = int(options.devices) if options.devices.isdigit() else options.devices
+    nodes = 1
+    if torch.distributed.is_available() and torch.distributed.is_torchelastic_launched():
+        devices = int(os.environ["LOCAL_WORLD_SIZE"])
+        nodes = int(os.environ["WORLD_SIZE"]) // devices
+    several = nodes > 1 or (devices > 1 if isinstance(devices, int) else _all_devices(options) > 1)
+    fabric = Fabric(
+        accelerator=options.accelerator,
+        devices=devices,
+        num_nodes=nodes,
+        # Steps without neighbours leave what aligns them unused.
+        strategy=DDPStrategy(find_unused_parameters=True) if several else "auto",
+        precision=recipe.get("precision", "32-true"),
+    )
+    fabric.launch()
+    return fabric
+
+
+def _all_devices(options: argparse.Namespace) -> int:
+    return 1 if options.accelerator == "cpu" else torch.cuda.device_count()
+
+
+def own_part(recipe: Mapping[str, Any], fabric: Fabric) -> tuple[dict[str, Any], Share | None]:
+    """What this process of several is taught with: its part of each batch; or, with ``own_clips``,
+    batches that are smaller and its own.
+
+    Raises:
+        SetupError: ``setup.bad_recipe`` if a batch cannot be parted evenly.
+    """
+    processes, batch = fabric.world_size, int(recipe["batch"])
+    if batch % processes:
+        raise SetupError(
+            "setup.bad_recipe",
+            f"a batch of {batch} cannot be parted among {processes} processes",
+            hint=f"set batch to a multiple of {processes}; it counts the clips of all processes",
+        )
+    if processes == 1:
+        return dict(recipe), None
+    if recipe.get("own_clips"):
+        seed = int(recipe.get("seed", 0)) + 7919 * fabric.global_rank
+        return {**recipe, "seed": seed, "batch": batch // processes}, None
+    return dict(recipe), Share(fabric.global_rank, processes)
+
+
+def anyone(fabric: Fabric, here: bool) -> bool:
+    """Whether it is so in any of the processes: they must stop, and save, at the same step."""
+    if fabric.world_size == 1:
+        return here
+    flag = torch.tensor(float(here), device=fabric.device)
+    return float(fabric.all_reduce(flag, reduce_op="sum")) > 0  # type: ignore[arg-type]

@@ -1,0 +1,97 @@
+"""The checkpoint that a training writes, and what it says of how its weights came to be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from model.checkpoint import CheckpointRecord, read_record, save_checkpoint
+from training.material import material_files
+from training.published_init import backbone_record
+from training.recipe_file import recipe_hash, table_of
+
+LICENCE = (
+    "weights: Apache-2.0, trained on procedural clips and on material under CC0, CC-BY, MIT, "
+    "Apache-2.0, BSD-3-Clause and public-domain terms or released for unrestricted use, each file "
+    "named in training.material"
+)
+OTHER_LICENCE = (
+    "weights: trained on clips that the record names; what they may be used for is for the owners "
+    "of those clips to say"
+)
+
+
+def write_checkpoint(
+    path: Path,
+    network: nn.Module,
+    recipe: Mapping[str, Any],
+    step: int,
+    metrics: Mapping[str, float],
+    material: Path | None = None,
+    init: Path | None = None,
+    described: Mapping[str, Any] | None = None,
+) -> None:
+    """Weights as float16 with the record of how they came to be; what BatchNorm holds, and whole
+    numbers, stay what they are.
+
+    Args:
+        material: folder of what was taught with; the record names each file.
+        init: the checkpoint that training began with; its own record becomes part of this one.
+        described: of clips that lie somewhere, what a source says of them. Then the licence is the
+            recipe's ``licence``, or says that it is for the owners of the clips to say.
+    """
+    begun = None if init is None else read_record(init)
+    backbone = backbone_record(table_of(recipe, "init")) if init is None else None
+    taught = {
+        part: [str(path.relative_to(material)) for path in files] if material else []
+        for part, files in material_files(material, "train").items()
+    }
+    record = CheckpointRecord(
+        network=str(recipe["network"]),
+        config=dict(network.config),  # type: ignore[arg-type]
+        licence=_licence(recipe, begun, bool(described) or backbone is not None),
+        training={
+            "recipe": dict(recipe),
+            "recipe_sha256": recipe_hash(recipe),
+            "steps": step,
+            "material": taught,
+            "init": None if begun is None else dict(begun.training),
+            "held_out": dict(metrics),
+            "torch": torch.__version__,
+            **({"clips": dict(described)} if described else {}),
+            **({"backbone": backbone} if backbone else {}),
+        },
+    )
+    exact = {
+        f"{name}.{own}"
+        for name, module in network.named_modules()
+        if isinstance(module, nn.BatchNorm2d)
+        for own in module.state_dict()
+    }
+    tensors = {
+        name: tensor.detach().to(
+            "cpu",
+            tensor.dtype if name in exact else torch.float16,
+            memory_format=torch.contiguous_format,
+        )
+        for name, tensor in network.state_dict().items()
+    }
+    save_checkpoint(path, tensors, record)
+
+
+def _licence(recipe: Mapping[str, Any], begun: CheckpointRecord | None, others: bool) -> str:
+    """Of the weights. What they began with goes on to count.
+
+    Args:
+        others: whether clips or weights that are not ours went into them.
+    """
+    own = str(recipe.get("licence", OTHER_LICENCE if others else LICENCE))
+    if begun is None or begun.licence in ("", own):
+        return own
+    if begun.licence == LICENCE:
+        return own
+    return f"{own}; begun with: {begun.licence}"
