@@ -275,7 +275,8 @@ def _matte_tables(
         flows = dict.fromkeys(row.flow for row in held if row.flow and follows(convention, metric))
         for flow in flows:
             items = _items([row for row in held if row.flow == flow])
-            parts.append(f"Flow of {', '.join(item.name for item in items)}: {flow}.")
+            whose = f" of {', '.join(item.name for item in items)}" if len(flows) > 1 else ""
+            parts.append(f"Flow{whose}: {flow}.")
         if convention == OURS and metric in (MSE, DTSSD):
             parts.append(ratios_table(held, pairs, metric))
     return [part for part in parts if part]

@@ -124,6 +124,9 @@ def test_made_clips_know_theirs():
     assert (flows.between(2, 3) == 1).all()
     with pytest.raises(InputError, match="from frame 1 to 3 is missing"):
         flows.between(1, 3)
+    # What a person's own movement does to the pictures is in no one's books.
+    Clips.kinds = ["person"]
+    assert _made("footage:heldout 00", "footage:heldout", Clips()).flow is None
 
 
 def test_else_it_is_looked_for_on_the_plates_and_kept(tmp_path, monkeypatch):

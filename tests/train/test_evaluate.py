@@ -1,5 +1,6 @@
 """`dvm-train evaluate`: items of every layout, figures against hand-made cases, exit codes."""
 
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from model.networks.st_fam_s import StFamS
 from model.plates.image_files import write_image
 from model.plates.plate import PlateHeader, Window
 from training import bootstrap, cli, gates, judgement
+from training.baselines import BASELINES
 from training.calibration import ause, reliability, sparsification
 from training.datasets import Item, drawn_trimap, find_items
 from training.evaluation import Request, judge
@@ -494,3 +496,121 @@ def test_doors_pass_arguments_through(capsys):
         cli.main(["train", "--help"])
     assert left.value.code == 0
     assert "--time-budget" in capsys.readouterr().out
+
+
+def test_steadiness_has_to_beat_flow_averaging():
+    values = {"pymatting": 10.0, "flow-averaged pymatting": 8.4, "prior": 10.0, "net": 8.4}
+    rows = rows_of({method: {"a": value} for method, value in values.items()}, metric="dtSSD")
+    mse = rows_of({method: {"a": 1.0} for method in values})
+    both = [
+        Row(row.item, row.method, "every", {**row.figures, **other.figures})
+        for row, other in zip(rows, mse, strict=True)
+    ]
+    found = {gate.demand: gate for gate in gates.matting_gates(both, "net", "prior")}
+    plain_one = found["dtSSD, mean over moving items ÷ pymatting"]
+    assert (plain_one.value, plain_one.passed) == (pytest.approx(0.84), True)
+    averaged = found["dtSSD, mean over moving items ÷ flow-averaged pymatting, below"]
+    assert (averaged.value, averaged.passed) == (pytest.approx(1), False)  # as good is not better
+
+
+def test_figures_of_other_conventions_are_in_no_gate():
+    rows = rows_of({"pymatting": {"a": 10.0}, "prior": {"a": 10.0}, "net": {"a": 7.0}})
+    other = rows_of({"pymatting": {"a": 1.0}, "prior": {"a": 1.0}, "net": {"a": 99.0}})
+    for row in other:
+        rows.append(Row(row.item, row.method, "every", row.figures, convention="rvm"))
+    assert all(gate.passed for gate in gates.matting_gates(rows, "net", "prior"))
+
+
+def test_mattes_of_carried_trimaps_are_held_against_those_of_true_ones():
+    def row(method, placement, value, data_set="eval"):
+        (one,) = rows_of({method: {"a": value}}, data_set)
+        return Row(one.item, method, placement, one.figures)
+
+    rows = [
+        row("net on true trimaps", "first", 10.0),
+        row("net on memory", "first", 16.0),
+        row("net on trimap_flow", "first", 14.0),
+        row("net on true trimaps", "both-ends", 10.0),
+        row("net on memory", "both-ends", 12.0),
+        row("other on true trimaps", "first", 1.0),
+    ]
+    found = {(gate.method, gate.demand): gate for gate in gates.carried_matte_gates(rows, "net")}
+    text = "MSE, mean over items ÷ on true trimaps, "
+    assert {key: (round(gate.value, 3), gate.passed) for key, gate in found.items()} == {
+        ("net on memory", text + "first"): (1.6, False),
+        ("net on memory", text + "both-ends"): (1.2, True),
+        ("net on trimap_flow", text + "first"): (1.4, True),
+    }
+
+
+def test_other_conventions_stand_beside_ours(data, tmp_path, capsys):
+    out = tmp_path / "out"
+    given = ("--data", data, "--network", "closed_form", "--out", out, "--items", "disc_clip")
+    asked = ("--convention", "published-dvm", "--convention", "tcvom", "--as-published")
+    assert run(*given, *asked, "--no-sheets", "--no-report", "--baselines", "guided-filter") == 0
+    found = json.loads((out / "evaluation.json").read_text(encoding="utf-8"))
+    rows = [row for row in found["mattes"] if row["method"] == "closed_form"]
+    kinds = {row["convention"]: set(row["figures"]) for row in rows}
+    assert kinds["ours"] == {"MSE", "MAD", "SAD", "dtSSD"}
+    assert {"MESSDdt", "MESSDdt, as published", "Grad", "Conn", "SSDA"} < kinds["published-dvm"]
+    assert "SAD" not in kinds["tcvom"]
+    assert list(found["metrics by convention"]) == ["ours", "published-dvm", "tcvom"]
+    page = (out / "evaluation.md").read_text(encoding="utf-8")
+    assert "### MESSDdt, convention tcvom" in page
+    assert "Flow: DIS flow of the plates." in page
+    assert {row["method"] for row in found["mattes"]} == {
+        "0.5", "guided filter", "prior of closed_form", "closed_form"
+    }  # fmt: skip
+    assert {row["convention"] for row in found["means"]} == set(kinds)
+    capsys.readouterr()
+    assert run(*given, "--as-published") == 2
+    assert "wants --convention published-dvm" in capsys.readouterr().err
+
+
+def test_all_baselines_in_one_run(data, tmp_path):
+    request = Request(
+        data=(str(data),),
+        out=tmp_path,
+        networks=("closed_form",),
+        items=("disc_clip",),
+        first=2,
+        trimaps="both",
+        keyframes=("first",),
+        baselines=tuple(BASELINES),
+        sheets=False,
+    )
+    found = judge(request)
+    figures = {row.method: row.figures["MSE"].value for row in found.mattes}
+    assert list(figures)[:5] == [
+        "0.5", "guided filter", "pymatting", "pymatting KNN", "flow-averaged pymatting"
+    ]  # fmt: skip
+    assert figures["pymatting"] < figures["guided filter"] < figures["0.5"]
+    assert figures["pymatting KNN"] < figures["0.5"]
+    assert {row.method for row in found.carried} == {"chained DIS flow", "trimap_flow"}
+    assert not any(gate.method == "chained DIS flow" for gate in found.gates)
+    assert found.left_out == []
+    small = judge(dataclasses.replace(request, trimaps="every", knn_pixels=100))
+    assert "pymatting KNN" not in {row.method for row in small.mattes}
+    (line,) = small.left_out
+    assert line == "disc_clip: no pymatting KNN, its 3072 pixels are more than --knn-pixels 100"
+
+
+def test_knn_that_does_not_converge_is_left_out(data, tmp_path, monkeypatch):
+    import pymatting.alpha.estimate_alpha_knn  # noqa: F401
+
+    def fail(*_args):
+        raise ValueError("Conjugate gradient descent did not converge within 10000 iterations")
+
+    module = sys.modules["pymatting.alpha.estimate_alpha_knn"]
+    monkeypatch.setattr(module, "estimate_alpha_knn", fail)
+    request = Request(
+        data=(str(data),),
+        out=tmp_path,
+        networks=("closed_form",),
+        items=("disc_still",),
+        baselines=("knn",),
+        sheets=False,
+    )
+    found = judge(request)
+    assert "pymatting KNN" not in {row.method for row in found.mattes}
+    assert "does not converge in frame 1" in found.left_out[0]
