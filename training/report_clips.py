@@ -63,7 +63,8 @@ def clips_of(
             main = _main(views[name], networks)
             if chosen and main:
                 pictures = write_pictures(folder, f"clip_{place:03}", views[name], main, chosen)
-        told = _clip(f"clip_{place:03}", item, mattes[name], carried[name], pictures)
+        rows = mattes[name], carried[name]
+        told = _clip(f"clip_{place:03}", item, *rows, pictures, networks)
         made.append({**told, "limited": name in views and name not in pictured})
     return made
 
@@ -100,6 +101,7 @@ def _clip(
     mattes: Sequence[Row],
     carried: Sequence[Row],
     pictures: ClipPictures | None,
+    networks: Sequence[str],
 ) -> dict[str, Any]:
     series = _series(mattes)
     first = [one for one in series if one.title in _PLOTTED]
@@ -115,7 +117,9 @@ def _clip(
         "id": name,
         "name": item.name,
         "facts": _facts(item, mattes),
-        "groups": [_group(title, item, several, kept) for title, several in groups if item.moving],
+        "groups": [
+            _group(title, item, several, kept, networks) for title, several in groups if item.moving
+        ],
         "pictures": pictures,
         "viewer": None if pictures is None else _viewer(name, pictures, first or series),
         "numbers": [_numbers(one) for _, several in groups for one in several],
@@ -156,13 +160,19 @@ def _series(rows: Sequence[Row]) -> list[_Series]:
 
 
 def _group(
-    title: str, item: Item, series: Sequence[_Series], kept: Sequence[int]
+    title: str,
+    item: Item,
+    series: Sequence[_Series],
+    kept: Sequence[int],
+    networks: Sequence[str],
 ) -> dict[str, Any]:
-    """Plots with one legend."""
+    """Plots with one legend; what is judged is drawn stronger than what it is held against."""
     methods = list(dict.fromkeys(method for one in series for method in one.figures))
+    ordered = [m for m in methods if m in networks] + [m for m in methods if m not in networks]
 
     def line(method: str, values: Sequence[float | None] = ()) -> Line:
-        return Line(method, values, methods.index(method), shown=method != HALF)
+        style = ordered.index(method)
+        return Line(method, values, style, shown=method != HALF, strong=method in networks)
 
     plots = [
         line_plot(

@@ -19,8 +19,9 @@ from markupsafe import Markup
 
 from training.report_svg import BAR, FAINT, GRID, INK, STYLES, rule, svg, text
 
-_LEFT, _RIGHT, _TOP, _FOOT = 56, 12, 10, 34
+_LEFT, _RIGHT, _TOP, _FOOT = 60, 20, 10, 24
 _TICKS = 4
+_WIDTHS = {False: 1.5, True: 2.5}  # of lines
 
 
 @dataclass(frozen=True)
@@ -32,12 +33,14 @@ class Line:
         values: one for each x; None, or not finite, is a gap.
         style: index into `STYLES`, taken round.
         shown: False leaves it out until somebody asks for it.
+        strong: drawn thicker than the others.
     """
 
     name: str
     values: Sequence[float | None]
     style: int = 0
     shown: bool = True
+    strong: bool = False
 
 
 def line_plot(
@@ -47,7 +50,7 @@ def line_plot(
     *,
     x_label: str = "frame",
     marked: Iterable[int] = (),
-    size: tuple[int, int] = (1280, 170),
+    size: tuple[int, int] = (1280, 160),
 ) -> Markup:
     """A plot over frames, from 0 upwards.
 
@@ -86,18 +89,19 @@ def line_plot(
     parts = [Markup('<g class="grid">'), *(_y_tick(frame, tick) for tick in ticks), Markup("</g>")]
     parts += [_x_tick(frame, x) for x in x_ticks(xs)]
     parts += [_mark(frame, x) for x in marks if xs[0] <= x <= xs[-1]]
-    parts.append(text(width - _RIGHT, height - 4, x_label, "end"))
+    parts.append(text(_LEFT - 22, height - _FOOT + 18, x_label, "end"))
     for place, (line, row) in enumerate(zip(lines, cleaned, strict=True)):
         colour, dash = STYLES[line.style % len(STYLES)]
         parts.append(
             Markup(
                 '<path class="line" data-line="{}" d="{}" fill="none" stroke="{}" '
-                'stroke-width="1.6" stroke-linejoin="round" stroke-linecap="round" '
+                'stroke-width="{}" stroke-linejoin="round" stroke-linecap="round" '
                 'stroke-dasharray="{}"{}/>'
             ).format(
                 place,
                 _path(frame, xs, row),
                 colour,
+                _WIDTHS[line.strong],
                 dash,
                 Markup("") if line.shown else Markup(' display="none"'),
             )
@@ -118,8 +122,15 @@ def legend(lines: Sequence[Line]) -> Markup:
             Markup(
                 '<label><input type="checkbox" data-name="{}"{}>'
                 '<svg width="26" height="10" aria-hidden="true"><path d="M1 5H25" stroke="{}" '
-                'stroke-width="2.4" stroke-dasharray="{}"/></svg>{}</label>'
-            ).format(line.name, Markup(" checked") if line.shown else "", colour, dash, line.name)
+                'stroke-width="{}" stroke-dasharray="{}"/></svg>{}</label>'
+            ).format(
+                line.name,
+                Markup(" checked") if line.shown else "",
+                colour,
+                _WIDTHS[line.strong],
+                dash,
+                line.name,
+            )
         )
     return Markup('<div class="legend" role="group" aria-label="lines">{}</div>').format(
         Markup("").join(boxes)

@@ -316,10 +316,10 @@ def test_ticks_are_round_and_reach_the_top():
 
 def test_a_line_breaks_where_there_is_no_figure():
     plot = line_plot(
-        "<t>", [1, 2, 3, 4, 5], [Line("a", [1, None, 2, 2, float("inf")])], size=(168, 84)
+        "<t>", [1, 2, 3, 4, 5], [Line("a", [1, None, 2, 2, float("inf")])], size=(180, 84)
     )
     path = re.search(r'<path class="line"[^>]* d="([^"]*)"', plot)[1]
-    assert path == "M56.00 30.00h0.01M106.00 10.00L131.00 10.00"  # 0…2 is 50 … 10
+    assert path == "M60.00 35.00h0.01M110.00 10.00L135.00 10.00"  # 0…2 is 60 … 10
     assert "&lt;t&gt;" in plot and "<t>" not in plot
     with pytest.raises(ValueError, match="as long"):
         line_plot("t", [1, 2], [Line("a", [1])])
