@@ -47,14 +47,14 @@ def make_data(folder: Path) -> Path:
     return folder
 
 
-def judged(folder: Path) -> Evaluation:
+def judged(folder: Path, trimaps: str = "both") -> Evaluation:
     """Its data lie in ``folder/data``, what is kept in ``folder/cache``."""
     data = make_data(folder / "data")
     request = Request(
         (str(data),),
         folder,
         networks=("closed_form",),
-        trimaps="both",
+        trimaps=trimaps,
         keyframes=("first",),
         pymatting=False,
         sheets=False,

@@ -389,6 +389,17 @@ def test_what_is_no_report_is_not_replaced(run, tmp_path):
     assert [p.name for p in tmp_path.rglob("*")] == ["report", "mine.txt"]
 
 
+def test_carried_trimaps_alone_have_tables_and_plots_and_no_pictures(tmp_path):
+    found = judged(tmp_path, "keyframes")
+    page = Page(write_report(tmp_path, found))
+    assert not page.viewers() and not page.of("img")
+    recall = {r.figures["recall"].value for r in found.carried}
+    shown = {float(one.attrs["data-value"]) for one in page.of("td") if "data-value" in one.attrs}
+    assert recall <= shown
+    titles = [one.text for one in page.of("figcaption")]
+    assert titles == ["recall", "band width", "certainly wrong"]
+
+
 def test_a_still_has_pictures_and_no_plot(run):
     details = next(one for one in run.page.of("details") if one.attrs.get("id") == "clip_001")
     assert STILL in details.text and "a still" in details.text
