@@ -8,7 +8,18 @@ import pytest
 
 from host_plugins.client import shot as shots
 from host_plugins.client.errors import InputError
-from host_plugins.client.shot import Client, Keyframe, Options, Outputs, Plates, Shot, Trimaps
+from host_plugins.client.shot import (
+    Client,
+    Guide,
+    Guides,
+    Keyframe,
+    Options,
+    Outputs,
+    Plates,
+    Roto,
+    Shot,
+    Trimaps,
+)
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 IDS = json.loads((GOLDEN / "shot_ids.json").read_text(encoding="utf-8"))
@@ -47,6 +58,49 @@ def test_every_field_is_read():
     assert shot.client == Client("nuke", "0.1.0")
 
 
+def test_every_later_field_is_read():
+    shot = Shot.from_json(golden("shot_guided.json"))
+    assert shot.keyframes == (
+        Keyframe(999, "/shots/a/key.0999.png"),
+        Keyframe(1006, "/shots/a/roto.1006.exr", roto=Roto(shrink=4, grow=12)),
+    )
+    assert shot.guides == Guides(
+        Guide("/shots/a/garbage.exr"), Guide("/shots/a/core.####.exr"), Guide("/shots/a/clean.exr")
+    )
+    assert (shot.roi, shot.handles) == ((100, 50, 739, 409), 2)
+    assert shot.inputs() == shots.INPUTS
+    value = Shot.from_json(golden("shot_guided_by_value.json"))
+    assert value.keyframes == (Keyframe(1006, part="a" * 64, roto=Roto(10, 10)),)
+    assert value.inputs() == ("garbage", "clean", "roto", "handles")
+
+
+def test_fields_at_their_default_are_not_written_so_that_old_ids_stand():
+    written = Shot.from_json(golden("shot_by_path.json")).to_json()
+    assert not {"guides", "roi", "handles"} & set(written)
+    assert all(set(one) == {"frame", "trimap"} for one in written["keyframes"])
+
+
+def test_handles_go_on_by_the_step_of_the_run_beside_them():
+    shot = replace(
+        Shot.from_json(golden("shot_minimal.json")), frames=((10, 14, 2), (20, 30, 5)), handles=2
+    )
+    assert shot.numbers() == (10, 12, 14, 20, 25, 30)
+    assert shot.all_numbers() == (6, 8, *shot.numbers(), 35, 40)
+    assert replace(shot, handles=0).all_numbers() == shot.numbers()
+
+
+def test_paths_of_guides_and_shapes_are_relative_to_the_shots_folder(tmp_path):
+    content = golden("shot_minimal.json")
+    content["guides"] = {"clean": {"pattern": "clean.exr"}, "core": {"by_value": True}}
+    content["keyframes"] = [{"frame": 0, "roto": "shape.exr"}]
+    (tmp_path / "shot.json").write_text(json.dumps(content), encoding="utf-8")
+    shot = shots.load(tmp_path / "shot.json")
+    assert shot.guides == Guides(
+        clean=Guide(str(tmp_path / "clean.exr")), core=Guide(by_value=True)
+    )
+    assert shot.keyframes == (Keyframe(0, str(tmp_path / "shape.exr"), roto=Roto()),)
+
+
 def test_identity_leaves_out_output_paths_client_and_unknown_fields():
     content = golden("shot_by_path.json")
     same = json.loads(json.dumps(content))
@@ -69,6 +123,11 @@ def test_identity_leaves_out_output_paths_client_and_unknown_fields():
         lambda s: replace(s, trimaps=None),
         lambda s: replace(s, outputs=replace(s.outputs, compression="zip")),
         lambda s: replace(s, options=replace(s.options, window="centred")),
+        lambda s: replace(s, guides=Guides(core=Guide("/c.exr"))),
+        lambda s: replace(s, guides=Guides(garbage=Guide(by_value=True))),
+        lambda s: replace(s, roi=(0, 0, 9, 9)),
+        lambda s: replace(s, handles=1),
+        lambda s: replace(s, keyframes=(replace(s.keyframes[0], roto=Roto()),)),
     ],
 )
 def test_identity_depends_on_all_else(change):

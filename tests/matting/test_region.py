@@ -1,13 +1,17 @@
 """A region of interest: its matte is the crop of the whole one, and little else is solved."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from model.canvas import region_canvas
+from model.classical.coarse_to_fine import MOST_PIXELS, coarseness
 from model.engine import EngineOptions
 from model.errors import InputError
+from model.face import Frame
 from model.passes import blocks
 from model.pipeline import open_engine
 from model.plates.holdout import Guides
@@ -87,6 +91,15 @@ def test_what_is_solved_begins_and_ends_on_the_grid_of_the_whole():
     assert ((found.x0 + 7) % 48, (found.y0 - 3) % 48) == (0, 0)
     assert (found.width % 48, found.height % 48) == (0, 0)
     assert region_canvas(canvas, Window(-50, 0, 2000, 900), nothing, 64, 48) == canvas
+
+
+@pytest.mark.parametrize(("width", "height"), [(640, 360), (1280, 720), (1920, 1080), (3996, 2160)])
+def test_a_part_of_a_frame_is_solved_on_the_grid_of_all_of_it(width, height):
+    """Also where the frame has just so many pixels that the next grid begins."""
+    light = torch.zeros(1, 3, 304, 400)
+    part = Frame(1, light, light, light[:, :1], "linear", whole_pixels=width * height)
+    most = math.ceil(MOST_PIXELS * part.share)
+    assert coarseness(304 * 400, most) == coarseness(width * height)
 
 
 def test_windows_that_change_and_regions_partly_outside(clip_of):
