@@ -20,6 +20,7 @@ COMMANDS = {
     "adapt": "Adapt the networks to one shot from a few finished mattes.",
     "compose": "Compose clips from foregrounds and backgrounds, as the published data set was.",
     "evaluate": "Judge networks against truth, their priors and the classics.",
+    "footage": "Bring a studio's plates and finished mattes in as training clips.",
     "records": "Write clips as tfrecords; check and repair those.",
 }
 # Modules that a bare machine runs as `python -m`: they parse their arguments themselves.
