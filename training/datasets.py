@@ -28,8 +28,7 @@ import numpy.typing as npt
 
 from model.errors import InputError
 from model.plates import colour
-from model.plates.channels import Picture as Channels
-from model.plates.channels import find_picture
+from model.plates.channels import find_alpha
 from model.plates.image_files import read_plate, rgb
 from model.plates.plate import Plate, PlateHeader, Trimap, Window
 from model.plates.trimap import place_trimap, read_trimap
@@ -46,6 +45,8 @@ FOOTAGE = "footage:heldout"
 FOOTAGE_SEED = 990_000_000  # beyond every seed of training and of the synthetic hold-out
 _SPACES = {"linear": "lin_rec709_scene", "display": "srgb_rec709_scene"}
 PICTURES = (".exr", ".png", ".tif", ".tiff", ".dpx", ".jpg", ".jpeg")
+# They move by themselves too, half of them: what of that is in pictures is in no flow.
+_STIRS = ("person", "strands", "fur", "smoke", "cloth")
 _REACH = 7
 
 
@@ -272,7 +273,7 @@ def read_alpha(path: Path, header: PlateHeader, number: int) -> Alpha:
     Raises:
         InputError: as `read_plate`; ``input.truth_size`` if it does not fit the plate.
     """
-    image = read_plate(path, frame=number, choose=_alpha_or_grey)
+    image = read_plate(path, frame=number, choose=find_alpha)
     values = image.pixels[:, :, 0].astype(np.float32).clip(0, 1)
     window, place = image.header.data_window, header.display_window
     if path.suffix.lower() == ".exr":
@@ -296,12 +297,6 @@ def read_alpha(path: Path, header: PlateHeader, number: int) -> Alpha:
 
 def _size(window: Window) -> str:
     return f"{window.width}×{window.height}"
-
-
-def _alpha_or_grey(names: Sequence[str], is_id: Sequence[bool]) -> Channels | None:
-    if "A" in names:
-        return Channels("", ("A",), (names.index("A"),))
-    return find_picture(names, is_id)
 
 
 def _scribbled(path: Path, plate: Plate) -> Trimap:
@@ -458,6 +453,6 @@ def _made(name: str, data: str, clips: Any) -> Item:
         light=name_of_light,
         solved=False,
         read=read,
-        flow=flow,
-        flow_source="true flow of the foreground's content",
+        flow=None if clips.kinds[0] in _STIRS else flow,
+        flow_source="" if clips.kinds[0] in _STIRS else "true flow of the foreground's content",
     )

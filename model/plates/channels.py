@@ -81,3 +81,10 @@ def find_picture(names: Sequence[str], is_id: Sequence[bool] = ()) -> Picture | 
         wanted.sort(key=channels.__getitem__)
         found.append(Picture(layer, tuple(wanted), tuple(channels[role] for role in wanted)))
     return min(found, key=lambda picture: picture.rank, default=None)
+
+
+def find_alpha(names: Sequence[str], is_id: Sequence[bool] = ()) -> Picture | None:
+    """The channel A alone where there is one; else as `find_picture`, for a matte may be grey."""
+    if "A" in names:
+        return Picture("", ("A",), (names.index("A"),))
+    return find_picture(names, is_id)
