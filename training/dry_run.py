@@ -209,6 +209,8 @@ def _told_losses(recipe: Mapping[str, Any], stage_class: Any) -> list[str]:
     weights = {**defaults, **table_of(recipe, "loss")}
     lines = ["losses: " + ", ".join(f"{name} {weight:g}" for name, weight in weights.items())]
     odd = [name for name, wanted in table_of(recipe, "quirks").items() if wanted]
+    odd += ["norm"] if recipe.get("norm") == "first_epoch" else []
+    odd += ["trimap.per_frame"] if table_of(recipe, "trimap").get("per_frame") else []
     return [*lines, f"oddities kept: {', '.join(odd)}"] if odd else lines
 
 

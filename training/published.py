@@ -104,8 +104,9 @@ class PublishedStage:
         self.drawing = drawing_of(table_of(recipe, "trimap"), "published")
         self.device = device
         self.workers = int(recipe.get("workers", 0))
-        on_device = device.type == "cuda" and not self.workers
-        self._solve = quick_priors if on_device or recipe.get("quick") else exact_priors
+        solved_here = device.type == "cuda" and not self.workers
+        self._solve = quick_priors if solved_here or recipe.get("quick") else exact_priors
+        self._solved_on = device if solved_here else torch.device("cpu")
         self.share = WHOLE
         found = open_sources(recipe, "source")
         if found is None:
@@ -122,7 +123,12 @@ class PublishedStage:
         if held_out is None:
             raise _lacks("validation", "clips to choose the best weights by")
         self.judge = PublishedJudge(
-            held_out, self.window, self.asking, table_of(recipe, "judge"), device
+            held_out,
+            self.window,
+            self.asking,
+            table_of(recipe, "judge"),
+            device,
+            first_only=self.drawing.first_only,
         )
         self.described = {
             "source": self.sources.described,
@@ -182,7 +188,7 @@ class PublishedStage:
         assert found.trimap is not None
         trimap = found.trimap
         if self.drawing.first_only:
-            trimap = trimap[self.window.shift].expand_as(trimap)
+            trimap = trimap[self.window.shift : self.window.shift + 1].expand_as(trimap)
         planes = {
             "light": found.light,
             "picture": picture_of(found),
@@ -195,8 +201,10 @@ class PublishedStage:
             planes |= {"foreground": found.foreground, "background": found.background}
         if self.asking.needs_prior:
             factor = 1 + int(rng.choice(len(COARSE), p=COARSE))
-            linear = planes["linear"].expand(len(trimap))
-            planes["prior"] = self._solve(found.light, trimap, linear, [factor] * len(trimap))
+            here, count = self._solved_on, len(trimap)
+            linear = planes["linear"].expand(count).to(here)
+            prior = self._solve(found.light.to(here), trimap.to(here), linear, [factor] * count)
+            planes["prior"] = prior.cpu()
         return {name: one.contiguous().numpy() for name, one in planes.items()}
 
     def _made(self, numbers: Iterator[int]) -> Iterator[Planes]:

@@ -42,6 +42,7 @@ class PublishedJudge:
             frame (0 = all), ``max_n_video`` clips (0 = all), ``tile``: side of tiles in pixels
             (0 = whole frames).
         device: where the network is.
+        first_only: see `training.source_crops.Drawing`.
     """
 
     def __init__(
@@ -51,7 +52,10 @@ class PublishedJudge:
         asking: Asking,
         table: Mapping[str, Any],
         device: torch.device,
+        *,
+        first_only: bool = False,
     ):
+        self.first_only = first_only
         most = int(table.get("max_n_video", 0))
         self.sources = replace(sources, entries=sources.entries[: most or None])
         self.window, self.asking, self.device = window, asking, device
@@ -113,6 +117,10 @@ class PublishedJudge:
     def _read(self, entry: tuple[int, str], start: int) -> Batch:
         frames = self.sources.read(entry, start - self.window.shift, self.window.frames)
         frames = with_trimap(frames, JUDGED, np.random.default_rng(0))
+        assert frames.trimap is not None
+        if self.first_only:
+            first = frames.trimap[self.window.shift : self.window.shift + 1]
+            frames = replace(frames, trimap=first.expand_as(frames.trimap).contiguous())
         assert frames.trimap is not None
         linear = torch.tensor([frames.linear])
         prior = torch.zeros(0)

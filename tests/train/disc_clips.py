@@ -17,7 +17,8 @@ KIND = "tests.train.disc_clips:open_discs"
 
 @dataclass(frozen=True)
 class Discs:
-    """``spoil`` names what is wrong with one clip's frames, for tests of refusals."""
+    """``spoil`` names what is wrong with one clip's frames, for tests of refusals. ``alike``: both
+    layers have the same colours, in stripes, so that a prior of colours knows little."""
 
     names: tuple[str, ...]
     frames: int = 7
@@ -26,6 +27,7 @@ class Discs:
     linear: bool = False
     layers: bool = True
     trimaps: bool = False
+    alike: bool = False
     spoil: str = ""
     revision: int = 0
 
@@ -55,6 +57,8 @@ class Discs:
         foreground = torch.stack([0.2 + 0.6 * ripple, 0.7 * ripple, 0.4 + 0 * ripple])
         ramp = (x / self.width).expand(self.height, self.width)
         background = torch.stack([0.6 * ramp, 0.5 + 0 * ramp, 0.8 - 0.5 * ramp])
+        if self.alike:
+            background = foreground.flip(1).roll(3, 2)
         foreground, background = (
             one.expand(len(frames), 3, self.height, self.width).contiguous()
             for one in (foreground, background)

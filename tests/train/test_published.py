@@ -256,6 +256,14 @@ def test_the_score_is_the_published_sad(tile):
     assert found["score"] == found["SAD"] == pytest.approx(sum(wanted) / len(wanted), rel=1e-5)
 
 
+def test_one_trimap_can_stand_for_all():
+    """The published --use_less_trimaps: that of the first frame asked for."""
+    stage = stage_of(OURS, trimap={"kernel": [3], "iterations": [1, 2], "first_only": True})
+    for batch in (next(stage.batches(0)), stage.judge._read((0, "disc0"), 2)):
+        assert torch.equal(batch.trimap, batch.trimap[:, 2:3].expand_as(batch.trimap))
+        assert not torch.equal(batch.alpha[:, 0], batch.alpha[:, 2])
+
+
 def test_validation_begins_before_the_clip_as_a_shot_does():
     stage = stage_of(R50)
     batch = stage.judge._read((0, "disc0"), 0)
@@ -359,7 +367,7 @@ def test_a_dry_run_tells_and_writes_nothing(tmp_path, capsys):
         "steps: 6 (2 epochs of 3)",
         "linear: 0.002 at 0",
         "comp 0.5",
-        "oddities kept: grad_reweighs, kld_whole_frame, temp_whole_frame",
+        "oddities kept: grad_reweighs, kld_whole_frame, temp_whole_frame, norm",
         "judged: every 3 steps from step 3 on",
         "kept for the backward pass",
         f"files in {tmp_path / 'run'}: last.safetensors",
