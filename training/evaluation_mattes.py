@@ -143,7 +143,9 @@ def _given(
         return None
     if missing:
         listed = ", ".join(map(str, missing[:20])) + (" …" if len(missing) > 20 else "")
-        run.leave_out(f"{item.name}: {given.label} lacks {len(missing)} frames: {listed}")
+        run.leave_out(
+            f"{item.name}: {given.label} lacks {len(missing)} of {len(numbers)} frames: {listed}"
+        )
     return _Answer(read_given(present, frames), missing=missing)
 
 

@@ -34,7 +34,7 @@ import torch
 from model.blend import blend
 from model.classical.trimap_flow import TrimapFlow
 from model.face import Classes, Frame
-from training.chained_flow import chained
+from training.chained_flow import chained as chained_flow
 from training.metrics import BAND_WIDTH, CERTAINLY_WRONG, MIXED_RECALL, trimap_quality
 
 SHARED = Path(__file__).parents[2] / ".." / "shared" / "data" / "eval"
@@ -99,10 +99,10 @@ def trimap_flow(clip: Clip, keys: Sequence[int]) -> Carried:
     return carried
 
 
-def chained_flow(clip: Clip, keys: Sequence[int]) -> Carried:
+def chained(clip: Clip, keys: Sequence[int]) -> Carried:
     """DIS flow from frame to frame, nothing else; the nearer keyframe's direction counts."""
     grey = [cv2.cvtColor(p, cv2.COLOR_RGB2GRAY) for p in clip.pictures]
-    return chained(grey, {key: clip.trimaps[key] for key in keys})
+    return chained_flow(grey, {key: clip.trimaps[key] for key in keys})
 
 
 def fresh(clip: Clip, keys: Sequence[int]) -> Carried:
@@ -112,7 +112,7 @@ def fresh(clip: Clip, keys: Sequence[int]) -> Carried:
 
 METHODS: dict[str, Callable[[Clip, Sequence[int]], Carried]] = {
     "fresh trimap": fresh,
-    "chained DIS flow": chained_flow,
+    "chained DIS flow": chained,
     "trimap_flow": trimap_flow,
 }
 

@@ -122,14 +122,14 @@ def test_missing_frames_are_listed_and_marked(data, tmp_path, capsys):
     out = tmp_path / "out"
     assert run(data, out, "--mattes", tmp_path / "keyer") == 0
     said = capsys.readouterr().err
-    assert "moving: mattes keyer lacks 1 frames: 2" in said
+    assert "moving: mattes keyer lacks 1 of 3 frames: 2" in said
     assert "still: mattes keyer holds no matte of it" in said
     found = json.loads((out / "evaluation.json").read_text(encoding="utf-8"))
     assert len(found["left out"]) == 2
     (row,) = (row for row in found["mattes"] if row["method"] == "mattes keyer")
     assert row["missing"] == [2]
     page = (out / "evaluation.md").read_text(encoding="utf-8")
-    assert "* moving: mattes keyer lacks 1 frames: 2" in page
+    assert "* moving: mattes keyer lacks 1 of 3 frames: 2" in page
     assert "] † |" in page.replace("]†", "] †")
 
 
