@@ -384,7 +384,7 @@ class ShotMatte:
             if read.known.limits is not None:
                 _limit(estimate.alpha[0, 0], read.known.limits, read.plate.header, read.canvas)
             if "foreground" in self._options.layers:
-                light, _ = estimate_foreground(frame.light, estimate.alpha)
+                light, _ = estimate_foreground(frame.light, estimate.alpha, estimate.confidence)
                 colours = Download(light[0, :, rows, columns].permute(1, 2, 0))
                 clock.lap("foreground")
             if "confidence" in self._options.layers:

@@ -101,3 +101,57 @@ def test_agrees_with_pymatting_and_is_no_worse() -> None:
     sad_theirs = ((theirs - truth).abs() * alpha)[mixed].sum()
     assert ((ours - theirs).abs() * alpha)[mixed].mean() < 0.02
     assert sad_ours <= 1.05 * sad_theirs
+
+
+def test_a_wrong_alpha_lets_little_background_in() -> None:
+    """Green behind grey, and an alpha that is too high: what is more shows no green, nor light."""
+    y, x = torch.meshgrid(torch.arange(60), torch.arange(80), indexing="ij")
+    alpha = ((40 - x) / 16 + 0.5).clamp(0, 1)[None, None]
+    noise = 0.01 * torch.randn(1, 3, 60, 80, generator=torch.Generator().manual_seed(6))
+    shading = 0.3 + 0.2 * torch.sin(y / 3.0)
+    front = shading.expand(1, 3, -1, -1)
+    green = torch.tensor([0.05, 0.8, 0.1]).view(1, 3, 1, 1).expand(-1, -1, 60, 80)
+    light = alpha * front + (1 - alpha) * green + noise
+    mixed = ((alpha > 0.1) & (alpha < 0.9)).expand_as(light)
+    wrong = torch.where((alpha > 0) & (alpha < 1), (alpha + 0.15).clamp(0, 0.98), alpha)
+    told = torch.where(wrong == alpha, 1.0, 0.2)
+    found = estimate_foreground(light, wrong, told)[0]
+    error = (wrong * found - alpha * front)[mixed].square().mean()
+    trusting = estimate_foreground(light, wrong)[0]
+    spilt = (wrong * trusting - alpha * front)[mixed].square().mean()
+    assert error < 0.6 * spilt
+    tint = (wrong * (found[:, 1:2] - found[:, :1]))[mixed[:, :1]].mean()
+    unaware = light - (1 - wrong) * green  # what is left when the alpha is believed
+    tint_of_unaware = (unaware[:, 1:2] - unaware[:, :1])[mixed[:, :1]].mean()
+    assert tint < 0.3 * tint_of_unaware
+
+
+def test_a_clean_plate_is_taken_at_its_word_where_it_is_known() -> None:
+    generator = torch.Generator().manual_seed(7)
+    light, alpha, truth = scene()
+    behind = torch.rand(light.shape, generator=generator)  # no estimate could guess this
+    plate = alpha * truth + (1 - alpha) * behind
+    known = torch.ones_like(alpha, dtype=torch.bool)
+    known[..., :20] = False
+    mixed = (alpha > 0.1) & (alpha < 0.9)
+
+    def error(where: Tensor, **given: Tensor) -> float:
+        found = estimate_foreground(plate, alpha, **given)[0]
+        return float((alpha * (found - truth))[where.expand_as(light)].square().mean())
+
+    inside, outside = mixed & known, mixed & ~known
+    assert error(inside, background=behind) < 0.25 * error(inside)
+    both = error(inside, background=behind, known=known)
+    assert both == pytest.approx(error(inside, background=behind))
+    nonsense = torch.where(known, behind, 9.0)
+    assert error(outside, background=nonsense, known=known) == pytest.approx(error(outside))
+
+
+def test_where_nothing_of_a_layer_is_seen_it_has_the_colour_it_has_nearby() -> None:
+    light, alpha, truth = scene()
+    foreground, background = estimate_foreground(light, alpha)
+    just_outside = (alpha == 0) & (torch.nn.functional.max_pool2d(alpha, 5, 1, 2) > 0)
+    assert just_outside.any()
+    error = (foreground - truth).abs()[just_outside.expand_as(light)]
+    assert error.max() < 0.15
+    assert background[(alpha == 1).expand_as(light)].max() < 0.5
