@@ -115,9 +115,9 @@ def test_made_clips_know_theirs():
         light = torch.zeros(1, 3, 3, 4, 5)
         alpha = trimap = torch.zeros(1, 3, 1, 4, 5)
         flow = torch.arange(3.0)[None, :, None, None, None].expand(1, 3, 2, 4, 5)
-        linear, kinds = torch.tensor([True]), ["fur"]
+        linear, kinds = torch.tensor([True]), ["solid"]
 
-    item = _made("synthetic:matting 00 fur", "synthetic:matting", Clips())
+    item = _made("synthetic:matting 00 solid", "synthetic:matting", Clips())
     flows = flows_of(item, {n: item.read(n) for n in item.frames}, Kept(None))
     assert flows.source.startswith("true flow")
     assert flows.between(2, 3).shape == (4, 5, 2)
