@@ -2,7 +2,7 @@
 
 The batches of a run are the same however many processes share them. Its weights are the same too,
 but for the order that numbers are added in, as long as every picture has unknown pixels: losses are
-means over those that do.
+means over those that do. What BatchNorm keeps for use is nearly the same.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning.fabric import Fabric
 from lightning.fabric.strategies.ddp import DDPStrategy
+from torch import Tensor, nn
 
 from model.errors import SetupError
 from training.pool import Share
@@ -72,3 +73,15 @@ def anyone(fabric: Fabric, here: bool) -> bool:
         return here
     flag = torch.tensor(float(here), device=fabric.device)
     return float(fabric.all_reduce(flag, reduce_op="sum")) > 0  # type: ignore[arg-type]
+
+
+def agree_on_norms(fabric: Fabric, network: nn.Module) -> None:
+    """What BatchNorm has learned becomes the mean over the processes, each of which has seen other
+    clips. One process that sees all of them learns nearly, not exactly, that."""
+    kept = [one for one in network.buffers() if one.is_floating_point()]
+    if fabric.world_size == 1 or not kept:
+        return
+    flat = torch.cat([one.flatten() for one in kept])
+    mean = cast(Tensor, fabric.all_reduce(flat, reduce_op="mean"))
+    for one, part in zip(kept, torch.split(mean, [one.numel() for one in kept]), strict=True):
+        one.copy_(part.view_as(one))

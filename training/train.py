@@ -44,7 +44,7 @@ from torch import Tensor, nn
 
 from model.checkpoint import load_tensors, read_record
 from model.errors import CapacityError, EngineError, InputError, SetupError
-from training.processes import anyone, launched, own_part
+from training.processes import agree_on_norms, anyone, launched, own_part
 from training.published_init import initialise
 from training.recipe_file import check_keys, read_recipe, recipe_hash, table_of, with_folder
 from training.schedule import learning_rate, optimiser_of, total_steps
@@ -200,6 +200,7 @@ def run(options: argparse.Namespace) -> int:
             optimiser.step()
             optimiser.zero_grad()
             progress.step += 1
+            agree_on_norms(fabric, network)
             _follow(average, network, _decay(float(recipe["ema"]), progress.step))
             if progress.step % options.log_every == 0:
                 speed = options.log_every / (time.monotonic() - seen)

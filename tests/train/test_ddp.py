@@ -14,6 +14,7 @@ import torch
 
 from tests.train.disc_clips import KIND
 from training import sources, train
+from training.processes import agree_on_norms
 
 PROCESS = Path(__file__).with_name("ddp_process.py")
 # SGD, because Adam would make steps of rounding: it divides by how large gradients are.
@@ -112,6 +113,22 @@ def test_a_signal_stops_both_at_the_same_step_and_saves(recipe, tmp_path):
         said, _ = process.communicate()
     state = torch.load(out / "state.pt", weights_only=True)
     assert 0 < state["step"] < 100000, said[-3000:]
+
+
+def test_norms_become_the_mean_of_what_processes_have_seen():
+    class Two:
+        world_size = 2
+
+        def all_reduce(self, flat, reduce_op):
+            assert reduce_op == "mean"
+            return (flat + torch.zeros_like(flat)) / 2
+
+    norm = torch.nn.BatchNorm2d(3)
+    norm.running_mean += torch.tensor([1.0, 2.0, 4.0])
+    agree_on_norms(Two(), norm)
+    assert norm.running_mean.tolist() == [0.5, 1.0, 2.0]
+    assert norm.running_var.tolist() == [0.5] * 3
+    assert int(norm.num_batches_tracked) == 0
 
 
 def test_a_batch_that_cannot_be_parted_is_refused(recipe, tmp_path, capsys, monkeypatch):
