@@ -47,6 +47,7 @@ _EACH = 3  # such clips of each keyframe that is learned from
 _WALK = 24  # frames that the network walks when it is judged; before them, what flow answered
 _GROWN = 2  # px by which `training.propagation` grows what is truly mixed
 _LEVELS = np.array([0, 128, 255], np.uint8)
+_PERFECT = {"missed": 1e-3, "width": 1e-3, "wrong": 1e-2}  # no figure counts as better than that
 _WORST = 1.1  # no figure may become this many times what it was
 WEIGHTS = {**propagation.WEIGHTS, "missed": 24.0, "wrong": 24.0, "wide": 0.6}  # as by the recipe
 
@@ -112,11 +113,13 @@ def adapt_propagation(
 
 
 def score(after: dict[str, float], before: dict[str, float]) -> float:
-    """Geometric mean of three ratios, missed recall, width and certainly wrong over those of the
-    base; infinite if one of them has become a tenth larger."""
-    least = {"missed": 1e-3, "width": 1e-3, "wrong": 1e-2}
-    ratios = [(after[k] + eps) / (before[k] + eps) for k, eps in least.items()]
-    return math.inf if max(ratios) > _WORST else float(np.exp(np.mean(np.log(ratios))))
+    """Geometric mean of the figures over those of the base, of those that left something to wish
+    for; infinite if any has become a tenth larger."""
+    ratios = {k: (after[k] + eps) / (before[k] + eps) for k, eps in _PERFECT.items()}
+    if max(ratios.values()) > _WORST:
+        return math.inf
+    open_ = [ratios[k] for k, eps in _PERFECT.items() if before[k] > eps]
+    return float(np.exp(np.mean(np.log(open_)))) if open_ else 1.0
 
 
 @torch.no_grad()

@@ -97,3 +97,6 @@ def test_a_figure_that_becomes_much_worse_is_not_bought_by_the_others():
     better = {"missed": 0.05, "width": 2.1, "wrong": 0.2}
     assert 0.8 < score(better, base) < 0.85
     assert score({**better, "width": 2.3}, base) == math.inf
+    flawless = {"missed": 0.0, "width": 2.0, "wrong": 0.0}
+    assert score({**flawless, "width": 1.9}, flawless) == pytest.approx(0.95, abs=1e-3)
+    assert score({**flawless, "wrong": 0.02}, flawless) == math.inf
