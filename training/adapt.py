@@ -85,9 +85,9 @@ def adapt(
     propagation_checkpoint: str = typer.Option(
         "", metavar="FILE", help="Base of the propagation network; likewise."
     ),
-    steps: int = typer.Option(160, min=8, max=2000, help="Of the matting network."),
+    steps: int = typer.Option(100, min=8, max=2000, help="Of the matting network."),
     propagation_steps: int = typer.Option(
-        80, min=8, max=MOST_CARRYING, help="Of the propagation network."
+        40, min=8, max=MOST_CARRYING, help="Of the propagation network."
     ),
     rate: float = typer.Option(1e-3, min=1e-6, max=0.1, help="Learning rate, of both."),
     rank: int = typer.Option(4, min=1, max=32, help="Of the changes: how large the file becomes."),
