@@ -21,7 +21,7 @@ import numpy.typing as npt
 from markupsafe import Markup
 
 from model.plates.atomic import write_bytes
-from training.report_svg import BAR, FAINT, GRID, INK, STYLES, beside, rule, svg, text
+from training.report.svg import BAR, FAINT, GRID, INK, STYLES, beside, rule, svg, text
 
 Floats = npt.NDArray[np.floating]
 

@@ -1,4 +1,4 @@
-"""`dvm-train compose`: the command; what it does is in `training.composition_run`."""
+"""`dvm-train compose`: the command; what it does is in `training.composing.run`."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from pathlib import Path
 import typer
 
 from model.errors import InputError
-from training.composition_run import compose_set
-from training.composition_selection import (
+from training.composing.layout import PHASES, Layout
+from training.composing.pair_list import CLASSES, KINDS, list_text
+from training.composing.run import compose_set
+from training.composing.selection import (
     MOST_CLIPS,
     PER_FOREGROUND,
     SEED,
@@ -20,8 +22,6 @@ from training.composition_selection import (
     draw_pairs,
     select,
 )
-from training.layout import PHASES, Layout
-from training.pair_list import CLASSES, KINDS, list_text
 
 PAIRS = "pairs.txt"
 _WORKERS = 10

@@ -19,9 +19,9 @@ from model.errors import SetupError
 from training.material import material_files
 from training.matting import CENTRES, FRAMES, MattingStage, answers
 from training.pool import Batch, PoolConfig
-from training.published import PLAIN_CROP, PublishedStage, window_of
-from training.published_answers import asking
-from training.published_init import initialise
+from training.published.answers import asking
+from training.published.init import initialise
+from training.published.stage import PLAIN_CROP, PublishedStage, window_of
 from training.recipe_file import recipe_hash, table_of
 from training.schedule import learning_rate, total_steps
 from training.source_clips import open_sources

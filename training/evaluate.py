@@ -13,10 +13,10 @@ import typer
 from model.plates import image_files
 from training.baselines import BASELINES, CHEAP
 from training.calibration import Reliability, write_diagram
-from training.conventions import CONVENTIONS, PUBLISHED
+from training.conventions.by_name import CONVENTIONS, PUBLISHED
 from training.evaluation import MODES, PLACEMENTS, Request, judge
 from training.evaluation_run import KNN_PIXELS
-from training.report import CLIPS, FRAMES, write_report
+from training.report.writing import CLIPS, FRAMES, write_report
 from training.subjects import WINDOWS
 from training.tables import gates_table, write_evaluation
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from training.bootstrap import figure
-from training.conventions import follows
+from training.conventions.by_name import follows
 from training.judgement import Row
 
 _WHOSE = ("data", "item", "light", "person", "method", "trimaps", "convention", "metric")

@@ -23,7 +23,7 @@ from training.baselines import (
     half,
     knn_of_pymatting,
 )
-from training.convention_flow import flows_of
+from training.conventions.flow import flows_of
 from training.datasets import SYNTHETIC, Alpha, Item
 from training.evaluation_rows import matte_rows
 from training.evaluation_run import Errors, Frames, Run, wanted

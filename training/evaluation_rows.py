@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 from model.plates.plate import Trimap
 from training.bootstrap import Samples
-from training.convention_clip import MatteClip
-from training.convention_flow import Flows
-from training.conventions import follows_flow, judge_by
+from training.conventions.by_name import follows_flow, judge_by
+from training.conventions.clip import MatteClip
+from training.conventions.flow import Flows
 from training.datasets import Alpha, Item, Judged
 from training.flow_files import Flow
 from training.judgement import (
@@ -49,9 +49,9 @@ def matte_rows(
         frames: the item's; the given trimaps say where errors count.
         alphas: by frame number, in the item's order, float H×W; at least one.
         trimaps: see `Row`.
-        conventions: see `training.conventions`.
+        conventions: see `training.conventions.by_name`.
         flows: what moves, for conventions that follow it.
-        as_published: see `training.conventions.judge_by`.
+        as_published: see `training.conventions.by_name.judge_by`.
         note, missing: see `Row`.
 
     Raises:

@@ -13,14 +13,14 @@ import typer
 
 from model.errors import InputError
 from model.plates import image_files
-from training.composition_folder import (
+from training.composing.folder import (
     forget_staged,
     locked,
     publish_clip,
     recovered,
     require_unclaimed,
 )
-from training.composition_manifest import SCHEMA, Entry, read_manifest, write_manifest
+from training.composing.manifest import SCHEMA, Entry, read_manifest, write_manifest
 from training.studio.backgrounds import background_files
 from training.studio.bringing import bring, is_brought, kind_of
 from training.studio.frames import light_of

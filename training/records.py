@@ -1,4 +1,4 @@
-"""`dvm-train records`: the command; what its stages do is in `training.record_stages`."""
+"""`dvm-train records`: the command; what its stages do is in `training.tfrecords.stages`."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import typer
 
 from model.errors import CapacityError, InputError
 from model.plates.file_errors import writing
-from training.record_check import ClipReport
-from training.record_layout import MODES, read_names
-from training.record_manifest import FOREGROUNDS, LIGHTS
-from training.record_report import SHOWN, line, summary, write_logs
-from training.record_stages import Request, check, verify, write
+from training.tfrecords.check import ClipReport
+from training.tfrecords.layout import MODES, read_names
+from training.tfrecords.manifest import FOREGROUNDS, LIGHTS
+from training.tfrecords.report import SHOWN, line, summary, write_logs
+from training.tfrecords.stages import Request, check, verify, write
 
 STAGES = {"write": write, "check": check, "verify": verify}
 _QUIET = ("good", "kept")

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from model.plates.atomic import write_bytes
 from training.datasets import Alpha
-from training.report_pixels import error8, grey8, png, worst_window
+from training.report.pixels import error8, grey8, png, worst_window
 
 Pixels = npt.NDArray[np.uint8]
 

@@ -19,9 +19,9 @@ from model.errors import SetupError
 
 # Each is called with the folder and the table's other keys, and returns a `ClipSource`.
 SOURCES = {
-    "composed": "training.composed:open_composed",
-    "layout": "training.layout_source:open_layout",
-    "records": "training.records_source:open_records",
+    "composed": "training.composing.composed:open_composed",
+    "layout": "training.composing.layout_source:open_layout",
+    "records": "training.tfrecords.source:open_records",
 }
 
 

@@ -14,7 +14,7 @@ from training.baselines import ENCODED, LIGHT, PYMATTING, REFUSED, SAYS
 from training.baselines import MATTES as BASELINES
 from training.bootstrap import ITEM_INTERVAL, MEAN_INTERVAL, Figure, figure, mean, ratio
 from training.calibration import AUSE, CONFIDENCE, ECE, Reliability
-from training.conventions import OTHERS, SUMMARY, follows, metrics_of
+from training.conventions.by_name import OTHERS, SUMMARY, follows, metrics_of
 from training.datasets import Item
 from training.evaluation_csv import figures_csv, frames_csv
 from training.gates import Gate

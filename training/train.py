@@ -8,7 +8,7 @@
 
 Runs where there is torch, lightning, tensorboard, numpy, scipy, safetensors and opencv, and nothing
 else. What differs between networks is in their stages (`training.matting`, `training.propagation`,
-`training.published`):
+`training.published.stage`):
 
     stage.batches(first step) → batch → stage.loss(network, batch) → total, parts
     stage.validate(network) → figures with "score", lower is better;  stage.pictures(network)
@@ -45,7 +45,7 @@ from torch import Tensor, nn
 from model.checkpoint import load_tensors, read_record
 from model.errors import CapacityError, EngineError, InputError, SetupError
 from training.processes import agree_on_norms, anyone, launched, own_part
-from training.published_init import initialise
+from training.published.init import initialise
 from training.recipe_file import check_keys, read_recipe, recipe_hash, table_of, with_folder
 from training.schedule import learning_rate, optimiser_of, total_steps
 from training.weights_record import write_checkpoint
@@ -55,7 +55,7 @@ __all__ = ["learning_rate", "main", "read_recipe", "recipe_hash", "run", "write_
 STAGES = {
     "matting": "training.matting:MattingStage",
     "propagation": "training.propagation:PropagationStage",
-    "published": "training.published:PublishedStage",
+    "published": "training.published.stage:PublishedStage",
 }
 NETWORKS = {
     "st_fam_r50": "model.networks.st_fam_r50:StFamR50",

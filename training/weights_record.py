@@ -11,7 +11,7 @@ from torch import nn
 
 from model.checkpoint import CheckpointRecord, read_record, save_checkpoint
 from training.material import material_files
-from training.published_init import backbone_record
+from training.published.init import backbone_record
 from training.recipe_file import recipe_hash, table_of
 
 LICENCE = (

@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from training.composition_manifest import PARTS
+from training.composing.manifest import PARTS
 
 FG_COLOUR = (200, 120, 40)  # RGB, all over a foreground where it is there at all
 

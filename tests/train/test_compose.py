@@ -24,11 +24,12 @@ from tests.train.composing import (
     staged,
     still,
 )
-from training import composition_folder, composition_run
 from training.cli import main
-from training.composition_manifest import read_manifest, write_manifest
-from training.composition_run import compose_set
-from training.composition_selection import Request, select
+from training.composing import folder as composition_folder
+from training.composing import run as composition_run
+from training.composing.manifest import read_manifest, write_manifest
+from training.composing.run import compose_set
+from training.composing.selection import Request, select
 
 ROOT = Path(__file__).parents[2]
 

@@ -15,9 +15,9 @@ from tests.train.composing import (
     save,
     still,
 )
-from training.composition import Composer, clip_seed, plan_clip
-from training.composition_selection import Request, select
-from training.layout_frames import alpha_of, numbered_pictures, open_frames, read_picture
+from training.composing.composer import Composer, clip_seed, plan_clip
+from training.composing.layout_frames import alpha_of, numbered_pictures, open_frames, read_picture
+from training.composing.selection import Request, select
 
 
 def composer(root, **asked):

@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from training.paste_motion import ANGLES, INSIDE, LEG_FRAMES, SPEEDS, ZOOMS, draw_legs, poses
+from training.composing.paste_motion import (
+    ANGLES,
+    INSIDE,
+    LEG_FRAMES,
+    SPEEDS,
+    ZOOMS,
+    draw_legs,
+    poses,
+)
 
 WIDTH, HEIGHT, FRAMES = 100, 60, 200
 

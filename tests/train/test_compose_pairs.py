@@ -7,10 +7,10 @@ import pytest
 from model.errors import InputError
 from model.plates.movies import _DEMUXERS
 from tests.train.composing import background, disc, footage, layout, still
-from training.composition_classes import class_of, measured_class, partial_share
-from training.composition_selection import Request, draw_pairs, select
-from training.layout import MOVIES, Layout
-from training.pair_list import Pair, clip_name, list_text, readings
+from training.composing.classes import class_of, measured_class, partial_share
+from training.composing.layout import MOVIES, Layout
+from training.composing.pair_list import Pair, clip_name, list_text, readings
+from training.composing.selection import Request, draw_pairs, select
 
 
 def write_list(folder, *lines, newline="\n"):

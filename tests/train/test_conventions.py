@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from training import convention_formulas as formulas
-from training.convention_clip import MatteClip
-from training.conventions import (
+from training.conventions import formulas as formulas
+from training.conventions.by_name import (
     CONVENTIONS,
     OURS,
     PUBLISHED,
@@ -20,6 +19,7 @@ from training.conventions import (
     judge_by,
     metrics_of,
 )
+from training.conventions.clip import MatteClip
 
 HEIGHT, WIDTH = 11, 14
 FAULTY = "MESSDdt, as published"

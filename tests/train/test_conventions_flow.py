@@ -11,7 +11,7 @@ import torch
 
 from model.errors import InputError
 from model.plates.plate import Plate, PlateHeader, Trimap, Window
-from training.convention_flow import COMPUTED, flows_of
+from training.conventions.flow import COMPUTED, flows_of
 from training.datasets import Item, Judged, _made, find_items
 from training.flow_files import find_flow, read_flow
 from training.kept import Kept
@@ -141,6 +141,6 @@ def test_else_it_is_looked_for_on_the_plates_and_kept(tmp_path, monkeypatch):
     def fail(*_args):
         raise AssertionError("computed again")
 
-    monkeypatch.setattr("training.convention_flow.motion", fail)
+    monkeypatch.setattr("training.conventions.flow.motion", fail)
     again = flows_of(item, frames, Kept(tmp_path)).between(1, 2)
     assert (again == found).all()

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from model.plates.channels import find_alpha
 from model.plates.image_files import read_plate, write_image
 from model.plates.plate import PlateHeader, Window
-from training.composed import open_composed
+from training.composing.composed import open_composed
 from training.footage import footage
 from training.studio.kinds import look, tell
 

@@ -13,9 +13,9 @@ import torch
 
 from model.errors import InputError, SetupError
 from tests.train.composing import background, disc, footage, layout, movie, noise, save, still
-from training import layout_frames
-from training.composition_run import compose_set
-from training.composition_selection import Request, select
+from training.composing import layout_frames
+from training.composing.run import compose_set
+from training.composing.selection import Request, select
 from training.sources import open_source
 
 ROOT = Path(__file__).parents[2]

@@ -10,7 +10,7 @@ from model.errors import SetupError
 from model.networks.r50_published_names import published_name
 from model.networks.st_fam_r50 import StFamR50
 from model.networks.st_fam_s import StFamS
-from training.published_init import initialise, load_backbone
+from training.published.init import initialise, load_backbone
 
 WIDTHS = (8, 16, 32, 64, 128)
 

@@ -12,7 +12,7 @@ import torch
 
 from tests.train.disc_clips import Discs
 from training import train
-from training.record_stages import Request, write
+from training.tfrecords.stages import Request, write
 
 RECIPE = Path(__file__).parents[2] / "training" / "recipes" / "published_st_fam_s.toml"
 # The recipe as it is, but for the size of everything.

@@ -18,10 +18,11 @@ import pytest
 import tfrecord
 from tfrecord.tools.tfrecord2idx import create_index
 
-from training import cli, record_writing
-from training.record_format import masked_crc, parse_example, places, read_index, walk
-from training.record_layout import MODES
-from training.record_manifest import read_manifest
+from training import cli
+from training.tfrecords import writing as record_writing
+from training.tfrecords.format import masked_crc, parse_example, places, read_index, walk
+from training.tfrecords.layout import MODES
+from training.tfrecords.manifest import read_manifest
 
 WIDTH, HEIGHT = 40, 24
 CLIPS = ("image_rose.v2_0001", "video_0003_0041")
@@ -436,7 +437,7 @@ class TestCheck:
 
     def test_any_flipped_bit_is_found(self, out):
         """At fifty places, and all of the first record's head."""
-        from training.record_check import check_clip
+        from training.tfrecords.check import check_clip
 
         data = record(out).read_bytes()
         rng = random.Random(1)
@@ -510,7 +511,8 @@ class TestInterrupted:
         """A run is killed in the second clip: one pair and a hidden file; the next run goes on."""
         script = (
             "import os, signal, sys\n"
-            "from training import cli, record_writing\n"
+            "from training import cli\n"
+            "from training.tfrecords import writing as record_writing\n"
             "real, calls = record_writing.record_bytes, []\n"
             "def counted(*given):\n"
             "    calls.append(0)\n"
@@ -582,7 +584,7 @@ class TestFormat:
     def test_checksums_without_the_package(self, monkeypatch):
         data = bytes(range(256))
         quick = masked_crc(data)
-        monkeypatch.setattr("training.record_format._quick_crc", None)
+        monkeypatch.setattr("training.tfrecords.format._quick_crc", None)
         assert masked_crc(data) == quick
 
     @pytest.mark.parametrize("number", [0, 1, 127, 128, 70_000, -1])

@@ -13,10 +13,10 @@ import pytest
 import torch
 
 from model.errors import InputError, SetupError
-from training.record_layout import read_names
-from training.record_stages import Request, write
-from training.records_source import open_records, straight
 from training.sources import open_source
+from training.tfrecords.layout import read_names
+from training.tfrecords.source import open_records, straight
+from training.tfrecords.stages import Request, write
 
 WIDTH, HEIGHT = 48, 32
 ROOT = Path(__file__).parents[2]
@@ -193,7 +193,7 @@ def test_a_bare_machine_reads_them(tmp_path):
         "absent = ('tfrecord', 'google', 'google.protobuf', 'crc32c', 'OpenImageIO', 'av',"
         " 'typer', 'rich', 'kornia', 'pymatting')\n"
         "sys.modules.update(dict.fromkeys(absent))\n"
-        "from training import record_format\n"
+        "from training.tfrecords import format as record_format\n"
         "from training.sources import open_source\n"
         f"clip = open_source({{'kind': 'records', 'folder': {str(out)!r}}}).read('two', [2])\n"
         "print(record_format.CHECKS_DATA, round(float(clip.light.mean()), 6))\n"

@@ -14,17 +14,17 @@ import pytest
 
 from model.errors import InputError
 from tests.train.report_example import NAME, STILL, judged
-from training import report_pictures
 from training.bootstrap import samples
 from training.gates import Gate
 from training.judgement import Row
 from training.metrics import unknown_region
-from training.report import verdict, write_report
-from training.report_page import Card, Picture, page_folder, write_cards
-from training.report_parts import Line, histogram, line_plot, nice_ticks
-from training.report_pictures import worst_frames
-from training.report_pixels import thumbnail, worst_window
-from training.report_tables import baselines, error_tables
+from training.report import pictures as report_pictures
+from training.report.page import Card, Picture, page_folder, write_cards
+from training.report.parts import Line, histogram, line_plot, nice_ticks
+from training.report.pictures import worst_frames
+from training.report.pixels import thumbnail, worst_window
+from training.report.tables import baselines, error_tables
+from training.report.writing import verdict, write_report
 
 VOID = {"meta", "link", "img", "input", "br"}
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.train.chromium import Chromium, browser
 from tests.train.report_example import NAME, judged
-from training.report import write_report
+from training.report.writing import write_report
 
 PROGRAM = browser()
 pytestmark = [

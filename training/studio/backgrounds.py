@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from model.errors import InputError
 from model.plates import colour
-from training.layout_frames import Frames, colour_of, open_frames
+from training.composing.layout_frames import Frames, colour_of, open_frames
 
 Values = npt.NDArray[np.float32]
 _ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".mp4", ".mov", ".mkv")

@@ -4,7 +4,7 @@
     premultiplied   v = colours + (1 − α) · background, f = colours ÷ α
     straight        v = α · colours + (1 − α) · background, f = colours
 
-A clip gets its place when all of its frames are there (`training.composition_folder`); one whose
+A clip gets its place when all of its frames are there (`training.composing.folder`); one whose
 sources have not changed is left as it is. What its mattes are like stands in its entry.
 """
 
@@ -22,8 +22,8 @@ from model.checkpoint import sha256_of_file
 from model.errors import InputError
 from model.plates.file_errors import writing
 from model.plates.image_files import write_image
-from training.composition_folder import STAGING, stage_entry
-from training.composition_manifest import PARTS, Entry, clip_digest, clip_folders
+from training.composing.folder import STAGING, stage_entry
+from training.composing.manifest import PARTS, Entry, clip_digest, clip_folders
 from training.studio.backgrounds import Background, background_of
 from training.studio.frames import Light, StudioFrame, light_of, read_frame
 from training.studio.kinds import look, tell

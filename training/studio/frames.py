@@ -12,7 +12,7 @@ from model.plates import colour
 from model.plates.channels import find_alpha
 from model.plates.image_files import read_plate, rgb
 from model.plates.plate import Plate, Window
-from training.composed_pixels import placed
+from training.composing.composed_pixels import placed
 from training.studio.shots import StudioShot
 
 Values = npt.NDArray[np.float32]

@@ -12,10 +12,10 @@ from markupsafe import Markup
 from model.plates import colour
 from model.plates.channels import find_alpha
 from model.plates.image_files import read_plate
-from training.composition_manifest import Entry
-from training.report_page import Card, Picture, write_cards
-from training.report_parts import Line, histogram, line_plot
-from training.report_pixels import grey8, thumbnail
+from training.composing.manifest import Entry
+from training.report.page import Card, Picture, write_cards
+from training.report.parts import Line, histogram, line_plot
+from training.report.pixels import grey8, thumbnail
 
 _THUMBNAILS = 3
 _PLOTS = {

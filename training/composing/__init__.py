@@ -1,0 +1,1 @@
+"""The published layout becomes clips, in a folder or as they are read."""

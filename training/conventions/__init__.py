@@ -1,0 +1,1 @@
+"""Matting metrics as other projects' evaluation code computes them."""

@@ -1,0 +1,1 @@
+"""The published training: its losses, beginnings and judgement, for both matting networks."""

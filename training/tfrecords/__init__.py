@@ -1,0 +1,1 @@
+"""Clips as tfrecords, laid out as the published tools do."""
