@@ -5,8 +5,8 @@
 a, f and b are what is written, so v is their composite to the last code. f is straight colour.
 Sizes, counts and motion are those of the published data set: the foreground is shrunk to at most
 1920 px a side, the background is enlarged to cover it and cropped, at a random place, to at most
-1.2 times the foreground. An image's foreground walks (`training.composing.paste_motion`) for at most
-60 frames; a movie's stays in the middle for at most 150.
+1.2 times the foreground. An image's foreground walks (`training.composing.paste_motion`) for at
+most 60 frames; a movie's stays in the middle for at most 150.
 
 Colour is resampled with its alpha as weight, so that what a file holds where alpha is 0 does not
 bleed into the edge. Pictures are shrunk by areas; the published bicubic breaks hairs into dots.
