@@ -24,6 +24,9 @@ class Frame:
         trimap: float32, 1 channel: 0 background, 0.5 unknown, 1 foreground; None during
             propagation.
         composited_in: ``linear`` or ``display``.
+        background: float32, 3 channels: the clean plate in the light of ``light``; None if there is
+            none.
+        background_known: bool, 1 channel: where the clean plate is known.
         whole_pixels: of the whole frame, if this is the part of it around a region that is wanted;
             0 = this is all of it. What depends on a frame's size depends on this.
     """
@@ -34,12 +37,19 @@ class Frame:
     trimap: torch.Tensor | None
     composited_in: str
     whole_pixels: int = 0
+    background: torch.Tensor | None = None
+    background_known: torch.Tensor | None = None
 
     @property
     def share(self) -> float:
         """How much of the whole frame this is, 0…1."""
         height, width = self.light.shape[-2:]
         return height * width / self.whole_pixels if self.whole_pixels else 1.0
+
+    def planes(self) -> list[torch.Tensor]:
+        """Every tensor of it."""
+        all_of_it = (self.light, self.picture, self.trimap, self.background, self.background_known)
+        return [one for one in all_of_it if one is not None]
 
     @property
     def known(self) -> torch.Tensor:
@@ -53,9 +63,16 @@ class Frame:
         return self.trimap
 
     def crop(self, rows: slice, columns: slice) -> Frame:
+        """A part of it, for a network: without the clean plate, which has been used by then."""
         cut = (slice(None), slice(None), rows, columns)
-        trimap = None if self.trimap is None else self.trimap[cut]
-        return replace(self, light=self.light[cut], picture=self.picture[cut], trimap=trimap)
+        return replace(
+            self,
+            light=self.light[cut],
+            picture=self.picture[cut],
+            trimap=None if self.trimap is None else self.trimap[cut],
+            background=None,
+            background_known=None,
+        )
 
 
 @dataclass(frozen=True)

@@ -39,9 +39,8 @@ class Upload:
         users = torch.cuda.current_stream(self._device)
         with torch.cuda.stream(self._stream):
             frame = make()
-        for plane in (frame.light, frame.picture, frame.trimap):
-            if plane is not None:  # its memory is not given away while the network reads it
-                plane.record_stream(users)
+        for plane in frame.planes():
+            plane.record_stream(users)  # its memory is not given away while the network reads it
         self._stream.synchronize()
         return frame
 

@@ -15,12 +15,15 @@ import torch
 from model.exposure import ExposureMap, to_picture
 from model.face import Frame
 from model.plates import colour
+from model.plates.channels import roles
 from model.plates.image_files import rgb, rgb_indices
 from model.plates.plate import Plate, Trimap, Window
 from model.plates.trimap import place_trimap
 from model.transfers import sent
 
 Pixels = npt.NDArray[np.float32]
+
+_OPAQUE = 1 - 0.5 / 255  # an alpha of 8 bits or half that means 1
 
 
 @dataclass(frozen=True)
@@ -52,8 +55,9 @@ class LightView:
         canvas: Window,
         trimap: Trimap | None = None,
         whole_pixels: int = 0,
+        clean: Plate | None = None,
     ) -> Frame:
-        """A plate, and its trimap if there is one, on the canvas.
+        """A plate, its trimap if there is one, and its clean plate, on the canvas.
 
         Args:
             number: of the frame.
@@ -61,6 +65,7 @@ class LightView:
             canvas: may be a part of the plate.
             trimap: laid over the plate.
             whole_pixels: of the whole frame, if the canvas is a part of it.
+            clean: a plate of the background alone; not known where its alpha is below 1.
 
         Raises:
             InputError: ``input.unknown_colourspace``, ``input.trimap_size``.
@@ -81,7 +86,11 @@ class LightView:
         placed = None
         if trimap is not None:
             placed = self._on(canvas, _classes(trimap, plate), plate)
-        return Frame(number, light, picture, placed, composited_in, whole_pixels)
+        background = known = None
+        if clean is not None:
+            background = self._light(canvas, clean, self.space(clean), composited_in)
+            known = self._on(canvas, _is_known(clean), clean) > 0
+        return Frame(number, light, picture, placed, composited_in, whole_pixels, background, known)
 
     def in_plate_space(self, light: Pixels, plate: Plate) -> Pixels:
         """Colours (H×W×3) from the light they were composited in back to the plate's own space."""
@@ -127,6 +136,15 @@ def _part(plate: Plate, canvas: Window) -> Plate:
         return plate
     rows, columns = part.inside(data)
     return Plate(plate.pixels[rows, columns], replace(plate.header, data_window=part))
+
+
+def _is_known(clean: Plate) -> Pixels:
+    """Where a clean plate tells the background: 1, H×W×1 over its data window."""
+    known = np.isfinite(clean.pixels[:, :, rgb_indices(clean)]).all(2, keepdims=True)
+    kinds = roles(clean.header.channels)
+    if "A" in kinds:
+        known &= clean.pixels[:, :, kinds.index("A")][..., None] >= _OPAQUE
+    return np.asarray(known, np.float32)
 
 
 def _classes(trimap: Trimap, plate: Plate) -> Pixels:

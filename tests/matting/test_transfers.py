@@ -60,7 +60,7 @@ def test_on_cuda_a_frame_is_complete_and_its_memory_bound_before_it_is_handed_ov
 
     def make():
         did.append("made")
-        return SimpleNamespace(light=Plane(), picture=Plane(), trimap=None)
+        return SimpleNamespace(planes=lambda: [Plane(), Plane()])
 
     Upload(CUDA)(make)
     used = "used by the network's, cuda:0"
