@@ -14,6 +14,8 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, pad
 
 from model.classical import on_device
+from model.classical.clean_plate import evidence
+from model.classical.data_term import DataTerm
 from model.classical.dissection import Dissection, dissect
 from model.classical.elimination import Factor, factorise
 from model.classical.laplacian import OWN, UnknownSystem, assemble
@@ -54,6 +56,7 @@ def solve_alpha(
     composited_in: str,
     tolerance: float = TOLERANCE,
     picture: Tensor | None = None,
+    told: DataTerm | None = None,
 ) -> Tensor:
     """Alpha of one frame; depends on nothing but its arguments.
 
@@ -64,12 +67,13 @@ def solve_alpha(
         tolerance: of the solver, relative to the right-hand side; with ``picture`` it is 1e-4.
         picture: float 1×3×H×W, 0…1, encoded: if it is given, unknown pixels are joined to pixels of
             like colours too, anywhere in the frame, see `look_alikes`.
+        told: what is known of single pixels besides, say from a clean plate.
 
     Returns:
         float32 1×1×H×W in 0…1, exactly 0 and 1 where the trimap is. If only one of the two is
-        known it is that everywhere; 0.5 if nothing is known at all.
+        known and nothing told it is that everywhere; 0.5, or what is told, if nothing is known.
     """
-    return _solve(light, trimap, composited_in, tolerance, picture, judge=False)[0]
+    return _solve(light, trimap, composited_in, tolerance, picture, told, judge=False)[0]
 
 
 class ClosedForm:
@@ -86,11 +90,12 @@ class ClosedForm:
         """Solve the whole frame in ``frame.light``.
 
         Confidence is 1 where the trimap is certain, else see `_confidence`; 0 where the trimap
-        lacks foreground or background, for then there is nothing to tell them apart by.
+        lacks foreground or background, for then there is nothing to tell them apart by, unless
+        there is a clean plate.
         """
-        return Estimate(
-            *_solve(frame.light, frame.known, frame.composited_in, TOLERANCE, None, judge=True)
-        )
+        told = evidence(frame)
+        named = frame.light, frame.known, frame.composited_in
+        return Estimate(*_solve(*named, TOLERANCE, None, told, judge=True))
 
     def encode(self, frame: Frame, prior: Estimate) -> Estimate:
         """Nothing to add."""
@@ -118,6 +123,7 @@ def _solve(
     composited_in: str,
     tolerance: float,
     seen: Tensor | None,
+    told: DataTerm | None,
     *,
     judge: bool,
 ) -> tuple[Tensor, Tensor]:
@@ -125,19 +131,22 @@ def _solve(
     known = trimap[0, 0].clamp(0, 1)
     unknown = (known > 0) & (known < 1)
     if unknown.all():
-        return torch.full_like(trimap, 0.5), torch.zeros_like(trimap)
+        half = torch.full_like(trimap, 0.5)
+        return half if told is None else told.alpha.clone(), torch.zeros_like(trimap)
     if not unknown.any():
         return known[None, None].clone(), torch.ones_like(trimap)
     foreground, background = (known == 1).any(), (known == 0).any()
-    if not (foreground and background):
+    if not (foreground and background) and told is None:
         return torch.full_like(trimap, float(foreground)), (~unknown)[None, None].to(trimap.dtype)
-    if seen is not None and not judge:
+    if seen is not None and told is None and not judge:
         named = composited_in == "linear", ALIKE[composited_in]
         found = on_device.solve_alpha(light, known[None, None], seen, *named)
         if found is not None:
             return found, torch.zeros_like(trimap)
     looks = light if seen is None else seen
     planes = torch.cat([light[0].double(), looks[0].double(), known[None].double()])
+    if told is not None:
+        planes = torch.cat([planes, told.alpha[0].double(), told.weight[0].double()])
     planes, inside = _thickened(planes.nan_to_num().clamp(-1e6, 1e6))
     picture, looks, alpha = planes[:3], planes[3:6], planes[6]
     open_ = (alpha > 0) & (alpha < 1)
@@ -145,6 +154,11 @@ def _solve(
     linear = torch.tensor([composited_in == "linear"], device=light.device)
     epsilon = regularisation(picture[None], open_[None], linear)[0]
     system = assemble(picture, alpha, open_, dissection.pixels, epsilon)
+    if told is not None:
+        said, weight = planes[7:].flatten(1).index_select(1, dissection.pixels)
+        weights = system.weights.clone()
+        weights[OWN] += weight
+        system = replace(system, weights=weights, right=system.right + weight * said)
     if seen is None:
         x, factor = _solution(system, dissection, tolerance)
     else:

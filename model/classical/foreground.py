@@ -17,7 +17,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from model.classical.foreground_layers import Layer, layer_around
+from model.classical.foreground_layers import Layer, layer_around, widened
+from model.classical.foreground_likelihood import fit, seen_of
 
 # Chosen on held-out footage and synthetic clips (tests/benchmarks/foreground.py).
 _PURE = 32  # power of alpha (of 1 − alpha) that says how surely a pixel is one layer alone
@@ -64,8 +65,8 @@ def estimate_foreground(
     usual = (luminance if len(places) else light.abs().flatten()).median().clamp_min(_LEAST)
     noise = (_NOISE * (luminance + usual)).square()
     sure = torch.ones_like(alpha) if confidence is None else confidence.pow(_CREDIT)
-    front = _widened(layer_around(light, sure * alpha.pow(_PURE), places, usual), noise)
-    behind = _widened(layer_around(light, sure * (1 - alpha).pow(_PURE), places, usual), noise)
+    front = widened(layer_around(light, sure * alpha.pow(_PURE), places, usual), noise)
+    behind = widened(layer_around(light, sure * (1 - alpha).pow(_PURE), places, usual), noise)
     if background is not None:
         behind = _given(behind, background, known, places, noise)
     spread = torch.full_like(share, _SURE)
@@ -107,29 +108,18 @@ def _expected(
     weight = torch.zeros_like(share)
     for a in tried:
         b = 1 - a
-        missing = pixels - a * front.mean - b * behind.mean
-        spans = a.square() * front.covariance + b.square() * behind.covariance
-        spans = torch.cat([spans[:3] + noise, spans[3:]])
-        pull, log_volume = _solved(spans, missing)
-        fit = (missing * pull).sum(0) + log_volume + ((a - share) / spread).square()
-        likely = -0.5 * fit
+        unlike, pull = fit(pixels, a, front, behind, noise)
+        likely = -0.5 * (unlike + ((a - share) / spread).square())
         # The mean is gathered one alpha after the other, always in terms of the likeliest so far.
         higher = torch.maximum(best, likely)
         fades, counts = (best - higher).exp(), (likely - higher).exp()
-        front_light = a * (front.mean + a * _times(front.covariance, pull))
-        behind_light = b * (behind.mean + b * _times(behind.covariance, pull))
-        planes = torch.cat([front_light, behind_light, a[None], b[None]])
+        lights = [seen_of(front, a, pull), seen_of(behind, b, pull)]
+        planes = torch.cat([*lights, a[None], b[None]])
         total = fades * total + counts * planes
         weight = fades * weight + counts
         best = higher
     total = total / weight
     return total[:6].view(2, 3, -1), total[6:]
-
-
-def _widened(layer: Layer, noise: Tensor) -> Layer:
-    """A layer whose colours are never surer than the plate's noise."""
-    covariance = torch.cat([layer.covariance[:3] + noise, layer.covariance[3:]])
-    return replace(layer, covariance=covariance)
 
 
 def _given(
@@ -145,27 +135,4 @@ def _given(
         layer,
         mean=torch.where(there, colours, layer.mean),
         covariance=torch.where(there, exact, layer.covariance),
-    )
-
-
-def _solved(matrix: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
-    """The inverse of symmetric 3×3 matrices (6×M) times vectors (3×M), by the adjugate; and the
-    logarithms of their determinants."""
-    xx, yy, zz, xy, xz, yz = matrix
-    first = torch.stack([yy * zz - yz * yz, xz * yz - xy * zz, xy * yz - xz * yy])
-    second = torch.stack([first[1], xx * zz - xz * xz, xy * xz - xx * yz])
-    third = torch.stack([first[2], second[2], xx * yy - xy * xy])
-    determinant = xx * first[0] + xy * first[1] + xz * first[2]
-    # Rounding may eat what is left, but no less than the regularised least is there.
-    determinant = determinant.clamp_min(1e-30)
-    rows = torch.stack([(row * right).sum(0) for row in (first, second, third)])
-    return rows / determinant, determinant.log()
-
-
-def _times(matrix: Tensor, vector: Tensor) -> Tensor:
-    """Symmetric 3×3 matrices (6×M) times vectors (3×M)."""
-    xx, yy, zz, xy, xz, yz = matrix
-    x, y, z = vector
-    return torch.stack(
-        [xx * x + xy * y + xz * z, xy * x + yy * y + yz * z, xz * x + yz * y + zz * z]
     )

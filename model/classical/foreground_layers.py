@@ -8,7 +8,7 @@ CVPR 2001.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -61,6 +61,12 @@ def layer_around(light: Tensor, weight: Tensor, places: Tensor, usual: Tensor) -
     covariance = found[4:] - squares
     own = covariance[:3].clamp_min(0) + _ROUND * squares[:3]
     return Layer(mean, torch.cat([own, covariance[3:]]), everywhere)
+
+
+def widened(layer: Layer, variance: Tensor) -> Layer:
+    """A layer whose colours vary by so much more, M, in each channel."""
+    covariance = torch.cat([layer.covariance[:3] + variance, layer.covariance[3:]])
+    return replace(layer, covariance=covariance)
 
 
 def _halved(planes: Tensor) -> Tensor:

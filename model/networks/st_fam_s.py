@@ -35,6 +35,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.checkpoint import trained_network
+from model.classical.clean_plate import evidence
 from model.classical.coarse_to_fine import MOST_PIXELS, prior_alpha
 from model.face import Estimate, Frame
 from model.networks.alignment import Alignment
@@ -214,13 +215,17 @@ class StFamSMatting:
         self.network = network.to(memory_format=torch.channels_last)
 
     def prior(self, frame: Frame) -> Estimate:
-        """Closed form with look-alikes, of the whole frame. Its confidence says whether the trimap
-        has both classes: 1, or 0 if the prior could not tell anything."""
+        """Closed form with look-alikes, of the whole frame, and with what a clean plate says. Its
+        confidence is 1, or 0 if the prior could not tell anything: the trimap lacks a class, and
+        there is no clean plate."""
         # A region is solved on the grid that the whole frame would be.
         most = math.ceil(MOST_PIXELS * frame.share)
-        alpha = prior_alpha(frame.light, frame.known, frame.picture, frame.composited_in, most)
+        told = evidence(frame)
+        alpha = prior_alpha(
+            frame.light, frame.known, frame.picture, frame.composited_in, most, told
+        )
         both = bool((frame.known == 0).any()) and bool((frame.known == 1).any())
-        return Estimate(alpha, torch.full_like(alpha, float(both)))
+        return Estimate(alpha, torch.full_like(alpha, float(both or told is not None)))
 
     def encode(self, frame: Frame, prior: Estimate) -> Encoding:
         linear = torch.full_like(prior.alpha, float(frame.composited_in == "linear"))
