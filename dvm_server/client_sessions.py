@@ -28,6 +28,7 @@ from host_plugins.client.errors import (
     InputError,
     ProtocolError,
 )
+from host_plugins.client.shot import INPUTS
 from host_plugins.client.wire import PROTOCOL, Message, Part
 from model import registry
 from model.plates import colour
@@ -114,7 +115,7 @@ class ClientSessions:
             "limits": self._config.limits.to_wire(),
             "networks": networks(),
             "ocio": self._ocio,
-            "inputs": ["garbage", "core", "roto", "roi", "handles"],
+            "inputs": list(INPUTS),
         }
         self._tell(peer, message.answer("welcome", body))
 

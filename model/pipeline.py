@@ -26,6 +26,7 @@ from model.ahead import ahead
 from model.blend import blend
 from model.canvas import canvas_of, region_canvas
 from model.checkpoint import read_record, sha256_of_file, shared_out
+from model.classical import clean_plate
 from model.classical.coarse_to_fine import coarseness
 from model.classical.edge_motion import edge_motion
 from model.classical.foreground import estimate_foreground
@@ -325,8 +326,9 @@ class ShotMatte:
                     continue
                 own = known[f].trimap
                 pixels = whole.width * whole.height if canvas != whole else 0
+                view = partial(self._view.frame, whole_pixels=pixels, clean=guides(f).clean)
                 with device_full(f, self._view.device):
-                    new[f] = upload(partial(self._view.frame, f, plates[f], canvas, own, pixels))
+                    new[f] = upload(partial(view, f, plates[f], canvas, own))
                 clock.lap("view")
             seen = {key for key in seen if key[0] in plates} | {(f, canvas) for f in plates}
             yield _Read(
@@ -381,10 +383,16 @@ class ShotMatte:
         rows, columns = read.header.data_window.inside(read.canvas)
         with device_full(frame.number, self._view.device):
             colours = confidence = None
+            if frame.background is not None:
+                estimate = clean_plate.refined(frame, estimate)
+                clock.lap("clean plate")
             if read.known.limits is not None:
                 _limit(estimate.alpha[0, 0], read.known.limits, read.plate.header, read.canvas)
             if "foreground" in self._options.layers:
-                light, _ = estimate_foreground(frame.light, estimate.alpha, estimate.confidence)
+                behind = clean_plate.matched(frame) or ()
+                light, _ = estimate_foreground(
+                    frame.light, estimate.alpha, estimate.confidence, *behind
+                )
                 colours = Download(light[0, :, rows, columns].permute(1, 2, 0))
                 clock.lap("foreground")
             if "confidence" in self._options.layers:

@@ -63,6 +63,10 @@ def matte(
         list[str] | None,
         typer.Option(metavar="KIND=PATTERN", help="Another way to say garbage=… and core=…."),
     ] = None,
+    clean_plate: Annotated[
+        str,
+        typer.Option(metavar="PATTERN", help="The background alone: a plate a frame, or one."),
+    ] = "",
     frames: Annotated[str, typer.Option(metavar="RANGE", help="E.g. 1001-1012 or 1-9x2.")] = "",
     roi: Annotated[
         str, typer.Option(metavar="REGION", help="WxH+X+Y or x0,y0,x1,y1, from the top left.")
@@ -132,7 +136,7 @@ def matte(
             colourspace=colourspace,
             composited_in=composited_in or "",
             options=options,
-            guides=parse_holdouts(holdout or [], garbage=garbage, core=core),
+            guides=parse_holdouts(holdout or [], garbage=garbage, core=core, clean=clean_plate),
             foreground=foreground,
             roi=parse_roi(roi),
             shapes=shapes,

@@ -208,3 +208,26 @@ def test_a_shape_that_will_not_do_is_told_before_the_shot_starts(more, words, ma
     ran = matte(*(one.format(shape=clip.folder / "shape.exr") for one in more))
     assert (ran.code, written(clip)) == (10, [])
     assert words in ran.sentence()
+
+
+def test_a_clean_plate_tells_what_is_background(matte, clip):
+    """Half of what is unknown shows the background just as it is: alpha is 0 there."""
+    for frame in clip.frames:
+        noise = 0.2 + 0.6 * np.random.default_rng(7).random((*SIZE, 3), np.float32)
+        write_image(clip.folder / f"clean.{frame}.exr", noise, ("R", "G", "B"))
+        noise[:, 9:] = (2.0, 1.5, 0.1)
+        write_image(clip.plate(frame), noise, ("R", "G", "B"))
+    assert matte().code == 0
+    without = pixels(clip.out(1001))[:, 4:9]
+    ran = matte("--clean-plate", clip.folder / "clean.####.exr", "--overwrite")
+    assert ran.code == 0, ran.err
+    found = pixels(clip.out(1001))
+    assert np.abs(found[:, 4:9]).mean() < 0.5 * np.abs(without).mean()
+    assert (found[:, :4] == 0).all() and (found[:, -4:] == 1).all()
+
+
+def test_a_clean_plate_of_another_size_is_told_before_the_shot_starts(matte, clip):
+    write_image(clip.folder / "c.exr", np.zeros((9, 13, 3)), ("R", "G", "B"))
+    ran = matte("--clean-plate", clip.folder / "c.exr")
+    assert (ran.code, written(clip)) == (10, [])
+    assert "the clean plate" in ran.sentence() and "13×9" in ran.sentence()

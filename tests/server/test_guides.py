@@ -240,3 +240,30 @@ def test_a_shape_that_is_eaten_up_is_named(start_server, make_clip):
     with pytest.raises(InputError, match="lies within 9 pixels of its edge") as caught:
         server.run(with_shape(clip, 1001, shrink=9))
     assert caught.value.code == "input.roto" and caught.value.frame == 1001
+
+
+@pytest.mark.parametrize("by_value", [False, True])
+def test_a_clean_plate_reaches_the_engine(by_value, start_server, make_clip):
+    """The engine of these tests calls background what is just as on the clean plate."""
+    clip, server = make_clip(3, keys=(1001,)), start_server()
+    for frame in clip.frames:
+        plate = pixels(clip.plate(frame)).copy()
+        plate[4:] += 1
+        write_image(clip.folder / f"clean.{frame}.exr", plate, ("R", "G", "B"))
+    guides = Guides(clean=Guide(str(clip.folder / "clean.####.exr")))
+    shot, files = replace(clip.shot(), guides=guides), {}
+    if by_value:
+        shot, files = clip.by_value(shot)
+    assert server.run(shot, **files).computed == 3
+    for frame in clip.frames:
+        alpha = pixels(clip.out(frame))[..., 0]
+        assert (alpha[:4] == 0).all() and (alpha[4:, -4:] > 0).all()
+    assert server.run(shot, **files).computed == 0
+
+
+def test_a_clean_plate_of_another_size_is_named(start_server, make_clip):
+    clip, server = make_clip(2, keys=(1001,)), start_server()
+    write_image(clip.folder / "c.exr", np.zeros((9, 13, 3)), ("R", "G", "B"))
+    shot = replace(clip.shot(), guides=Guides(clean=Guide(str(clip.folder / "c.exr"))))
+    with pytest.raises(InputError, match=r"clean plate .*13×9, the plate is 14×9"):
+        server.run(shot)
