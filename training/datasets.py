@@ -396,8 +396,20 @@ def _synthetic(data: str, material: Path | None, workers: int) -> Iterator[Item]
 
 
 def _footage(material: Path | None) -> Iterator[Item]:
+    for index, clips in enumerate(held_out_footage(material)):
+        yield _made(f"{FOOTAGE} {index:02}", FOOTAGE, clips)
+
+
+def held_out_footage(material: Path | None) -> Iterator[Any]:
     """Four clips of twelve frames: the person's held-out shot over held-out pictures and clips; two
-    composited in display light, two in linear light."""
+    composited in display light, two in linear light.
+
+    Yields:
+        `training.synthesis.Clips` of one clip each.
+
+    Raises:
+        InputError: ``input.no_material``.
+    """
     from training.material import read_material
     from training.synthesis import Synthesis, SynthesisConfig
 
@@ -416,8 +428,7 @@ def _footage(material: Path | None) -> Iterator[Item]:
     for index in range(4):
         lit = replace(config, linear_share=float(index >= 2))
         synthesis = Synthesis(persons, found.photographs, found.clips, lit, "cpu")
-        clips = synthesis.clips(FOOTAGE_SEED + index, 1)
-        yield _made(f"{FOOTAGE} {index:02}", FOOTAGE, clips)
+        yield synthesis.clips(FOOTAGE_SEED + index, 1)
 
 
 def _made(name: str, data: str, clips: Any) -> Item:

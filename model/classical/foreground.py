@@ -21,13 +21,14 @@ from model.classical.foreground_layers import Layer, layer_around, widened
 from model.classical.foreground_likelihood import fit, seen_of
 
 # Chosen on held-out footage and synthetic clips (tests/benchmarks/foreground.py).
-_PURE = 32  # power of alpha (of 1 − alpha) that says how surely a pixel is one layer alone
+_PURE = (32, 8)  # powers of alpha (of 1 − alpha) that say how well a pixel shows a layer
 _CREDIT = 2  # power of the confidence that it counts with besides
 _SURE = 0.01  # standard deviation of an alpha that is told to be exact
 _DOUBT = 0.2  # what no confidence at all adds to it
 _STEPS = torch.linspace(-1.5, 1.5, 5)  # alphas that are tried, in standard deviations
 _NOISE = 0.01  # of a plate, in shares of a pixel's luminance plus the usual one
 _MOST = 2.0  # times a pixel is brighter or darker than the layer, where alpha is told wrong
+_FAINT = 0.01  # share below which a layer's colour is not asked of a pixel
 _LEAST = 1e-6
 
 
@@ -57,7 +58,6 @@ def estimate_foreground(
         the foreground: where alpha is probably too high or too low it is up to twice darker or
         brighter than the layer's own colour, and has that colour's hue.
     """
-    height, width = alpha.shape[-2:]
     places = ((alpha > 0) & (alpha < 1)).flatten().nonzero().squeeze(1)
     pixels = light[0].flatten(1).index_select(1, places)
     share = alpha.flatten().index_select(0, places)
@@ -65,24 +65,41 @@ def estimate_foreground(
     usual = (luminance if len(places) else light.abs().flatten()).median().clamp_min(_LEAST)
     noise = (_NOISE * (luminance + usual)).square()
     sure = torch.ones_like(alpha) if confidence is None else confidence.pow(_CREDIT)
-    front = widened(layer_around(light, sure * alpha.pow(_PURE), places, usual), noise)
-    behind = widened(layer_around(light, sure * (1 - alpha).pow(_PURE), places, usual), noise)
-    if background is not None:
-        behind = _given(behind, background, known, places, noise)
     spread = torch.full_like(share, _SURE)
     if confidence is not None:
         spread += _DOUBT * (1 - confidence.flatten().index_select(0, places))
     tried = share + _STEPS.to(share.device)[:, None] * spread
-    light_of, share_of = _expected(pixels, share, tried.clamp(0, 1), spread, front, behind, noise)
+    tried = tried.clamp(0, 1)
+    foreground = backdrop = light
+    shares = torch.stack([share, 1 - share])
+    for power in _PURE:
+        # What a layer is like is seen best where it is alone, at first; then also where it has
+        # been told from the other.
+        front = widened(layer_around(foreground, sure * alpha.pow(power), places, usual), noise)
+        behind = widened(
+            layer_around(backdrop, sure * (1 - alpha).pow(power), places, usual), noise
+        )
+        if background is not None:
+            behind = _given(behind, background, known, places, noise)
+        lights, told = _expected(pixels, share, tried, spread, front, behind, noise)
+        # Neither layer is darker than nothing, nor alone brighter than the plate.
+        lights = lights.clamp(pixels.clamp_max(0), pixels.clamp_min(0))
+        colours = lights / told.clamp_min(_FAINT)[:, None]
+        foreground = _with(light, places, colours[0])
+        backdrop = _with(light, places, colours[1])
+    scale = told.clamp(shares / _MOST, shares * _MOST) / told.clamp_min(_LEAST)
+    colours = lights * (scale / shares.clamp_min(_LEAST))[:, None]
+    colours = colours.clamp(
+        pixels.clamp_max(0), pixels.clamp_min(0) / shares.clamp_min(_LEAST)[:, None]
+    )
     foreground = torch.where(alpha == 1, light, front.everywhere.clamp_min(0))
     backdrop = torch.where(alpha == 0, light, behind.everywhere.clamp_min(0))
-    least, most = pixels.clamp_max(0), pixels.clamp_min(0)
-    for into, amount, given in ((foreground, 0, share), (backdrop, 1, 1 - share)):
-        told = share_of[amount].clamp_min(_LEAST)
-        scale = told.clamp(given / _MOST, given * _MOST) / told
-        seen = (light_of[amount] * scale).clamp(least, most)
-        into[0].view(3, height * width).index_copy_(1, places, seen / given.clamp_min(_LEAST))
-    return foreground, backdrop
+    return _with(foreground, places, colours[0]), _with(backdrop, places, colours[1])
+
+
+def _with(planes: Tensor, places: Tensor, colours: Tensor) -> Tensor:
+    """1×3×H×W with 3×M other colours at M places."""
+    return planes.flatten(2).index_copy(2, places, colours[None]).view_as(planes)
 
 
 def _expected(

@@ -49,8 +49,8 @@ def _solved(matrix: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
     second = torch.stack([first[1], xx * zz - xz * xz, xy * xz - xx * yz])
     third = torch.stack([first[2], second[2], xx * yy - xy * xy])
     determinant = xx * first[0] + xy * first[1] + xz * first[2]
-    # Rounding may eat what is left, but no less than the regularised least is there.
-    determinant = determinant.clamp_min(1e-30)
+    # Rounding may eat what is left of it, where one direction varies far more than the others.
+    determinant = determinant.maximum(1e-7 * xx * yy * zz).clamp_min(1e-30)
     rows = torch.stack([(row * right).sum(0) for row in (first, second, third)])
     return rows / determinant, determinant.log()
 
