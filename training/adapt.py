@@ -25,10 +25,10 @@ from model.pipeline import ENGINE_VERSION, choose_device
 from model.registry import checkpoint_path, find, open_network
 from model.tiles import Seen
 from model.view import LightView
-from training.adapt_loop import Adapted, Course
-from training.adapt_matting import adapt_matting
-from training.adapt_propagation import adapt_propagation, carried_keyframes
-from training.adapt_shot import ShotFiles, digest_of, find_shot, finished_frames, parted
+from training.adapting.loop import Adapted, Course
+from training.adapting.matting import adapt_matting
+from training.adapting.propagation import adapt_propagation, carried_keyframes
+from training.adapting.shot import ShotFiles, digest_of, find_shot, finished_frames, parted
 
 VERSION = 1  # raised when the same inputs would give another delta
 MATTING, PROPAGATION = "st_fam_s", "trimap_memory_s"

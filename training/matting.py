@@ -20,6 +20,7 @@ from torch import Tensor
 from model.networks.frame_encoder import frame_planes
 from model.networks.st_fam_s import SURE, Answer, Encoding, StFamS
 from training import losses
+from training.loop.recipe_file import table_of
 from training.material import read_material
 from training.pool import (
     Batch,
@@ -32,7 +33,6 @@ from training.pool import (
     forked,
 )
 from training.prior import exact_priors, quick_priors
-from training.recipe_file import table_of
 from training.source_clips import MixedClips, SourceClips, Sources, open_sources
 from training.source_crops import (
     CROP_KEYS,

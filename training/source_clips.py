@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from model.errors import InputError, SetupError
+from training.loop.recipe_file import tables_of
 from training.pool import Maker
-from training.recipe_file import tables_of
 from training.source_crops import Crop, Drawing, cropped, each, picture_of
 from training.sources import ClipFrames, ClipSource, open_source
 from training.synthesis import Clips

@@ -21,10 +21,10 @@ from torch import Tensor
 from model.errors import SetupError
 from model.exposure import ExposureMap, to_picture
 from training.sources import ClipFrames
-from training.trimaps import Brush, draw_trimaps, snapped
+from training.synthetic.trimaps import Brush, draw_trimaps, snapped
 
 _FAINT = 1e-3  # alpha below which a foreground's colour is not looked for in its light
-_SHARE, _SPREAD = 0.31, 0.45  # of truly partial alpha in the band, see training.trimaps
+_SHARE, _SPREAD = 0.31, 0.45  # of truly partial alpha in the band, see training.synthetic.trimaps
 _WHOLE = 1 - 1e-4  # share of a pixel that is certain when it is resized
 
 
@@ -184,7 +184,7 @@ def each(frames: ClipFrames, change: Callable[[Tensor], Tensor]) -> ClipFrames:
 
 
 def _brush(rng: np.random.Generator, side: int) -> Brush:
-    """As `training.scene` draws them, with an even margin."""
+    """As `training.synthetic.scene` draws them, with an even margin."""
     share = _SHARE * float(np.exp(rng.normal(-0.25, _SPREAD)))
     kind, narrow = rng.random(), float(rng.uniform(0.3, 1))
     inside, outside = (1.0, narrow) if kind < 0.35 else (narrow, 1.0) if kind < 0.5 else (1.0, 1.0)

@@ -18,15 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.errors import InputError
-from training.cloth import cloth
-from training.clumps import clump
-from training.curves import curves
-from training.fur import fur
-from training.lace import lace
-from training.painting import Picture, extended
-from training.smoke import smoke
-from training.solids import solid
-from training.strands import hair
+from training.synthetic.cloth import cloth
+from training.synthetic.clumps import clump
+from training.synthetic.curves import curves
+from training.synthetic.fur import fur
+from training.synthetic.lace import lace
+from training.synthetic.painting import Picture, extended
+from training.synthetic.smoke import smoke
+from training.synthetic.solids import solid
+from training.synthetic.strands import hair
 
 if TYPE_CHECKING:
     from training.material import Material

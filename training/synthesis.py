@@ -24,15 +24,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.exposure import ExposureMap, encode_srgb, to_picture
-from training.camera import NoiseRow, compressed, decode_srgb, rounded
-from training.clip_sheet import write_sheet
-from training.layers import FAINT, Seen, layer_flow, see
 from training.material import read_material
-from training.motion import spline
-from training.scene import FRAMINGS, Cast, Scene, Shot, SynthesisConfig, rounded_off
-from training.sending import kept, send
 from training.sprites import Sprite, sprite_library
-from training.trimaps import draw_trimaps, snapped
+from training.synthetic.camera import NoiseRow, compressed, decode_srgb, rounded
+from training.synthetic.clip_sheet import write_sheet
+from training.synthetic.layers import FAINT, Seen, layer_flow, see
+from training.synthetic.motion import spline
+from training.synthetic.scene import FRAMINGS, Cast, Scene, Shot, SynthesisConfig, rounded_off
+from training.synthetic.sending import kept, send
+from training.synthetic.trimaps import draw_trimaps, snapped
 
 __all__ = ["HOLD_OUT_SEED", "Clips", "Synthesis", "SynthesisConfig", "hold_out"]
 

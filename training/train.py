@@ -44,11 +44,11 @@ from torch import Tensor, nn
 
 from model.checkpoint import load_tensors, read_record
 from model.errors import CapacityError, EngineError, InputError, SetupError
-from training.processes import agree_on_norms, anyone, launched, own_part
+from training.loop.processes import agree_on_norms, anyone, launched, own_part
+from training.loop.recipe_file import check_keys, read_recipe, recipe_hash, table_of, with_folder
+from training.loop.schedule import learning_rate, optimiser_of, total_steps
+from training.loop.weights_record import write_checkpoint
 from training.published.init import initialise
-from training.recipe_file import check_keys, read_recipe, recipe_hash, table_of, with_folder
-from training.schedule import learning_rate, optimiser_of, total_steps
-from training.weights_record import write_checkpoint
 
 __all__ = ["learning_rate", "main", "read_recipe", "recipe_hash", "run", "write_checkpoint"]
 
@@ -142,7 +142,7 @@ def run(options: argparse.Namespace) -> int:
     placed = with_folder(recipe, "source", options.source)
     placed = with_folder(placed, "validation", options.validation)
     if options.dry_run:
-        from training.dry_run import tell
+        from training.loop.dry_run import tell
 
         print("\n".join(tell(placed, options, network_class, stage_class)))  # noqa: T201
         return 0

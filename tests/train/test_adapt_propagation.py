@@ -15,10 +15,10 @@ from model.exposure import ExposureMap
 from model.networks.trimap_memory_s import TrimapMemoryS
 from model.plates.image_files import write_image
 from model.view import LightView
-from training import adapt_propagation
-from training.adapt_loop import Course
-from training.adapt_propagation import carried_keyframes, score
-from training.adapt_shot import find_shot
+from training.adapting import propagation as adapt_propagation
+from training.adapting.loop import Course
+from training.adapting.propagation import carried_keyframes, score
+from training.adapting.shot import find_shot
 
 CPU = torch.device("cpu")
 VIEW = LightView("", "", ExposureMap(), CPU)

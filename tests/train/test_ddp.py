@@ -14,7 +14,7 @@ import torch
 
 from tests.train.disc_clips import KIND
 from training import sources, train
-from training.processes import agree_on_norms
+from training.loop.processes import agree_on_norms
 
 PROCESS = Path(__file__).with_name("ddp_process.py")
 # SGD, because Adam would make steps of rounding: it divides by how large gradients are.

@@ -14,9 +14,9 @@ from model.errors import SetupError
 from model.networks.st_fam_r50 import StFamR50, open_network
 from tests.train.disc_clips import KIND, Discs
 from training import sources, train
+from training.loop.recipe_file import check_keys, read_recipe
 from training.pool import Share
 from training.published.stage import PublishedStage
-from training.recipe_file import check_keys, read_recipe
 
 CPU = torch.device("cpu")
 RECIPES = Path(__file__).parents[2] / "training" / "recipes"

@@ -6,9 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
-from training.locks import Locks
 from training.material import Material
-from training.painting import (
+from training.sprites import KINDS, SHARES, Sprite, grow_sprite, main, sheet, sprite_library
+from training.synthetic.locks import Locks
+from training.synthetic.painting import (
     SIZE,
     blob,
     canvas,
@@ -20,7 +21,6 @@ from training.painting import (
     over,
     texture,
 )
-from training.sprites import KINDS, SHARES, Sprite, grow_sprite, main, sheet, sprite_library
 
 
 @pytest.fixture(autouse=True)

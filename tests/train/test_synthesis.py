@@ -9,9 +9,11 @@ import torch
 from torch.nn import functional
 
 from model.exposure import ExposureMap, to_picture
-from training.camera import Noise, NoiseRow, compressed, decode_srgb
-from training.layers import Layer, see
-from training.motion import (
+from training.sprites import Sprite
+from training.synthesis import HOLD_OUT_SEED, Synthesis, hold_out, main
+from training.synthetic.camera import Noise, NoiseRow, compressed, decode_srgb
+from training.synthetic.layers import Layer, see
+from training.synthetic.motion import (
     KNOT,
     Bending,
     Path,
@@ -23,10 +25,8 @@ from training.motion import (
     mapped,
     spline,
 )
-from training.scene import Cast, SynthesisConfig
-from training.sprites import Sprite
-from training.synthesis import HOLD_OUT_SEED, Synthesis, hold_out, main
-from training.trimaps import Brush, draw_trimaps, partial_share, snapped, squared_distance
+from training.synthetic.scene import Cast, SynthesisConfig
+from training.synthetic.trimaps import Brush, draw_trimaps, partial_share, snapped, squared_distance
 
 CPU = torch.device("cpu")
 LINEAR = np.tile(np.arange(256, dtype=np.float32) / 255, (3, 1))

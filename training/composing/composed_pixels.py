@@ -10,8 +10,8 @@ import numpy.typing as npt
 import torch
 
 from model.errors import InputError
-from training.camera import decode_srgb
 from training.composing.layout_frames import alpha_of, colour_of, read_picture
+from training.synthetic.camera import decode_srgb
 
 Values = npt.NDArray[np.float32]
 

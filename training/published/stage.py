@@ -26,12 +26,12 @@ from torch import Tensor, nn
 from model.errors import InputError, SetupError
 from model.networks.st_fam_s import SURE
 from training import losses
+from training.loop.recipe_file import table_of
 from training.pool import COARSE, WHOLE, Share, elsewhere, forked
 from training.prior import exact_priors, quick_priors
 from training.published import losses as published_losses
 from training.published.answers import PublishedBatch, Reply, Window, asking
 from training.published.judge import PublishedJudge
-from training.recipe_file import table_of
 from training.source_clips import open_sources
 from training.source_crops import (
     CROP_KEYS,

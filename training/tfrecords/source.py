@@ -24,9 +24,9 @@ from torch import Tensor
 
 from model.errors import InputError, SetupError
 from model.exposure import encode_srgb
-from training.camera import decode_srgb
-from training.painting import extended
 from training.sources import ClipFrames
+from training.synthetic.camera import decode_srgb
+from training.synthetic.painting import extended
 from training.tfrecords.check import RECORD, index_path, record_path
 from training.tfrecords.format import (
     DamagedRecord,

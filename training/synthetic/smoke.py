@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from training.painting import SIZE, Picture, Plane, noise, whole
+from training.synthetic.painting import SIZE, Picture, Plane, noise, whole
 
 _ROOM = SIZE * 3 // 2  # side of the clouds that are looked at through a moving window
 

@@ -15,8 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from training.motion import spline
-from training.sending import send
+from training.synthetic.motion import spline
+from training.synthetic.sending import send
 
 CERTAIN = 0.004  # this near to 0 or 1 alpha is 0 or 1
 PARTIAL = 0.05, 0.95  # between these, alpha is partial
@@ -33,7 +33,7 @@ class Brush:
         share: wanted share of partial alpha in the band.
         inside, outside: how wide the margin is over foreground and over background, against the
             wider of the two (one of them is 1).
-        blobs: values at the knots of `training.motion.spline`, 0 or more: how much wider the
+        blobs: values at knots of `training.synthetic.motion.spline`, 0 or more: how much wider the
             margin is here and there; None for an even one.
         stroke: pixels: gaps between mixed parts that are narrower than twice this are not worth
             the artist's while, and unknown too.

@@ -13,8 +13,8 @@ from torch import Tensor
 from model.networks.st_fam_s import SURE, StFamS, StFamSMatting
 from model.tiles import estimate_in_tiles
 from training import losses
-from training.adapt_loop import Adapted, Course, Loop
-from training.adapt_shot import Finished
+from training.adapting.loop import Adapted, Course, Loop
+from training.adapting.shot import Finished
 from training.matting import answers, bounded
 from training.pool import Batch
 

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from training.painting import (
+from training.synthetic.painting import (
     FINER,
     SIZE,
     Picture,

@@ -31,8 +31,8 @@ from model.networks.trimap_memory_s import RECENT, TrimapMemoryS
 from model.plates.image_files import read_plate
 from model.view import LightView
 from training import propagation
-from training.adapt_loop import Adapted, Course, Loop
-from training.adapt_shot import ShotFiles, unknown_trimap
+from training.adapting.loop import Adapted, Course, Loop
+from training.adapting.shot import ShotFiles, unknown_trimap
 from training.carried import CarriedClip, carry
 from training.datasets import read_alpha
 from training.metrics import trimap_quality

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from training.locks import Array, Locks, grown_guides, hair_colour, in_locks, units
-from training.painting import (
+from training.synthetic.locks import Array, Locks, grown_guides, hair_colour, in_locks, units
+from training.synthetic.painting import (
     SIZE,
     Layer,
     Picture,

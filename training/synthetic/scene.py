@@ -17,11 +17,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from training.camera import Noise
-from training.layers import Layer
-from training.motion import Array, Bending, Path, Sway, mapped, spline
 from training.sprites import Sprite
-from training.trimaps import Brush
+from training.synthetic.camera import Noise
+from training.synthetic.layers import Layer
+from training.synthetic.motion import Array, Bending, Path, Sway, mapped, spline
+from training.synthetic.trimaps import Brush
 
 FRAMINGS = ("close", "whole")
 _PLACINGS = 12  # tries to place a sprite, an occluder
@@ -129,7 +129,7 @@ class Rolling:
     """Light that wanders over the frame: lamps that swing, clouds, shadows of leaves.
 
     Attributes:
-        gains: T×rows×columns, at the knots of `training.motion.spline`.
+        gains: T×rows×columns, at the knots of `training.synthetic.motion.spline`.
         before, behind: whether it falls on the foreground, on the background.
     """
 

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from training.locks import Array, grown_guides
-from training.painting import (
+from training.synthetic.locks import Array, grown_guides
+from training.synthetic.painting import (
     SIZE,
     Picture,
     canvas,

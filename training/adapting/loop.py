@@ -16,7 +16,7 @@ from torch.nn.utils import parametrize
 from model.delta import changed
 from model.errors import SetupError
 from model.precision import PRECISIONS, resolved
-from training.adapt_low_rank import learned_changes, make_adaptable
+from training.adapting.low_rank import learned_changes, make_adaptable
 
 Network = TypeVar("Network", bound=nn.Module)
 WARM_UP = 0.1  # of the steps, in which the learning rate rises

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from training.motion import Array, Bending, Path, Warp, flow_of, mapped
-from training.sending import send
+from training.synthetic.motion import Array, Bending, Path, Warp, flow_of, mapped
+from training.synthetic.sending import send
 
 FAINT = 1 / 512  # the weight of a pixel without coverage
 _GHOST = 1.2  # pixels between sub-frames: further apart they are seen as several edges

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from training.painting import (
+from training.synthetic.painting import (
     SIZE,
     Picture,
     Points,

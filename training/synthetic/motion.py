@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from training.sending import send
+from training.synthetic.sending import send
 
 Array = NDArray[np.float64]
 

@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from model.checkpoint import CheckpointRecord, read_record, save_checkpoint
+from training.loop.recipe_file import recipe_hash, table_of
 from training.material import material_files
 from training.published.init import backbone_record
-from training.recipe_file import recipe_hash, table_of
 
 LICENCE = (
     "weights: Apache-2.0, trained on procedural clips and on material under CC0, CC-BY, MIT, "

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from training.painting import Picture, Points, draw_ribbons
+from training.synthetic.painting import Picture, Points, draw_ribbons
 
 Array = NDArray[np.float64]
 # Black, dark brown, brown, light brown, blond, platinum, ginger, auburn, grey, white.

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from model.exposure import encode_srgb
-from training.sending import kept, send
+from training.synthetic.sending import kept, send
 
 # The example tables of ITU-T T.81, annex K, for luma and chroma.
 _LUMA = (

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from training.locks import NATURAL, Array, Locks, grown_guides, in_locks, units
-from training.painting import (
+from training.synthetic.locks import NATURAL, Array, Locks, grown_guides, in_locks, units
+from training.synthetic.painting import (
     SIZE,
     Layer,
     Picture,

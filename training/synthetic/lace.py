@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from training.painting import SIZE, Picture, Plane, blob, noise, texture, tone, whole
+from training.synthetic.painting import SIZE, Picture, Plane, blob, noise, texture, tone, whole
 
 _FINE = 2  # lace is computed on a grid so much finer
 _SIDE = SIZE * _FINE

@@ -16,14 +16,14 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from model.checkpoint import load_tensors, read_record
 from model.errors import SetupError
+from training.loop.recipe_file import recipe_hash, table_of
+from training.loop.schedule import learning_rate, total_steps
 from training.material import material_files
 from training.matting import CENTRES, FRAMES, MattingStage, answers
 from training.pool import Batch, PoolConfig
 from training.published.answers import asking
 from training.published.init import initialise
 from training.published.stage import PLAIN_CROP, PublishedStage, window_of
-from training.recipe_file import recipe_hash, table_of
-from training.schedule import learning_rate, total_steps
 from training.source_clips import open_sources
 from training.source_crops import (
     crop_of,

@@ -1,0 +1,1 @@
+"""What the training loop stands on: recipes, rates, processes, records."""
