@@ -13,7 +13,7 @@ from host_plugins.client.errors import DvmError
 from host_plugins.client.shot import Shot
 from model import errors as model_errors
 from model import registry
-from model.engine import EngineOptions
+from model.engine import EngineOptions, file_stamp
 
 _CLASSES: dict[type[model_errors.EngineError], type[DvmError]] = {
     model_errors.InputError: wire_errors.InputError,
@@ -79,6 +79,7 @@ def engine_options(shot: Shot, *, threads: int) -> EngineOptions:
     return EngineOptions(
         network=shot.options.network,
         checkpoint=shot.options.checkpoint,
+        checkpoint_stamp=file_stamp(shot.options.checkpoint) if shot.options.checkpoint else "",
         precision=shot.options.precision,
         tile=shot.options.tile,
         causal=looks_back(shot),

@@ -31,7 +31,7 @@ from model.classical.coarse_to_fine import coarseness
 from model.classical.edge_motion import edge_motion
 from model.classical.foreground import estimate_foreground
 from model.device_memory import device_full, needed_and_free
-from model.engine import EngineOptions, FrameMatte
+from model.engine import EngineOptions, FrameMatte, file_stamp
 from model.errors import Cancelled, CapacityError, InputError, SetupError
 from model.exposure import ExposureMap
 from model.face import Classes, Estimate, Frame, MattingNetwork, PropagationNetwork
@@ -61,9 +61,10 @@ def open_engine(options: EngineOptions) -> ShotMatte:
     """Open the networks that the options name, on the device that they name.
 
     Raises:
-        SetupError: unknown network or device, missing or unreadable checkpoint.
+        SetupError: unknown network or device, missing, unreadable or replaced checkpoint.
     """
     device = choose_device(options.device)
+    _require_same(options)
     options = replace(options, precision=resolved(options.precision, device))
     if options.threads:
         torch.set_num_threads(options.threads)
@@ -94,6 +95,17 @@ def open_engine(options: EngineOptions) -> ShotMatte:
         options,
         description,
     )
+
+
+def _require_same(options: EngineOptions) -> None:
+    """See that the checkpoint is the file whose digest the shot's keys are made from."""
+    stamp = options.checkpoint_stamp
+    if stamp and file_stamp(options.checkpoint) not in (stamp, ""):
+        raise SetupError(
+            "setup.checkpoint_changed",
+            f"the checkpoint {options.checkpoint} has been replaced since the shot was accepted",
+            hint="submit the shot again: its mattes are made anew with the checkpoint of now",
+        )
 
 
 def choose_device(name: str) -> torch.device:

@@ -11,7 +11,7 @@ import torch
 
 from model.canvas import canvas_of
 from model.checkpoint import sha256_of_file
-from model.engine import EngineOptions
+from model.engine import EngineOptions, file_stamp
 from model.errors import Cancelled, CapacityError, InputError, SetupError
 from model.exposure import ExposureMap, to_picture
 from model.face import Estimate
@@ -394,6 +394,18 @@ def test_the_description_names_the_checkpoints_of_both_passes():
     assert str(said["checkpoint"]).startswith("st_fam_s.safetensors ")
     said = open_engine(EngineOptions(network="closed_form", device="cpu", threads=1)).describe()
     assert said["propagation_checkpoint"] == ""
+
+
+def test_a_checkpoint_that_was_replaced_since_is_not_opened(tmp_path):
+    weights = tmp_path / "mine.safetensors"
+    weights.write_bytes((WEIGHTS_FOLDER / "st_fam_s.safetensors").read_bytes())
+    named = {"network": "st_fam_s", "checkpoint": str(weights), "device": "cpu"}
+    open_engine(EngineOptions(**named, checkpoint_stamp=file_stamp(str(weights))))
+    stamp = file_stamp(str(weights))
+    weights.write_bytes(weights.read_bytes() + b" ")
+    with pytest.raises(SetupError, match="has been replaced since") as caught:
+        open_engine(EngineOptions(**named, checkpoint_stamp=stamp))
+    assert caught.value.code == "setup.checkpoint_changed"
 
 
 def test_the_exposure_map_bends_and_never_clips():

@@ -16,6 +16,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +47,11 @@ def open_engine(options: EngineOptions) -> PaintEngine:
             f"the checkpoint {options.checkpoint} is not there",
             hint="check the path",
         )
-    return PaintEngine(options, script)
+    return PaintEngine(options, script, _digest(options.checkpoint))
+
+
+def _digest(checkpoint: str) -> str:
+    return sha256(Path(checkpoint).read_bytes()).hexdigest() if checkpoint else ""
 
 
 def open_broken(options: EngineOptions) -> PaintEngine:
@@ -54,8 +59,9 @@ def open_broken(options: EngineOptions) -> PaintEngine:
 
 
 class PaintEngine:
-    def __init__(self, options: EngineOptions, script: Mapping[str, str]):
+    def __init__(self, options: EngineOptions, script: Mapping[str, str], checkpoint: str):
         self._options = options
+        self._checkpoint = checkpoint
         self._script = script
 
     def describe(self) -> dict[str, object]:
@@ -63,7 +69,7 @@ class PaintEngine:
             "engine": "paint 1",
             "network": self._options.network or "paint",
             "propagation": "paint",
-            "checkpoint": "",
+            "checkpoint": self._checkpoint,
             "device": self._options.device,
             "ocio": "",
             "threads": self._options.threads,

@@ -43,6 +43,17 @@ def test_sigkill_in_pass_b(start_server, clip, enough):
         assert np.array_equal(pixels(clip.out(frame)), pixels(clip.out(frame, "undisturbed")))
 
 
+def test_a_checkpoint_replaced_under_its_name_is_another_one(start_server, clip, tmp_path):
+    server = start_server()
+    weights = tmp_path / "mine.safetensors"
+    weights.write_bytes(b"one")
+    shot = clip.shot(KEYS, checkpoint=str(weights), overwrite=True)
+    assert server.run(shot).computed == COUNT
+    assert server.run(shot).computed == 0
+    weights.write_bytes(b"another")
+    assert server.run(shot).computed == COUNT  # without a new start of the server
+
+
 def test_sigkill_in_pass_a_repeats_at_most_that_span(start_server, clip):
     server = start_server()
     shot = clip.shot(KEYS, network="span_slow=0.05")
