@@ -50,7 +50,7 @@ tables: $(READY)
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/dvm-train evaluate --data $(DATA) --network st_fam_s --window 5 --window 1 --out evaluation/mattes
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/dvm-train evaluate --data footage:heldout --data synthetic:matting --material $(MATERIAL) \
 		--network st_fam_s --window 5 --window 1 --every 6 --no-sheets --out evaluation/held_out
-	OMP_WAIT_POLICY=PASSIVE $(BIN)/dvm-train evaluate --data $(DATA) --network trimap_memory_s --trimaps keyframes \
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/dvm-train evaluate --data $(DATA) --network trimap_memory_s --network st_fam_s --trimaps keyframes --carried-mattes \
 		--items clip_dancer_A_pan_stream --items clip_dancer_B_video_bg --items cg_fur_linear --no-sheets --out evaluation/carried
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/dvm-train evaluate --data synthetic:propagation --material $(MATERIAL) \
 		--network trimap_memory_s --trimaps keyframes --no-sheets --out evaluation/carried_synthetic
