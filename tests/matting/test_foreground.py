@@ -144,9 +144,7 @@ def test_a_clean_plate_is_taken_at_its_word_where_it_is_known() -> None:
     both = error(inside, background=behind, known=known)
     assert both == pytest.approx(error(inside, background=behind), rel=0.02)
     nonsense = torch.where(known, behind, 9.0)
-    assert error(outside, background=nonsense, known=known) == pytest.approx(
-        error(outside), rel=0.1
-    )
+    assert error(outside, background=nonsense, known=known) < 1.1 * error(outside)
 
 
 def test_where_nothing_of_a_layer_is_seen_it_has_the_colour_it_has_nearby() -> None:
