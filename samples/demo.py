@@ -23,7 +23,7 @@ from host_plugins.client.session import Session
 from host_plugins.client.shot import Shot, load
 from model.plates.ranges import FramePattern
 from model.review import ReviewFrame, read_layer, read_review_frame, write_contact_sheet
-from training import metrics
+from training.judging import metrics
 
 STRANDS = Path(__file__).parent / "strands"
 

@@ -1,4 +1,4 @@
-"""`dvm-train evaluate`: the command; what it does is in `training.evaluation`."""
+"""`dvm-train evaluate`: the command; what it does is in `training.judging.evaluation`."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import torch
 import typer
 
 from model.plates import image_files
-from training.baselines import BASELINES, CHEAP
-from training.calibration import Reliability, write_diagram
 from training.conventions.by_name import CONVENTIONS, PUBLISHED
-from training.evaluation import MODES, PLACEMENTS, Request, judge
-from training.evaluation_run import KNN_PIXELS
+from training.judging.baselines import BASELINES, CHEAP
+from training.judging.calibration import Reliability, write_diagram
+from training.judging.evaluation import MODES, PLACEMENTS, Request, judge
+from training.judging.evaluation_run import KNN_PIXELS
+from training.judging.subjects import WINDOWS
+from training.judging.tables import gates_table, write_evaluation
 from training.report.writing import CLIPS, FRAMES, write_report
-from training.subjects import WINDOWS
-from training.tables import gates_table, write_evaluation
 
 TRIMAPS = ("every", "keyframes", "both")
 _GROUPS: dict[str, tuple[str, ...]] = {"cheap": CHEAP, "all": tuple(BASELINES), "none": ()}

@@ -27,9 +27,9 @@ from model.classical.working_size import PIXELS
 from model.networks.memory_guess import CLASSES, CONFIDENCE
 from model.networks.memory_keys import Look
 from model.networks.trimap_memory_s import RECENT, TrimapMemoryS
-from training.carried import CarriedClip, CarriedClips, made
+from training.judging.carried import CarriedClip, CarriedClips, made
+from training.judging.metrics import trimap_quality
 from training.material import read_material
-from training.metrics import trimap_quality
 from training.pool import WHOLE, Share
 from training.sprites import sprite_library
 from training.synthesis import HOLD_OUT_SEED, Synthesis, SynthesisConfig
@@ -438,7 +438,7 @@ def _recoloured(picture: Tensor, rng: np.random.Generator) -> Tensor:
 
 
 def _band(alpha: Tensor) -> Tensor:
-    """N×1×H×W, 1 where alpha is truly mixed, grown; `training.metrics.mixed_band` on a device."""
+    """N×1×H×W, 1 where alpha is truly mixed, grown; as `training.judging.metrics.mixed_band`."""
     mixed = ((alpha > _MIXED[0]) & (alpha < _MIXED[1])).float()
     return F.max_pool2d(mixed, 2 * _GROWN + 1, 1, _GROWN)
 

@@ -1,7 +1,7 @@
 """Frames whose layers are known, for the benchmarks of foregrounds and clean plates.
 
-``footage`` and ``synthetic`` are the held-out clips of `training.datasets`, on which constants are
-chosen; ``eval`` is looked at only.
+``footage`` and ``synthetic`` are the held-out clips of `training.judging.datasets`, on which
+constants are chosen; ``eval`` is looked at only.
 
     footage    frames 4 and 9 of four clips: a keyed person over pictures and clips
     synthetic  frame 3 of 48 clips
@@ -31,7 +31,7 @@ from model.plates.image_files import read_plate, rgb
 from model.plates.plate import Plate
 from model.tiles import Seen, estimate_in_tiles
 from model.view import LightView
-from training.datasets import Item, find_items, held_out_footage
+from training.judging.datasets import Item, find_items, held_out_footage
 from training.synthesis import Clips, hold_out
 
 SHARED = Path(__file__).parents[2] / ".." / "shared" / "data"

@@ -3,7 +3,7 @@
     python tests/benchmarks/propagation.py [--out FILE] [--clips NAME …]
 
 Two clips of 36 frames with true alpha, each with the true trimap given at the first frame only and
-at both ends; the frames between are judged, by the three conventions of `training.metrics`. The
+at both ends; the frames between are judged, by the conventions of `training.judging.metrics`. The
 chained baseline warps the trimap with DIS flow and calls unknown what the warp has mixed; with two
 keyframes it takes the direction whose keyframe is nearer.
 
@@ -34,8 +34,8 @@ import torch
 from model.blend import blend
 from model.classical.trimap_flow import TrimapFlow
 from model.face import Classes, Frame
-from training.chained_flow import chained as chained_flow
-from training.metrics import BAND_WIDTH, CERTAINLY_WRONG, MIXED_RECALL, trimap_quality
+from training.judging.chained_flow import chained as chained_flow
+from training.judging.metrics import BAND_WIDTH, CERTAINLY_WRONG, MIXED_RECALL, trimap_quality
 
 SHARED = Path(__file__).parents[2] / ".." / "shared" / "data" / "eval"
 CLIPS = ("clip_dancer_A_pan_stream", "clip_dancer_B_video_bg")

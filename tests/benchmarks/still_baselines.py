@@ -40,8 +40,8 @@ from pymatting.alpha.estimate_alpha_cf import estimate_alpha_cf
 
 from model.classical.closed_form import solve_alpha
 from model.plates.image_files import read_plate, rgb
-from training.baselines import guided_filter, half
-from training.metrics import MSE_UNKNOWN, SAD_UNKNOWN, mse, sad, unknown_region
+from training.judging.baselines import guided_filter, half
+from training.judging.metrics import MSE_UNKNOWN, SAD_UNKNOWN, mse, sad, unknown_region
 
 Image = npt.NDArray[np.float32]
 METHODS = ("0.5", "guided filter", "closed_form", "pymatting")

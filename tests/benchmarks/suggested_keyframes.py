@@ -7,7 +7,7 @@ the frame that `model.suggest` names from what was carried so far; beside that, 
 spaced evenly: with both ends among them, or in equal steps from the first (0, n/k, 2n/k …), for an
 artist may space them either way. Carried as in use: span by span, both ways where there are two
 keyframes, blended. Judged are the frames that are no keyframes, by the conventions of
-`training.metrics`: certainly wrong, and 1 − recall of the mixed band.
+`training.judging.metrics`: certainly wrong, and 1 − recall of the mixed band.
 
 Clips: two dancers of ``shared/data/eval``, 36 frames each, and the synthetic hold-out for
 propagation, 8 clips of 24 frames without persons.
@@ -40,7 +40,7 @@ from model.passes import Span, spans
 from model.plates.plate import Trimap
 from model.registry import find, open_network
 from model.suggest import doubt_of, suggest_keyframe
-from training.metrics import CERTAINLY_WRONG, MIXED_RECALL, trimap_quality
+from training.judging.metrics import CERTAINLY_WRONG, MIXED_RECALL, trimap_quality
 from training.synthesis import Clips, hold_out
 
 MATERIAL = SHARED.parent / "train"

@@ -15,7 +15,7 @@ from model.plates.image_files import read_header, read_plate, write_image
 from model.plates.trimap import read_trimap
 from model.review import read_layer
 from tests.server.serving import REPOSITORY
-from training import metrics
+from training.judging import metrics
 
 STRANDS = REPOSITORY / "samples" / "strands"
 CORNER = (slice(130, 220), slice(210, 330))

@@ -13,7 +13,7 @@ from model.plates.plate import PlateHeader, Window
 from model.plates.trimap import place_trimap, read_trimap
 from model.review import read_layer, read_review_frame
 from tests.server.serving import header
-from training import metrics
+from training.judging import metrics
 
 DANCER = Path(__file__).parents[2] / ".." / "shared" / "data" / "eval" / "exr_linear_dancer"
 FRAMES = (1001, 1002, 1003)

@@ -241,7 +241,7 @@ def test_a_checkpoint_is_refused() -> None:
 def test_mean_error_on_stills_is_within_three_per_cent_of_pymatting() -> None:
     cv2 = pytest.importorskip("cv2")
     estimate = pytest.importorskip("pymatting.alpha.estimate_alpha_cf").estimate_alpha_cf
-    from training.metrics import mse, unknown_region
+    from training.judging.metrics import mse, unknown_region
 
     ours, theirs = [], []
     for still in DISPLAY_STILLS:

@@ -8,9 +8,9 @@ import torch
 
 from model.checkpoint import load_tensors, read_record
 from model.registry import NETWORKS, WEIGHTS_FOLDER
-from training.evaluation import Request, judge
-from training.judgement import DTSSD, MSE, RECALL, WIDTH, WRONG
-from training.subjects import FLOW
+from training.judging.evaluation import Request, judge
+from training.judging.judgement import DTSSD, MSE, RECALL, WIDTH, WRONG
+from training.judging.subjects import FLOW
 from training.train import read_recipe, recipe_hash
 
 ROOT = Path(__file__).parents[2]

@@ -14,7 +14,7 @@ from model.classical.flow import extend
 from model.classical.trimap_flow import TrimapFlow, open_network
 from model.errors import SetupError
 from model.face import Frame
-from training.metrics import trimap_quality
+from training.judging.metrics import trimap_quality
 
 EVAL = Path(__file__).parents[2] / ".." / "shared" / "data" / "eval"
 

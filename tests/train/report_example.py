@@ -7,9 +7,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from training.datasets import drawn_trimap
-from training.evaluation import Request, judge
-from training.tables import Evaluation
+from training.judging.datasets import drawn_trimap
+from training.judging.evaluation import Request, judge
+from training.judging.tables import Evaluation
 
 NAME = "disc <b>&\"'{{ 7 * 7 }}"
 STILL = "disc_still"

@@ -7,10 +7,10 @@ import pytest
 from scipy import ndimage
 
 from model.plates.plate import Plate, PlateHeader, Trimap, Window
-from training import baselines
-from training.chained_flow import chained
-from training.datasets import Item, Judged
-from training.kept import Kept
+from training.judging import baselines
+from training.judging.chained_flow import chained
+from training.judging.datasets import Item, Judged
+from training.judging.kept import Kept
 
 HEIGHT, WIDTH = 64, 80
 

@@ -12,9 +12,9 @@ import torch
 from model.errors import InputError
 from model.plates.plate import Plate, PlateHeader, Trimap, Window
 from training.conventions.flow import COMPUTED, flows_of
-from training.datasets import Item, Judged, _made, find_items
-from training.flow_files import find_flow, read_flow
-from training.kept import Kept
+from training.judging.datasets import Item, Judged, _made, find_items
+from training.judging.flow_files import find_flow, read_flow
+from training.judging.kept import Kept
 
 HEIGHT, WIDTH = 64, 80
 

@@ -15,16 +15,17 @@ from model.errors import InputError
 from model.networks.st_fam_s import StFamS
 from model.plates.image_files import write_image
 from model.plates.plate import PlateHeader, Window
-from training import bootstrap, cli, gates, judgement
-from training.baselines import BASELINES
-from training.calibration import ause, reliability, sparsification
-from training.datasets import Item, drawn_trimap, find_items
-from training.evaluation import Request, judge
-from training.judgement import Row, judge_mattes, judge_trimaps
-from training.kept import Kept, key_of
-from training.sheets import chosen_frames
-from training.subjects import Observed, open_subjects
-from training.tables import markdown, plain
+from training import cli
+from training.judging import bootstrap, gates, judgement
+from training.judging.baselines import BASELINES
+from training.judging.calibration import ause, reliability, sparsification
+from training.judging.datasets import Item, drawn_trimap, find_items
+from training.judging.evaluation import Request, judge
+from training.judging.judgement import Row, judge_mattes, judge_trimaps
+from training.judging.kept import Kept, key_of
+from training.judging.sheets import chosen_frames
+from training.judging.subjects import Observed, open_subjects
+from training.judging.tables import markdown, plain
 
 HEIGHT, WIDTH = 48, 64
 
@@ -478,7 +479,7 @@ def test_pymatting_that_is_missing_is_said_in_one_sentence(data, tmp_path, capsy
 
         raise PackageNotFoundError(name)
 
-    monkeypatch.setattr("training.baselines.version", absent)
+    monkeypatch.setattr("training.judging.baselines.version", absent)
     assert run("--data", data, "--out", tmp_path, "--network", "closed_form") == 20
     assert "needs pymatting, which is not installed" in capsys.readouterr().err
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training import metrics
+from training.judging import metrics
 
 TRIMAP = np.array([[0, 128, 128, 255]], np.uint8)
 TRUTH = np.array([[0.0, 0.25, 0.75, 1.0]])

@@ -12,7 +12,7 @@ import torch
 
 from model.networks.memory_guess import CLASSES, CONFIDENCE, HELD
 from model.networks.trimap_memory_s import TrimapMemoryS
-from training.carried import CarriedClip, CarriedClips, carry, made
+from training.judging.carried import CarriedClip, CarriedClips, carry, made
 from training.propagation import (
     WEIGHTS,
     Given,

@@ -14,10 +14,10 @@ import pytest
 
 from model.errors import InputError
 from tests.train.report_example import NAME, STILL, judged
-from training.bootstrap import samples
-from training.gates import Gate
-from training.judgement import Row
-from training.metrics import unknown_region
+from training.judging.bootstrap import samples
+from training.judging.gates import Gate
+from training.judging.judgement import Row
+from training.judging.metrics import unknown_region
 from training.report import pictures as report_pictures
 from training.report.page import Card, Picture, page_folder, write_cards
 from training.report.parts import Line, histogram, line_plot, nice_ticks

@@ -13,8 +13,8 @@ from model.networks.st_fam_r50 import open_network
 from model.tiles import Seen, estimate_in_tiles
 from tests.matting.r50_material import narrow_checkpoint
 from training import cli
-from training.evaluation import Request, judge
-from training.resized import Resized, at_most, published
+from training.judging.evaluation import Request, judge
+from training.judging.resized import Resized, at_most, published
 
 CPU = torch.device("cpu")
 

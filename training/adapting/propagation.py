@@ -33,9 +33,9 @@ from model.view import LightView
 from training import propagation
 from training.adapting.loop import Adapted, Course, Loop
 from training.adapting.shot import ShotFiles, unknown_trimap
-from training.carried import CarriedClip, carry
-from training.datasets import read_alpha
-from training.metrics import trimap_quality
+from training.judging.carried import CarriedClip, carry
+from training.judging.datasets import read_alpha
+from training.judging.metrics import trimap_quality
 from training.synthesis import Clips
 
 BATCH = 2
@@ -68,7 +68,7 @@ class Window:
     """A crop of two keyframes, two frames gone by and the one asked for: uint8 5×C×h×w.
 
     Attributes:
-        picture, guess, alpha: see `training.carried.CarriedClip`.
+        picture, guess, alpha: see `training.judging.carried.CarriedClip`.
         scale: pixels of the uncropped clip to one of a 640×360 picture.
     """
 

@@ -30,7 +30,7 @@ from model.plates.trimap import place_trimap, read_trimap
 from model.registry import find, open_network
 from model.tiles import Seen
 from model.view import LightView
-from training.datasets import read_alpha
+from training.judging.datasets import read_alpha
 
 UNKNOWN = 128
 

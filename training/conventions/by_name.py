@@ -3,7 +3,7 @@
 "MSE", "SAD" and "dtSSD" name at least five different quantities in the field. Here each convention
 is what its own evaluation code computes, and a metric that it has not is not made up.
 
-    ours            the unknown region, per pixel             `training.judgement`
+    ours            the unknown region, per pixel             `training.judging.judgement`
     published-dvm   released with the CVPR 2021 network       `training.conventions.published_dvm`
     tcvom           VideoMatting108's reference               `training.conventions.tcvom`
     rvm             the whole frame, without a trimap         `training.conventions.rvm`
@@ -15,12 +15,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from training.bootstrap import Samples, samples
 from training.conventions import published_dvm, rvm, tcvom
 from training.conventions.clip import MatteClip, Metric
 from training.conventions.published_dvm import FAULTY
-from training.judgement import CONVENTIONS as OUR_METRICS
-from training.judgement import OURS
+from training.judging.bootstrap import Samples, samples
+from training.judging.judgement import CONVENTIONS as OUR_METRICS
+from training.judging.judgement import OURS
 
 PUBLISHED, TCVOM, RVM = "published-dvm", "tcvom", "rvm"
 _METRICS: dict[str, Mapping[str, Metric]] = {

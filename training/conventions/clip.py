@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from training.conventions.formulas import Flow, Mask
-from training.datasets import Alpha
+from training.judging.datasets import Alpha
 
 GRAD, CONN, SSDA, MESSDDT = "Grad", "Conn", "SSDA", "MESSDdt"
 

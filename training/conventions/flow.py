@@ -9,10 +9,10 @@ import numpy as np
 
 from model.classical.flow import luminance, motion
 from model.errors import InputError
-from training.datasets import Item, Judged
-from training.flow_files import Flow
-from training.kept import Kept, key_of, sources_digest
-from training.views import shown
+from training.judging.datasets import Item, Judged
+from training.judging.flow_files import Flow
+from training.judging.kept import Kept, key_of, sources_digest
+from training.judging.views import shown
 
 COMPUTED = "DIS flow of the plates"
 

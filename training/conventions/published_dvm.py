@@ -35,7 +35,7 @@ from training.conventions.formulas import (
     gradient,
     looked_up_as_published,
 )
-from training.judgement import DTSSD, MSE, SAD
+from training.judging.judgement import DTSSD, MSE, SAD
 
 FAULTY = "MESSDdt, as published"
 _OVER = "over trimap = 128"

@@ -22,7 +22,7 @@ from training.conventions.clip import (
     mean,
 )
 from training.conventions.formulas import connectivity_errors, gradient, stretched
-from training.judgement import DTSSD, MAD, MSE
+from training.judging.judgement import DTSSD, MAD, MSE
 
 _OVER = "over the frame"
 

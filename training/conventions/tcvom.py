@@ -24,7 +24,7 @@ from training.conventions.clip import (
     root_of_sum,
 )
 from training.conventions.formulas import followed
-from training.judgement import DTSSD, MSE
+from training.judging.judgement import DTSSD, MSE
 
 MSAD, MESSDDT_L1 = "mSAD", "MESSDdt_fix"
 _OVER = "over 0 < trimap < 255"

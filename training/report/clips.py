@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from training.baselines import HALF, PYMATTING
-from training.datasets import Item
-from training.judgement import DTSSD, MSE, OURS, SAD, Row
+from training.judging.baselines import HALF, PYMATTING
+from training.judging.datasets import Item
+from training.judging.judgement import DTSSD, MSE, OURS, SAD, Row
+from training.judging.tables import Evaluation
+from training.judging.views import View
 from training.report.parts import Line, legend, line_plot
 from training.report.pictures import ClipPictures, worst_frames, write_pictures
 from training.report.tables import convention_of, number
-from training.tables import Evaluation
-from training.views import View
 
 _PLOTTED = (MSE, SAD, DTSSD)  # at once; what else there is can be opened
 

@@ -20,8 +20,9 @@ import numpy.typing as npt
 
 from model.plates.atomic import write_bytes
 from model.plates.file_errors import writing
-from training.baselines import HALF
-from training.metrics import unknown_region
+from training.judging.baselines import HALF
+from training.judging.metrics import unknown_region
+from training.judging.views import View
 from training.report.pixels import (
     ERROR_WHITE,
     Pixels,
@@ -31,7 +32,6 @@ from training.report.pixels import (
     thumbnail,
     worst_window,
 )
-from training.views import View
 
 MOST = 800  # the longer side of a picture, pixels
 MARGIN = 16  # around what is unknown

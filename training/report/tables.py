@@ -6,12 +6,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from training.baselines import HALF, PYMATTING
-from training.bootstrap import Figure, Samples, figure, mean, ratio
 from training.conventions.by_name import SUMMARY, metrics_of
-from training.datasets import Item
-from training.judgement import OURS, RECALL, TRIMAP_CONVENTIONS, Row
-from training.tables import GROUPS
+from training.judging.baselines import HALF, PYMATTING
+from training.judging.bootstrap import Figure, Samples, figure, mean, ratio
+from training.judging.datasets import Item
+from training.judging.judgement import OURS, RECALL, TRIMAP_CONVENTIONS, Row
+from training.judging.tables import GROUPS
 
 HIGHER_IS_BETTER = (RECALL,)
 _BASELINES = 4  # that ratios are taken to

@@ -13,15 +13,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from training.baselines import REFUSED
-from training.bootstrap import ITEM_INTERVAL, MEAN_INTERVAL
-from training.calibration import AUSE, CONFIDENCE, ECE, diagram
-from training.gates import Gate
+from training.judging.baselines import REFUSED
+from training.judging.bootstrap import ITEM_INTERVAL, MEAN_INTERVAL
+from training.judging.calibration import AUSE, CONFIDENCE, ECE, diagram
+from training.judging.gates import Gate
+from training.judging.tables import Evaluation
 from training.report.clips import clips_of
 from training.report.page import INDEX, page_folder, write_page
 from training.report.pictures import LEGEND
 from training.report.tables import baselines, error_tables, number, trimap_table
-from training.tables import Evaluation
 
 FOLDER = "report"
 FRAMES = 3  # that pictures of a clip are kept of

@@ -6,12 +6,12 @@ import time
 from collections.abc import Mapping, Sequence
 
 from model.plates.plate import Trimap
-from training.baselines import CHAINED, chained_trimaps
-from training.datasets import Item
-from training.evaluation_rows import matte_rows, trimap_row
-from training.evaluation_run import Frames, Run, wanted
-from training.judgement import ON, TRUE, Row
-from training.subjects import FLOW, open_subjects, run_matting, run_propagation
+from training.judging.baselines import CHAINED, chained_trimaps
+from training.judging.datasets import Item
+from training.judging.evaluation_rows import matte_rows, trimap_row
+from training.judging.evaluation_run import Frames, Run, wanted
+from training.judging.judgement import ON, TRUE, Row
+from training.judging.subjects import FLOW, open_subjects, run_matting, run_propagation
 
 
 def judge_carried(run: Run, item: Item, frames: Frames) -> None:

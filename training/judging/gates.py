@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from training.baselines import AVERAGED, PYMATTING
-from training.bootstrap import ratio
-from training.datasets import SYNTHETIC
-from training.judgement import DTSSD, MSE, ON, OURS, RECALL, TRUE, WIDTH, WRONG, Row
-from training.subjects import FLOW
+from training.judging.baselines import AVERAGED, PYMATTING
+from training.judging.bootstrap import ratio
+from training.judging.datasets import SYNTHETIC
+from training.judging.judgement import DTSSD, MSE, ON, OURS, RECALL, TRUE, WIDTH, WRONG, Row
+from training.judging.subjects import FLOW
 
 MEAN_OF_PYMATTING = 0.8
 ITEM_OF_PYMATTING = 1.2

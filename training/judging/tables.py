@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from model.plates.atomic import write_bytes
-from training.baselines import ENCODED, LIGHT, PYMATTING, REFUSED, SAYS
-from training.baselines import MATTES as BASELINES
-from training.bootstrap import ITEM_INTERVAL, MEAN_INTERVAL, Figure, figure, mean, ratio
-from training.calibration import AUSE, CONFIDENCE, ECE, Reliability
 from training.conventions.by_name import OTHERS, SUMMARY, follows, metrics_of
-from training.datasets import Item
-from training.evaluation_csv import figures_csv, frames_csv
-from training.gates import Gate
-from training.judgement import CONVENTIONS, DTSSD, MSE, OURS, TRIMAP_CONVENTIONS, Row
-from training.views import View
+from training.judging.baselines import ENCODED, LIGHT, PYMATTING, REFUSED, SAYS
+from training.judging.baselines import MATTES as BASELINES
+from training.judging.bootstrap import ITEM_INTERVAL, MEAN_INTERVAL, Figure, figure, mean, ratio
+from training.judging.calibration import AUSE, CONFIDENCE, ECE, Reliability
+from training.judging.datasets import Item
+from training.judging.evaluation_csv import figures_csv, frames_csv
+from training.judging.gates import Gate
+from training.judging.judgement import CONVENTIONS, DTSSD, MSE, OURS, TRIMAP_CONVENTIONS, Row
+from training.judging.views import View
 
 _LACKS = "†"
 _FEW = 12  # more items than these are shown by their means and worst ones

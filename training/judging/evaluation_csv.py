@@ -8,9 +8,9 @@ import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from training.bootstrap import figure
 from training.conventions.by_name import follows
-from training.judgement import Row
+from training.judging.bootstrap import figure
+from training.judging.judgement import Row
 
 _WHOSE = ("data", "item", "light", "person", "method", "trimaps", "convention", "metric")
 

@@ -27,9 +27,9 @@ from model.plates.plate import Trimap
 from model.plates.trimap import place_trimap
 from model.registry import NETWORKS, NetworkEntry, checkpoint_path, find, open_network
 from model.view import LightView
-from training.datasets import Alpha, Item, Judged
-from training.kept import Kept, key_of, sources_digest
-from training.resized import Resized, at_most, published
+from training.judging.datasets import Alpha, Item, Judged
+from training.judging.kept import Kept, key_of, sources_digest
+from training.judging.resized import Resized, at_most, published
 
 WINDOWS = (1, 3, 5)
 FLOW = "trimap_flow"
@@ -370,7 +370,7 @@ def _engine(
 def _code(subject: Subject) -> str:
     """Of all that makes its mattes or trimaps; what learns nothing is not made by the networks."""
     learned = subject.entry.factory.startswith("model.networks.")
-    resized = ("training/resized.py",) if isinstance(subject.network, Resized) else ()
+    resized = ("training/judging/resized.py",) if isinstance(subject.network, Resized) else ()
     return sources_digest(*_ENGINE, *(_LEARNED if learned else ()), *resized)
 
 

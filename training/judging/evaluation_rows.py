@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from model.plates.plate import Trimap
-from training.bootstrap import Samples
 from training.conventions.by_name import follows_flow, judge_by
 from training.conventions.clip import MatteClip
 from training.conventions.flow import Flows
-from training.datasets import Alpha, Item, Judged
-from training.flow_files import Flow
-from training.judgement import (
+from training.judging.bootstrap import Samples
+from training.judging.datasets import Alpha, Item, Judged
+from training.judging.flow_files import Flow
+from training.judging.judgement import (
     OURS,
     Row,
     figures_of_frames,
@@ -19,7 +19,7 @@ from training.judgement import (
     judge_trimaps,
     trimaps_of_frames,
 )
-from training.metrics import unknown_region
+from training.judging.metrics import unknown_region
 
 
 def places(item: Item, numbers: Sequence[int]) -> list[int]:

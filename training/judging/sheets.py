@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from model.plates.atomic import write_bytes
-from training.datasets import Alpha
+from training.judging.datasets import Alpha
 from training.report.pixels import error8, grey8, png, worst_window
 
 Pixels = npt.NDArray[np.uint8]

@@ -16,8 +16,8 @@ import torch
 from model.exposure import ExposureMap
 from model.plates.plate import Trimap
 from model.view import LightView
-from training.datasets import Alpha, Item, Judged
-from training.kept import Kept, key_of
+from training.judging.datasets import Alpha, Item, Judged
+from training.judging.kept import Kept, key_of
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from model.errors import CapacityError, InputError
-from training.baselines import (
+from training.conventions.flow import flows_of
+from training.judging.baselines import (
     AVERAGED,
     ENCODED,
     GUIDED,
@@ -23,16 +24,15 @@ from training.baselines import (
     half,
     knn_of_pymatting,
 )
-from training.conventions.flow import flows_of
-from training.datasets import SYNTHETIC, Alpha, Item
-from training.evaluation_rows import matte_rows
-from training.evaluation_run import Errors, Frames, Run, wanted
-from training.given_mattes import GivenMattes, files_of, read_given, safe_name
-from training.judgement import MSE
-from training.metrics import mse, unknown_region
-from training.sheets import SheetFrame, chosen_frames, write_sheet
-from training.subjects import Matte, Subject, run_matting
-from training.views import put_down, shown
+from training.judging.datasets import SYNTHETIC, Alpha, Item
+from training.judging.evaluation_rows import matte_rows
+from training.judging.evaluation_run import Errors, Frames, Run, wanted
+from training.judging.given_mattes import GivenMattes, files_of, read_given, safe_name
+from training.judging.judgement import MSE
+from training.judging.metrics import mse, unknown_region
+from training.judging.sheets import SheetFrame, chosen_frames, write_sheet
+from training.judging.subjects import Matte, Subject, run_matting
+from training.judging.views import put_down, shown
 
 _REFUSED = "refused by pymatting"
 

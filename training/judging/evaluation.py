@@ -24,17 +24,17 @@ import torch
 from model.checkpoint import read_record
 from model.errors import InputError
 from model.pipeline import choose_device
-from training.baselines import CHAINED, OF_PYMATTING, pymatting_version
-from training.calibration import ause, reliability
-from training.datasets import Item, Judged, find_items, first_frames
-from training.evaluation_carried import judge_carried
-from training.evaluation_mattes import check_given, judge_item
-from training.evaluation_run import MODES, PLACEMENTS, Errors, Found, Request, Run, Say
-from training.gates import Gate, carried_matte_gates, matting_gates, propagation_gates
-from training.given_mattes import open_given
-from training.kept import Kept
-from training.subjects import Subject, brought_by, open_subjects
-from training.tables import Calibration, Evaluation
+from training.judging.baselines import CHAINED, OF_PYMATTING, pymatting_version
+from training.judging.calibration import ause, reliability
+from training.judging.datasets import Item, Judged, find_items, first_frames
+from training.judging.evaluation_carried import judge_carried
+from training.judging.evaluation_mattes import check_given, judge_item
+from training.judging.evaluation_run import MODES, PLACEMENTS, Errors, Found, Request, Run, Say
+from training.judging.gates import Gate, carried_matte_gates, matting_gates, propagation_gates
+from training.judging.given_mattes import open_given
+from training.judging.kept import Kept
+from training.judging.subjects import Subject, brought_by, open_subjects
+from training.judging.tables import Calibration, Evaluation
 
 __all__ = ["MODES", "PLACEMENTS", "Request", "judge"]
 

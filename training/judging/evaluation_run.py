@@ -8,13 +8,13 @@ from pathlib import Path
 
 import torch
 
-from training.baselines import CHEAP, OF_PYMATTING
-from training.datasets import Alpha, Item, Judged
-from training.given_mattes import GivenMattes
-from training.judgement import OURS, Row
-from training.kept import Kept
-from training.subjects import Subject
-from training.views import View
+from training.judging.baselines import CHEAP, OF_PYMATTING
+from training.judging.datasets import Alpha, Item, Judged
+from training.judging.given_mattes import GivenMattes
+from training.judging.judgement import OURS, Row
+from training.judging.kept import Kept
+from training.judging.subjects import Subject
+from training.judging.views import View
 
 PLACEMENTS = ("first", "both-ends")
 MODES = ("whole", "tiled", "resized")

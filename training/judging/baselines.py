@@ -16,9 +16,9 @@ from model.errors import CapacityError, SetupError
 from model.exposure import ExposureMap
 from model.plates.plate import Trimap
 from model.view import LightView
-from training.chained_flow import chained
-from training.datasets import Alpha, Item, Judged
-from training.kept import Kept, key_of
+from training.judging.chained_flow import chained
+from training.judging.datasets import Alpha, Item, Judged
+from training.judging.kept import Kept, key_of
 
 HALF = "0.5"
 GUIDED = "guided filter"
@@ -191,7 +191,7 @@ def flow_averaged(
 def chained_trimaps(
     item: Item, frames: Mapping[int, Judged], keyframes: Sequence[int]
 ) -> dict[int, Trimap]:
-    """The keyframes' trimaps carried by `training.chained_flow` to all frames between."""
+    """The keyframes' trimaps carried by `training.judging.chained_flow` to all frames between."""
     order = list(frames)
     pictures = [luminance(_seen(item, frame, encoded=True)) for frame in frames.values()]
     painted = {order.index(n): frames[n].classes for n in keyframes}

@@ -9,9 +9,9 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from training.bootstrap import Samples, samples
-from training.datasets import Alpha, Item
-from training.metrics import (
+from training.judging.bootstrap import Samples, samples
+from training.judging.datasets import Alpha, Item
+from training.judging.metrics import (
     BAND_WIDTH,
     CERTAINLY_WRONG,
     DTSSD_UNKNOWN,

@@ -32,7 +32,7 @@ from model.plates.channels import find_alpha
 from model.plates.image_files import read_plate, rgb
 from model.plates.plate import Plate, PlateHeader, Trimap, Window
 from model.plates.trimap import place_trimap, read_trimap
-from training.flow_files import Flow, find_flow, read_flow
+from training.judging.flow_files import Flow, find_flow, read_flow
 
 Alpha = npt.NDArray[np.float32]
 Picture = npt.NDArray[np.uint8]

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from model.errors import InputError
-from training.datasets import PICTURES, Alpha, Item, Judged, read_alpha
+from training.judging.datasets import PICTURES, Alpha, Item, Judged, read_alpha
 
 _BESIDE = ("trimap", "confidence", "foreground")  # layers of ours in files of their own
 

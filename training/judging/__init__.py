@@ -1,0 +1,1 @@
+"""Judging: networks, mattes and trimaps against truth, their priors and the classics."""
