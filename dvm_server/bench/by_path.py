@@ -15,6 +15,7 @@ from typing import Any
 from dvm_server import units
 from dvm_server.bench.clip import write_clip
 from dvm_server.decoders import Decoders
+from dvm_server.jobs import PlateSource, TrimapSource
 from dvm_server.private_server import private_server
 from dvm_server.reader import KEPT
 from host_plugins.client.events import Accepted
@@ -242,15 +243,16 @@ def _order(clip: Clip, block: Block, name: str) -> dict[str, Any]:
         "shot_frames": clip.numbers,
         "wanted": block.frames,
         "plates": {
-            f: {"path": str(path), "frame": f, "sha256": digest(path), "missing": ""}
+            f: asdict(PlateSource(f, str(path), sha256=digest(path), digest=""))
             for f in block.reads
             for path in [clip.plate(f)]
         },
         "trimaps": {
-            f: {"path": str(path), "source": "given", "sha256": digest(path)}
+            f: asdict(TrimapSource(str(path), "given", digest(path)))
             for f in block.reads
             for path in [clip.trimap(f)]
         },
+        "guides": {},
         "into": {f: matte_paths(clip.out(name), f, layers, False) for f in block.frames},
         "layers": layers,
         "split": False,
