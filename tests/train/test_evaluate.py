@@ -115,6 +115,26 @@ def test_a_solver_s_truth_is_judged_only_when_it_is_named(data):
     assert item.solved
 
 
+def test_composed_clips_are_a_data_set(tmp_path):
+    for name in ("one", "two"):
+        for i in range(3):
+            alpha = disc(2.0 * i)
+            write(tmp_path / f"v/{name}/{i:05}.png", eight(composite(alpha)))
+            write(tmp_path / f"a/{name}/{i:05}.png", eight(alpha))
+    manifest = {"light": "display", "clips": {"two": {"light": "linear"}}}
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    items = by_name(tmp_path)
+    assert list(items) == ["one", "two"]
+    assert [item.light for item in items.values()] == ["display", "linear"]
+    judged = items["two"].read(2)
+    assert np.abs(judged.truth - disc(4.0)).max() < 0.003
+    assert np.array_equal(judged.classes, drawn_trimap(judged.truth))
+    assert list(by_name(tmp_path, "two")) == ["two"]
+    (tmp_path / "a/two/00001.png").unlink()
+    with pytest.raises(InputError, match="differ in frame 1"):
+        by_name(tmp_path)
+
+
 def test_the_folder_of_one_item_is_a_data_set_too(data):
     assert [item.name for item in find_items(str(data / "disc_clip"))] == ["disc_clip"]
 

@@ -32,6 +32,7 @@ from model.plates.channels import find_alpha
 from model.plates.image_files import read_plate, rgb
 from model.plates.plate import Plate, PlateHeader, Trimap, Window
 from model.plates.trimap import place_trimap, read_trimap
+from training.composing.manifest import read_manifest
 from training.judging.flow_files import Flow, find_flow, read_flow
 
 Alpha = npt.NDArray[np.float32]
@@ -187,6 +188,13 @@ def _in_folder(folder: Path, data: str, names: Sequence[str]) -> Iterator[Item]:
         raise InputError(
             "input.unknown_data", f"the folder {folder} is not there", hint="check --data"
         )
+    clips = _composed(folder)
+    if clips:
+        for name, frames in clips.items():
+            if not names or name in names:
+                said = _said_of_clip(folder, name)
+                yield _item(folder / "v" / name, data, frames, COMPOSED, said)
+        return
     places = [folder, *sorted(one for one in folder.iterdir() if one.is_dir())]
     found = 0
     for place in places:
@@ -196,7 +204,7 @@ def _in_folder(folder: Path, data: str, names: Sequence[str]) -> Iterator[Item]:
                 found += 1
                 wanted = place.name in names if names else not layout.solved
                 if wanted:
-                    yield _item(place, data, files, layout)
+                    yield _item(place, data, files, layout, _said(place))
                 break
         if found and place is folder:
             return
@@ -208,8 +216,9 @@ def _in_folder(folder: Path, data: str, names: Sequence[str]) -> Iterator[Item]:
         )
 
 
-def _item(place: Path, data: str, files: Mapping[int, Files], layout: Layout) -> Item:
-    said = _said(place)
+def _item(
+    place: Path, data: str, files: Mapping[int, Files], layout: Layout, said: Mapping[str, Any]
+) -> Item:
     numbers = tuple(sorted(files))
     space = colour.plate_colourspace(read_plate(files[numbers[0]].comp).header)
 
@@ -321,6 +330,29 @@ def _layered(place: Path) -> dict[int, Files] | None:
     return _matched(place, comps, truths, trimaps) if comps and truths else None
 
 
+def _composed(folder: Path) -> dict[str, dict[int, Files]]:
+    """Clips by name, as `dvm-train compose` and `footage` write them: ``{v,a[,t]}/NAME/``."""
+    plates, truths, trimaps = (folder / part for part in "vat")
+    if not plates.is_dir() or not truths.is_dir():
+        return {}
+    return {
+        place.name: _matched(
+            place, *(_numbered(part / place.name) for part in (plates, truths, trimaps))
+        )
+        for place in sorted(plates.iterdir())
+        if place.is_dir()
+    }
+
+
+def _said_of_clip(folder: Path, name: str) -> Mapping[str, Any]:
+    """The light that a manifest says of a clip, or of all."""
+    manifest = read_manifest(folder) or {}
+    clips = manifest.get("clips")
+    own = clips.get(name, {}) if isinstance(clips, dict) else {}
+    light = own.get("light") or manifest.get("light")
+    return {"light": light} if light else {}
+
+
 def _still(place: Path) -> dict[int, Files] | None:
     return _one(_single(place, "comp"), _single(place, "alpha"), _single(place, "trimap"))
 
@@ -340,6 +372,7 @@ def _scribbles(place: Path) -> dict[int, Files] | None:
     return {number: replace(files, scribbles=True) for number, files in found.items()}
 
 
+COMPOSED = Layout("composed", lambda place: None)  # many items in one folder: see `_composed`
 LAYOUTS = (
     Layout("clip", _clip),
     Layout("layered", _layered),
