@@ -504,12 +504,19 @@ def test_pymatting_that_is_missing_is_said_in_one_sentence(data, tmp_path, capsy
     assert "needs pymatting, which is not installed" in capsys.readouterr().err
 
 
-def test_a_checkpoint_stands_in_for_its_network(untrained):
+def test_a_checkpoint_is_judged_beside_the_shipped_one(untrained, tmp_path):
     cpu = torch.device("cpu")
-    (one,) = open_subjects(("st_fam_s",), (str(untrained),), (5,), cpu)
-    assert one.checkpoint == str(untrained)
-    both = open_subjects((), (str(untrained), str(untrained)), (5,), cpu)
-    assert [subject.label for subject in both] == ["st_fam_s (untrained)"] * 2
+    shipped, own = open_subjects(("st_fam_s",), (str(untrained),), (5,), cpu)
+    assert own.checkpoint == str(untrained) != shipped.checkpoint
+    assert [shipped.label, own.label] == ["st_fam_s (st_fam_s)", "st_fam_s (untrained)"]
+    (alone,) = open_subjects((), (str(untrained),), (5,), cpu)
+    assert alone.label == "st_fam_s"
+    other = tmp_path / "run2" / untrained.name
+    other.parent.mkdir()
+    other.write_bytes(untrained.read_bytes())
+    both = open_subjects((), (str(untrained), str(other)), (5,), cpu)
+    assert both[1].label == "st_fam_s (run2/untrained)"
+    assert len({one.label for one in both}) == 2
 
 
 def test_doors_pass_arguments_through(capsys):

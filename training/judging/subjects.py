@@ -86,24 +86,39 @@ def open_subjects(
 ) -> tuple[Subject, ...]:
     """Open what is to be judged, matting networks first.
 
-    A checkpoint says in its record which network it belongs to. A network that is named without a
-    checkpoint of its own here has the shipped one, if it needs any. With neither, it is the best
-    matting network that is installed.
+    A checkpoint says in its record which network it belongs to. A network that is named has the
+    shipped one, if it needs any, and stands beside checkpoints of its own; one that comes without
+    weights has those checkpoints alone. With neither, it is the best matting network that is
+    installed.
 
     Raises:
         SetupError: an unknown network, a missing or foreign checkpoint.
     """
-    asked: list[tuple[NetworkEntry, str]] = []
-    own = {read_record(Path(path)).network: path for path in checkpoints}
-    for name in names if names or checkpoints else ("",):
-        if name not in own:
-            asked.append((_entry(name), ""))
-    asked += [(_entry(read_record(Path(path)).network), path) for path in checkpoints]
+    brought = [(_entry(read_record(Path(path)).network), path) for path in checkpoints]
+    own = {entry.name for entry, _ in brought}
+    named = [_entry(name) for name in (names if names or checkpoints else ("",))]
+    asked = [(entry, "") for entry in named if entry.weights or entry.name not in own] + brought
     opened = []
-    for entry, checkpoint in asked:
-        several = sum(one.name == entry.name for one, _ in asked) > 1
-        opened += _open(entry, checkpoint, windows, device, several=several)
+    for (entry, checkpoint), label in zip(asked, _labels(asked), strict=True):
+        opened += _open(entry, checkpoint, windows, device, label)
     return tuple(sorted(opened, key=lambda one: one.entry.kind != "matting"))
+
+
+def _labels(asked: Sequence[tuple[NetworkEntry, str]]) -> list[str]:
+    """The network's name; with its checkpoint's where it comes more than once, and with the folder
+    of that where those are called alike, as the last ones of several runs are."""
+    paths = [Path(checkpoint or entry.weights) for entry, checkpoint in asked]
+    plain = [entry.name for entry, _ in asked]
+    stems = [f"{name} ({path.stem})" for name, path in zip(plain, paths, strict=True)]
+    places = [
+        f"{name} ({path.parent.absolute().name}/{path.stem})" if checkpoint else f"{name} (shipped)"
+        for name, path, (_, checkpoint) in zip(plain, paths, asked, strict=True)
+    ]
+    levels = (plain, stems, places, [f"{place} {i}" for i, place in enumerate(places, 1)])
+    return [
+        next((level[i] for level in levels if level.count(level[i]) == 1), levels[-1][i])
+        for i in range(len(asked))
+    ]
 
 
 def brought_by(
@@ -159,11 +174,9 @@ def _open(
     checkpoint: str,
     windows: Sequence[int],
     device: torch.device,
-    *,
-    several: bool,
+    label: str,
 ) -> list[Subject]:
     path = checkpoint_path(entry, checkpoint)
-    label = f"{entry.name} ({Path(checkpoint or path or '').stem})" if several else entry.name
     network = open_network(entry, checkpoint, device)
     first = Subject(
         label,
