@@ -494,11 +494,14 @@ def test_closed_while_the_server_is_gone(clip, script):
     watched = Watched()
     with FakeServer(script) as server:
         watched.runner.submit(work(clip, server, by_value=True))
-        watched.wait(lambda _: watched.of("frame"))
+        # A connection that closes comes before what was sent over it, so on a busy machine the
+        # first frame may be lost with the server, and the job be over by itself.
+        watched.wait(lambda _: watched.of("frame") or watched.of("failed"))
+        over = watched.of("failed")
         began = time.monotonic()
         assert watched.runner.close()
         assert time.monotonic() - began < SOON.reconnect + 1
-    assert watched.end().kind == "cancelled"
+    assert watched.end().kind == ("failed" if over else "cancelled")
 
 
 def test_a_server_that_is_gone_is_given_up_before_a_close_is():
