@@ -109,7 +109,8 @@ class ComposedClips:
             InputError: ``input.missing_frame`` if a part lacks one, ``input.unlike_sizes``, or what
                 reading raises.
         """
-        parts = {part: self._files(part, name, frames) for part in "vafbt"}
+        plates = numbered_pictures(self.folder / "v" / name, _FRAMES)
+        parts = {part: self._files(part, name, frames, plates) for part in "vafbt"}
         alphas = [read_alpha(path) for path in parts["a"]]
         said = self._said(name)
         light = said.get("light") or own_light(parts["v"][0])
@@ -138,14 +139,16 @@ class ComposedClips:
             linear=light == "linear",
         )
 
-    def _files(self, part: str, name: str, frames: Sequence[int]) -> list[Path]:
+    def _files(
+        self, part: str, name: str, frames: Sequence[int], plates: Mapping[int, Path]
+    ) -> list[Path]:
+        """The files of a part; ``plates`` are those of v, by number."""
         folder = self.folder / part / name
         if part in "fbt" and not folder.is_dir():
             return []
-        there = numbered_pictures(folder, _FRAMES)
-        numbers = list(numbered_pictures(self.folder / "v" / name, _FRAMES)) if part != "v" else []
-        if numbers and numbers != list(there):
-            first = min(set(numbers) ^ set(there))
+        there = plates if part == "v" else numbered_pictures(folder, _FRAMES)
+        if list(plates) != list(there):
+            first = min(set(plates) ^ set(there))
             raise InputError(
                 "input.missing_frame",
                 f"{folder} and the frames of {self.folder / 'v' / name} differ in frame {first}",
