@@ -151,13 +151,7 @@ class MattingStage:
         truth = torch.cat([batch.alpha[:, c] for c in centres])
         unknown = torch.cat([batch.trimap[:, c] == 0.5 for c in centres])
         prior = torch.cat([batch.prior[:, c] for c in centres])
-        parts = {
-            "squared": losses.squared(alpha, truth, unknown),
-            "absolute": losses.absolute(alpha, truth, unknown),
-            "pyramid": losses.pyramid(alpha, truth, unknown),
-            "gradient": losses.gradient(alpha, truth, unknown),
-            "confidence": losses.confidence(answer.logit, alpha, truth, unknown, SURE),
-        }
+        parts = still_losses(alpha, answer.logit, truth, unknown)
         if pairs == 2:
             first, second = alpha.chunk(2)
             before, after = truth.chunk(2)
@@ -323,6 +317,23 @@ def bounded(alpha: Tensor) -> Tensor:
     must find its way back."""
     inside = alpha.clamp(0, 1)
     return inside + LEAK * (alpha - inside)
+
+
+def still_losses(alpha: Tensor, logit: Tensor, truth: Tensor, unknown: Tensor) -> dict[str, Tensor]:
+    """What is asked of each picture by itself, before it is weighed by `WEIGHTS`.
+
+    Args:
+        alpha: `bounded`, N×1×H×W as all.
+        logit: of the confidence.
+        truth, unknown: see `training.losses`.
+    """
+    return {
+        "squared": losses.squared(alpha, truth, unknown),
+        "absolute": losses.absolute(alpha, truth, unknown),
+        "pyramid": losses.pyramid(alpha, truth, unknown),
+        "gradient": losses.gradient(alpha, truth, unknown),
+        "confidence": losses.confidence(logit, alpha, truth, unknown, SURE),
+    }
 
 
 def shift_loss(

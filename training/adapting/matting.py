@@ -10,12 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.networks.st_fam_s import SURE, StFamS, StFamSMatting
+from model.networks.st_fam_s import StFamS, StFamSMatting
 from model.tiles import estimate_in_tiles
-from training import losses
 from training.adapting.loop import Adapted, Course, Loop
 from training.adapting.shot import Finished
-from training.matting import answers, bounded
+from training.matting import WEIGHTS, answers, bounded, still_losses
 from training.pool import Batch
 
 BATCH = 3
@@ -24,7 +23,6 @@ MULTIPLE = 16
 _ORDER = (2, 0, 1, 3, 4)  # of a window's frames, the centre first
 _ALONE = 0.25  # of the crops see their centre only
 _GAMMA = 0.1
-WEIGHTS = {"squared": 4.0, "absolute": 0.5, "pyramid": 0.25, "gradient": 0.2, "confidence": 0.02}
 
 
 @dataclass(frozen=True)
@@ -144,11 +142,5 @@ def crop_loss(
     window = [2] if rng.random() < _ALONE else list(_ORDER)
     answer, _ = answers(network, batch, [window])
     alpha, truth, counts = bounded(answer.alpha), truth[:, 0], counts[:, 0]
-    parts = {
-        "squared": losses.squared(alpha, truth, counts),
-        "absolute": losses.absolute(alpha, truth, counts),
-        "pyramid": losses.pyramid(alpha, truth, counts),
-        "gradient": losses.gradient(alpha, truth, counts),
-        "confidence": losses.confidence(answer.logit, alpha, truth, counts, SURE),
-    }
+    parts = still_losses(alpha, answer.logit, truth, counts)
     return torch.stack([WEIGHTS[name] * part for name, part in parts.items()]).sum()
