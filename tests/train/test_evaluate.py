@@ -180,11 +180,11 @@ def test_errors_of_a_clip_and_of_a_still():
     truth = [np.zeros((40, 40), np.float32)] * 3
     region = [np.ones((40, 40), bool)] * 3
     alphas = [np.full((40, 40), value, np.float32) for value in (0.1, 0.3, 0.3)]
-    clip = judge_mattes([0, 1, 2], alphas, truth, region)
+    clip, _ = judge_mattes([0, 1, 2], alphas, truth, region)
     assert clip["MSE"].value == pytest.approx(1e3 * (0.01 + 0.09 + 0.09) / 3, rel=1e-5)
     assert clip["dtSSD"].value == pytest.approx(100 * 0.2 / 2, rel=1e-5)
     assert clip["SAD"].value == pytest.approx(1.6 * 0.7 / 3, rel=1e-5)
-    still = judge_mattes([0], alphas[:1], truth[:1], region[:1])
+    still, _ = judge_mattes([0], alphas[:1], truth[:1], region[:1])
     assert "dtSSD" not in still
     assert len(still["MSE"].total) == 4  # blocks of 32, the last ones smaller
     assert still["MSE"].value == pytest.approx(10, rel=1e-5)
@@ -196,7 +196,7 @@ def test_frames_apart_make_no_pair():
     planes = [np.full((4, 4), value, np.float32) for value in (0.0, 0.5, 0.5, 0.6)]
     truth = [np.zeros((4, 4), np.float32)] * 4
     region = [np.ones((4, 4), bool)] * 4
-    figures = judge_mattes([0, 1, 8, 9], planes, truth, region)
+    figures, _ = judge_mattes([0, 1, 8, 9], planes, truth, region)
     assert figures["dtSSD"].total == pytest.approx([50, 10], rel=1e-5)
 
 
@@ -204,7 +204,7 @@ def test_a_frame_without_a_mixed_band_has_no_band_width():
     truths = [np.zeros((9, 9), np.float32), np.zeros((9, 9), np.float32)]
     truths[1][4, 4] = 0.5
     trimaps = [np.full((9, 9), 128, np.uint8)] * 2
-    figures = judge_trimaps(trimaps, truths)
+    figures, _ = judge_trimaps(trimaps, truths)
     assert figures["band width"].value == pytest.approx(81 / 25)
     assert figures["recall"].value == 1
 

@@ -20,7 +20,7 @@ from training.conventions.clip import MatteClip, Metric
 from training.conventions.published_dvm import FAULTY
 from training.judging.bootstrap import Samples, samples
 from training.judging.judgement import CONVENTIONS as OUR_METRICS
-from training.judging.judgement import OURS
+from training.judging.judgement import OURS, PerFrame
 
 PUBLISHED, TCVOM, RVM = "published-dvm", "tcvom", "rvm"
 _METRICS: dict[str, Mapping[str, Metric]] = {
@@ -42,7 +42,6 @@ OTHERS = (
 )
 
 Figures = Mapping[str, Samples]
-PerFrame = Mapping[str, Mapping[int, float]]
 
 
 def judge_by(

@@ -11,14 +11,7 @@ from training.conventions.flow import Flows
 from training.judging.bootstrap import Samples
 from training.judging.datasets import Alpha, Item, Judged
 from training.judging.flow_files import Flow
-from training.judging.judgement import (
-    OURS,
-    Row,
-    figures_of_frames,
-    judge_mattes,
-    judge_trimaps,
-    trimaps_of_frames,
-)
+from training.judging.judgement import OURS, PerFrame, Row, judge_mattes, judge_trimaps
 from training.judging.metrics import unknown_region
 
 
@@ -64,23 +57,17 @@ def matte_rows(
     classes = [frames[n].classes for n in numbers]
     rows = []
     figures: Mapping[str, Samples]
-    per_frame: Mapping[str, Mapping[int, float]]
     for convention in conventions:
         source = ""
         if convention == OURS:
             regions = [unknown_region(one) for one in classes]
-            figures = judge_mattes(where, planes, truths, regions)
-            per_frame = figures_of_frames(where, numbers, planes, truths, regions)
+            figures, by_index = judge_mattes(where, planes, truths, regions)
         else:
             follow = None
             if flows is not None and follows_flow(convention):
                 follow, source = _follower(flows, numbers), flows.source
             clip = MatteClip(where, planes, truths, classes, len(item.frames), follow)
             figures, by_index = judge_by(convention, clip, as_published=as_published)
-            per_frame = {
-                metric: {numbers[i]: value for i, value in values.items()}
-                for metric, values in by_index.items()
-            }
         rows.append(
             Row(
                 item,
@@ -89,7 +76,7 @@ def matte_rows(
                 figures,
                 note,
                 convention,
-                per_frame,
+                _by_number(by_index, numbers),
                 tuple(missing),
                 source,
             )
@@ -109,11 +96,14 @@ def trimap_row(
     carried: Mapping[int, Trimap],
 ) -> Row:
     """Carried trimaps against the truth. ``keyframes``: where they were."""
-    judged = [one.pixels for one in carried.values()], [frames[n].truth for n in carried]
-    return Row(
-        item,
-        method,
-        keyframes,
-        judge_trimaps(*judged),
-        per_frame=trimaps_of_frames(list(carried), *judged),
+    figures, by_index = judge_trimaps(
+        [one.pixels for one in carried.values()], [frames[n].truth for n in carried]
     )
+    return Row(item, method, keyframes, figures, per_frame=_by_number(by_index, list(carried)))
+
+
+def _by_number(by_index: PerFrame, numbers: Sequence[int]) -> PerFrame:
+    return {
+        metric: {numbers[i]: value for i, value in values.items()}
+        for metric, values in by_index.items()
+    }

@@ -46,6 +46,7 @@ TRIMAP_CONVENTIONS = {
 _BLOCK = 32
 
 Planes = Sequence[Alpha]
+PerFrame = Mapping[str, Mapping[int, float]]
 
 
 @dataclass(frozen=True)
@@ -71,90 +72,69 @@ class Row:
     figures: Mapping[str, Samples] = field(default_factory=dict)
     note: str = ""
     convention: str = OURS
-    per_frame: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
+    per_frame: PerFrame = field(default_factory=dict)
     missing: tuple[int, ...] = ()
     flow: str = ""
 
 
 def judge_mattes(
     frames: Sequence[int], alphas: Planes, truths: Planes, regions: Sequence[Mask]
-) -> dict[str, Samples]:
+) -> tuple[dict[str, Samples], PerFrame]:
     """Errors in the unknown regions; dtSSD over those of ``frames`` that follow one another.
 
     Args:
         frames: their numbers, or places: two that differ by 1 are neighbours.
         alphas, truths: float H×W each.
         regions: bool H×W each.
+
+    Returns:
+        By metric: the units of its figure, frames and pairs, or blocks of a single frame; and each
+        frame's figure by its index, a pair's by that of its later frame.
     """
-    if len(frames) == 1:
-        return _still(alphas[0], truths[0], regions[0])
-    figures = {
-        name: samples([error(a, t, r) for a, t, r in zip(alphas, truths, regions, strict=True)])
-        for name, error in ((MSE, mse), (MAD, mad), (SAD, sad))
-    }
-    pairs = [i for i, (a, b) in enumerate(pairwise(frames)) if b == a + 1]
-    if pairs:
-        figures[DTSSD] = samples(
-            [dtssd(alphas[i : i + 2], truths[i : i + 2], regions[i : i + 2]) for i in pairs]
-        )
-    return figures
-
-
-def figures_of_frames(
-    frames: Sequence[int],
-    numbers: Sequence[int],
-    alphas: Planes,
-    truths: Planes,
-    regions: Sequence[Mask],
-) -> dict[str, dict[int, float]]:
-    """As `judge_mattes`, frame by frame; by metric, then by frame number.
-
-    Args:
-        frames: places: two that differ by 1 are neighbours.
-        numbers: of the frames.
-        alphas, truths, regions: as there.
-    """
-    found = {
+    per_frame: dict[str, dict[int, float]] = {
         name: {
-            number: error(alpha, truth, region)
-            for number, alpha, truth, region in zip(numbers, alphas, truths, regions, strict=True)
+            i: error(alpha, truth, region)
+            for i, (alpha, truth, region) in enumerate(zip(alphas, truths, regions, strict=True))
         }
         for name, error in ((MSE, mse), (MAD, mad), (SAD, sad))
     }
-    pairs = [i for i, (a, b) in enumerate(pairwise(frames)) if b == a + 1]
+    if len(frames) == 1:
+        return _still(alphas[0], truths[0], regions[0]), per_frame
+    pairs = neighbours(frames)
     if pairs:
-        found[DTSSD] = {
-            numbers[i + 1]: dtssd(alphas[i : i + 2], truths[i : i + 2], regions[i : i + 2])
-            for i in pairs
+        per_frame[DTSSD] = {
+            i + 1: dtssd(alphas[i : i + 2], truths[i : i + 2], regions[i : i + 2]) for i in pairs
         }
-    return found
+    return {name: samples(list(values.values())) for name, values in per_frame.items()}, per_frame
 
 
-def judge_trimaps(trimaps: Sequence[npt.NDArray[np.uint8]], truths: Planes) -> dict[str, Samples]:
-    """Recall of the mixed band, band width, per cent certainly wrong; a unit a frame."""
+def neighbours(places: Sequence[int]) -> list[int]:
+    """The index of the first of each two that differ by 1."""
+    return [i for i, (a, b) in enumerate(pairwise(places)) if b == a + 1]
+
+
+def judge_trimaps(
+    trimaps: Sequence[npt.NDArray[np.uint8]], truths: Planes
+) -> tuple[dict[str, Samples], PerFrame]:
+    """Recall of the mixed band, band width, per cent certainly wrong; a unit a frame.
+
+    Returns:
+        By metric: the units; and each frame's figure by its index. A frame without a mixed band
+        has no band width.
+    """
     found = [trimap_quality(trimap, truth) for trimap, truth in zip(trimaps, truths, strict=True)]
     finite = [float(np.isfinite(one.band_width)) for one in found]
     widths = [one.band_width if ok else 0.0 for one, ok in zip(found, finite, strict=True)]
-    return {
-        RECALL: samples([one.mixed_recall for one in found]),
+    recalls, wrong = [one.mixed_recall for one in found], [one.certainly_wrong for one in found]
+    figures = {
+        RECALL: samples(recalls),
         WIDTH: samples(widths, finite),
-        WRONG: samples([one.certainly_wrong for one in found]),
+        WRONG: samples(wrong),
     }
-
-
-def trimaps_of_frames(
-    numbers: Sequence[int], trimaps: Sequence[npt.NDArray[np.uint8]], truths: Planes
-) -> dict[str, dict[int, float]]:
-    """As `judge_trimaps`, frame by frame; by metric, then by frame number. A frame without a mixed
-    band has no band width."""
-    found = {
-        number: trimap_quality(trimap, truth)
-        for number, trimap, truth in zip(numbers, trimaps, truths, strict=True)
-    }
-    return {
-        RECALL: {n: one.mixed_recall for n, one in found.items()},
-        WIDTH: {n: one.band_width for n, one in found.items() if np.isfinite(one.band_width)},
-        WRONG: {n: one.certainly_wrong for n, one in found.items()},
+    return figures, {
+        RECALL: dict(enumerate(recalls)),
+        WIDTH: {i: width for i, width in enumerate(widths) if finite[i]},
+        WRONG: dict(enumerate(wrong)),
     }
 
 
