@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
 from training.conventions.formulas import Flow, Mask
 from training.judging.datasets import Alpha
+from training.judging.judgement import neighbours
+from training.judging.metrics import difference, unknown_region
 
 GRAD, CONN, SSDA, MESSDDT = "Grad", "Conn", "SSDA", "MESSDdt"
 
@@ -47,14 +48,11 @@ class MatteClip:
     @property
     def pairs(self) -> list[int]:
         """The first of each pair of neighbours."""
-        return [i for i, (a, b) in enumerate(pairwise(self.places)) if b == a + 1]
+        return neighbours(self.places)
 
     def error(self, i: int) -> npt.NDArray[np.float64]:
         """alpha − truth of the i-th frame. Raises ValueError if they differ in shape."""
-        if self.alphas[i].shape != self.truths[i].shape:
-            shapes = f"alpha {self.alphas[i].shape} and truth {self.truths[i].shape}"
-            raise ValueError(f"{shapes} differ in shape")
-        return self.alphas[i].astype(np.float64) - self.truths[i].astype(np.float64)
+        return difference(self.alphas[i], self.truths[i])
 
     def painted(self, i: int) -> Mask:
         """Where the trimap is 128."""
@@ -62,7 +60,7 @@ class MatteClip:
 
     def unknown(self, i: int) -> Mask:
         """Where the trimap is neither 0 nor 255."""
-        return np.asarray((self.trimaps[i] > 0) & (self.trimaps[i] < 255))
+        return unknown_region(self.trimaps[i])
 
     def flow_from(self, i: int) -> Flow:
         """To the next frame. Raises ValueError without flow."""

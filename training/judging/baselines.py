@@ -19,6 +19,7 @@ from model.view import LightView
 from training.judging.chained_flow import chained
 from training.judging.datasets import Alpha, Item, Judged
 from training.judging.kept import Kept, key_of
+from training.judging.metrics import unknown_region
 
 HALF = "0.5"
 GUIDED = "guided filter"
@@ -59,8 +60,7 @@ REFUSED = (
 
 def half(classes: npt.NDArray[np.uint8]) -> Alpha:
     """0.5 wherever the trimap (uint8 H×W, 0 / 128 / 255) does not know; float32 H×W."""
-    unknown = (classes > 0) & (classes < 255)
-    return np.where(unknown, 0.5, classes / 255).astype(np.float32)
+    return np.where(unknown_region(classes), 0.5, classes / 255).astype(np.float32)
 
 
 def guided_filter(
@@ -88,7 +88,7 @@ def guided_filter(
     slope = covariance / (mean(guide * guide) - mean(guide) ** 2 + epsilon)
     offset = mean(target) - slope * mean(guide)
     filtered = (mean(slope) * guide + mean(offset)).clip(0, 1)
-    return np.where((classes > 0) & (classes < 255), filtered, target).astype(np.float32)
+    return np.where(unknown_region(classes), filtered, target).astype(np.float32)
 
 
 def guided(item: Item, frames: Mapping[int, Judged], number: int) -> Alpha:

@@ -51,6 +51,13 @@ def unknown_region(trimap: npt.NDArray[np.uint8]) -> Mask:
     return (trimap > 0) & (trimap < 255)
 
 
+def difference(alpha: FloatImage, truth: FloatImage) -> npt.NDArray[np.float64]:
+    """alpha − truth, in float64. Raises ValueError on shapes that differ."""
+    if alpha.shape != truth.shape:
+        raise ValueError(f"alpha {alpha.shape} and truth {truth.shape} differ in shape")
+    return alpha.astype(np.float64) - truth.astype(np.float64)
+
+
 def mse(alpha: FloatImage, truth: FloatImage, region: Mask | None = None) -> float:
     """Convention: `MSE_UNKNOWN` with ``region=unknown_region(trimap)``, `MSE_WHOLE` without.
 
@@ -90,8 +97,8 @@ def dtssd(
         raise ValueError(f"{count} alphas, {len(truths)} truths and their regions must match")
     pairs = [
         _pair_dtssd(
-            _difference(alphas[t], truths[t]),
-            _difference(alphas[t + 1], truths[t + 1]),
+            difference(alphas[t], truths[t]),
+            difference(alphas[t + 1], truths[t + 1]),
             None if regions is None else regions[t] | regions[t + 1],
         )
         for t in range(count - 1)
@@ -148,14 +155,8 @@ def trimap_quality(trimap: npt.NDArray[np.uint8], truth: FloatImage) -> TrimapQu
     )
 
 
-def _difference(alpha: FloatImage, truth: FloatImage) -> npt.NDArray[np.float64]:
-    if alpha.shape != truth.shape:
-        raise ValueError(f"alpha {alpha.shape} and truth {truth.shape} differ in shape")
-    return alpha.astype(np.float64) - truth.astype(np.float64)
-
-
 def _error(alpha: FloatImage, truth: FloatImage, region: Mask | None) -> npt.NDArray[np.float64]:
-    error = _difference(alpha, truth)
+    error = difference(alpha, truth)
     if region is None:
         return error.ravel()
     if region.shape != error.shape:
