@@ -32,7 +32,7 @@ from training.pool import (
     elsewhere,
     forked,
 )
-from training.prior import exact_priors, quick_priors
+from training.prior import exact_priors, knows_both, quick_priors
 from training.source_clips import MixedClips, SourceClips, Sources, open_sources
 from training.source_crops import (
     CROP_KEYS,
@@ -254,8 +254,7 @@ def _judged_clip(maker: Maker, number: int) -> Batch:
         clips.linear.repeat_interleave(frames),
         [1 + number % 2] * frames,
     )
-    flat = clips.trimap.flatten(2)
-    both = (flat == 0).any(2) & (flat == 1).any(2)
+    both = knows_both(clips.trimap)
     prior = prior.view_as(clips.alpha)
     return Batch(clips.picture, clips.alpha, prior, clips.trimap, both, clips.linear, 0)
 

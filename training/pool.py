@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from model.exposure import ExposureMap, to_picture
+from training.prior import knows_both
 from training.synthesis import Clips
 
 
@@ -177,8 +178,7 @@ class ClipPool:
             return found.transpose(2, 3) if turn else found
 
         light, alpha, trimap, prior = map(cut, (clips.light, clips.alpha, clips.trimap, priors))
-        whole = clips.trimap[i].flatten(1)
-        both = (whole == 0).any(1) & (whole == 1).any(1)
+        both = knows_both(clips.trimap[i])
         both = both.flip(0) if back else both
         if swap:
             # The prior of a frame that lacks a class is that class everywhere, also when swapped.

@@ -37,6 +37,13 @@ def _looks(light: Tensor, linear: Tensor) -> Tensor:
     )
 
 
+def knows_both(trimap: Tensor) -> Tensor:
+    """Bool, of each frame of …×1×H×W: whether its trimap is certain of foreground somewhere and of
+    background elsewhere, without which a prior is of one class alone."""
+    flat = trimap.flatten(-3)
+    return (flat == 0).any(-1) & (flat == 1).any(-1)
+
+
 def exact_priors(
     light: Tensor, trimap: Tensor, linear: Tensor, factors: Sequence[int] | None = None
 ) -> Tensor:
@@ -84,7 +91,7 @@ def _solve(
 ) -> Tensor:
     unknown = (trimap > 0) & (trimap < 1)
     guess = torch.where(unknown, _guess(light, trimap, unknown, linear, iterations), trimap)
-    one_sided = ~((trimap == 0).flatten(1).any(1) & (trimap == 1).flatten(1).any(1))
+    one_sided = ~knows_both(trimap)
     height, width = trimap.shape[2:]
     tall = _stacked(light.double()), _stacked(guess.double()), _stacked(unknown)[0]
     between = _between(len(trimap), height, width, trimap.device)

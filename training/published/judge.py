@@ -18,14 +18,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from training.pool import Batch, batch_of
-from training.prior import exact_priors
+from training.prior import exact_priors, knows_both
 from training.published.answers import Asking, Window
 from training.source_clips import Sources
-from training.source_crops import (
-    JUDGED,
-    picture_of,
-    with_trimap,
-)
+from training.source_crops import JUDGED, picture_of, with_trimap
 
 _OVERLAP = 40  # pixels of tiles, as published
 _MULTIPLE = 16
@@ -131,8 +127,7 @@ class PublishedJudge:
                 self._priors[key] = exact_priors(frames.light, frames.trimap, flags).half()
             prior = self._priors[key].float()
             prior = torch.where(frames.trimap == 0.5, prior, frames.trimap)[None]
-        flat = frames.trimap.flatten(1)
-        both = ((flat == 0).any(1) & (flat == 1).any(1))[None]
+        both = knows_both(frames.trimap)[None]
         planes = (picture_of(frames)[None], frames.alpha[None], prior, frames.trimap[None])
         return batch_of([one.to(self.device) for one in (*planes, both, linear)], 0)
 

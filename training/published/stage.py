@@ -28,7 +28,7 @@ from model.networks.st_fam_s import SURE
 from training import losses
 from training.loop.recipe_file import table_of
 from training.pool import COARSE, WHOLE, Share, elsewhere, forked
-from training.prior import exact_priors, quick_priors
+from training.prior import exact_priors, knows_both, quick_priors
 from training.published import losses as published_losses
 from training.published.answers import PublishedBatch, Reply, Window, asking
 from training.published.judge import PublishedJudge
@@ -227,13 +227,12 @@ class PublishedStage:
             return torch.from_numpy(np.stack([one[name] for one in clips])).to(self.device)
 
         trimap = planes("trimap")
-        flat = trimap.flatten(2)
         return PublishedBatch(
             picture=planes("picture"),
             alpha=planes("alpha"),
             prior=planes("prior"),
             trimap=trimap,
-            both=(flat == 0).any(2) & (flat == 1).any(2),
+            both=knows_both(trimap),
             linear=planes("linear"),
             step=step,
             light=planes("light"),
