@@ -32,7 +32,7 @@ from training.composing.composed_pixels import (
     read_colour,
     read_trimap,
 )
-from training.composing.layout import PICTURES
+from training.composing.layout import PICTURES, names_in
 from training.composing.layout_frames import numbered_pictures
 from training.composing.manifest import MANIFEST, read_manifest
 from training.sources import ClipFrames
@@ -62,14 +62,14 @@ def open_composed(folder: Path, options: Mapping[str, Any]) -> ComposedClips:
                 f"the recipe's [source] of composed clips says {key} = {value!r}",
                 hint=f"it may say {known}",
             )
-    names = _folders(folder / "v")
+    names = names_in(folder / "v", folders=True)
     if not names:
         raise InputError(
             "input.no_clips",
             f"{folder} holds no clips in its folder v",
             hint="clips are v/NAME/00000.png … with a/NAME/00000.png … beside them",
         )
-    lacking = sorted(set(names) ^ set(_folders(folder / "a")))
+    lacking = sorted(set(names) ^ set(names_in(folder / "a", folders=True)))
     if lacking:
         more = f" and {len(lacking) - _SHOWN} more" if len(lacking) > _SHOWN else ""
         raise InputError(
@@ -211,11 +211,3 @@ def _require_one_size(folder: Path, name: str, stacked: Mapping[str, Tensor]) ->
                 f"{size[1]}×{size[0]}",
                 hint="give all parts of a clip one size",
             )
-
-
-def _folders(place: Path) -> list[str]:
-    if not place.is_dir():
-        return []
-    return sorted(
-        one.name for one in place.iterdir() if one.is_dir() and not one.name.startswith(".")
-    )

@@ -10,6 +10,7 @@ another suffix, so that a published list fits footage that was unpacked to frame
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from training.composing.pair_list import Pair
 PHASES = ("train", "test")
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 MOVIES = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mxf")
+_SHOWN = 5  # troubles in an error's own sentence
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,12 @@ class Trouble:
 
     def __str__(self) -> str:
         return f"{self.pair}: {'; '.join(self.reasons)}"
+
+
+def troubles_told(troubles: Sequence[Trouble]) -> str:
+    """The first of them, for an error's sentence, and how many more there are."""
+    shown = " | ".join(map(str, troubles[:_SHOWN]))
+    return shown + (f" | and {len(troubles) - _SHOWN} more" if len(troubles) > _SHOWN else "")
 
 
 @dataclass(frozen=True)
@@ -87,15 +95,15 @@ class Layout:
         """Names of all foregrounds of a kind, sorted; those that lack a half are among them."""
         folder = self.foreground_folder(kind)
         if kind == "video":
-            return _names(folder, folders=True)
-        alphas = _names(folder / "alpha", PICTURES)
+            return names_in(folder, folders=True)
+        alphas = names_in(folder / "alpha", PICTURES)
         known = {Path(name).stem for name in alphas}
-        colours = _names(folder / "fg", PICTURES)
+        colours = names_in(folder / "fg", PICTURES)
         return sorted([*alphas, *(name for name in colours if Path(name).stem not in known)])
 
     def backgrounds(self) -> list[str]:
         """Names of all backgrounds, sorted."""
-        return _names(self.background_folder, MOVIES, folders=True)
+        return names_in(self.background_folder, MOVIES, folders=True)
 
     def locate(self, pair: Pair) -> Sources | Trouble:
         """The files of a pair, or all that is wrong with them as far as names tell."""
@@ -138,7 +146,9 @@ def _find(folder: Path, name: str, suffixes: tuple[str, ...], folders: bool = Tr
     return f"{exact} is not there"
 
 
-def _names(folder: Path, suffixes: tuple[str, ...] = (), folders: bool = False) -> list[str]:
+def names_in(folder: Path, suffixes: tuple[str, ...] = (), folders: bool = False) -> list[str]:
+    """Names of a folder's files with these suffixes, and of its folders, sorted; none if it is not
+    there. What is hidden is passed over."""
     if not folder.is_dir():
         return []
     return sorted(

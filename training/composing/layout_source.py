@@ -22,13 +22,13 @@ from torch import Tensor
 
 from model.errors import InputError, SetupError
 from training.composing.composer import Composer
+from training.composing.layout import troubles_told
 from training.composing.layout_frames import Codes
 from training.composing.pair_list import CLASSES, KINDS
 from training.composing.selection import MOST_CLIPS, PER_FOREGROUND, SEED, Clip, Request, select
 from training.sources import ClipFrames
 
 _OPEN = 3
-_SHOWN = 5
 # Keys of the recipe, as the command's options are called, with what they are if not given.
 _DEFAULTS: dict[str, Any] = {
     "phase": "train",
@@ -62,11 +62,9 @@ def open_layout(folder: Path, options: Mapping[str, Any]) -> LayoutClips:
     selection = select(request)
     troubles = selection.troubles
     if troubles and (not options.get("skip_missing") or not selection.clips):
-        shown = " | ".join(map(str, troubles[:_SHOWN]))
-        more = f" | and {len(troubles) - _SHOWN} more" if len(troubles) > _SHOWN else ""
         raise InputError(
             "input.incomplete_layout",
-            f"{len(troubles)} pairs cannot be composed: {shown}{more}",
+            f"{len(troubles)} pairs cannot be composed: {troubles_told(troubles)}",
             hint="bring the files, or leave these pairs out with skip_missing = true",
         )
     return LayoutClips(request, selection.clips, len(troubles))

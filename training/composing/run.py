@@ -25,13 +25,12 @@ from training.composing.folder import (
     recovered,
     require_unclaimed,
 )
-from training.composing.layout import Trouble
+from training.composing.layout import Trouble, troubles_told
 from training.composing.manifest import SCHEMA, Entry, read_manifest, write_manifest
 from training.composing.selection import Clip, Request, Selection
 from training.composing.workers import Failure, Pool, processes
 
 Say = Callable[[str], None]
-_SHOWN = 5  # troubles in the error's own sentence
 _FLUSH = 5.0  # seconds between two writings of the manifest
 
 
@@ -196,11 +195,9 @@ def _told(settings: Mapping[str, Any]) -> str:
 
 
 def _incomplete(troubles: Sequence[Trouble], total: int) -> InputError:
-    shown = " | ".join(map(str, troubles[:_SHOWN]))
-    more = f" | and {len(troubles) - _SHOWN} more" if len(troubles) > _SHOWN else ""
     return InputError(
         "input.incomplete_layout",
-        f"{len(troubles)} of {total} pairs cannot be composed: {shown}{more}",
+        f"{len(troubles)} of {total} pairs cannot be composed: {troubles_told(troubles)}",
         hint="bring the files, or leave these pairs out with --skip-missing",
     )
 

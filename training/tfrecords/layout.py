@@ -1,7 +1,7 @@
 """Clips that lie as the published tools lay them out: `<folder>/<key>/<clip>/<number>.jpg` or png.
 
 A frame is known by its number, the last digits of its file's name, and never by its place in a
-list; the keys are those of `record_pictures`. Whatever does not fit is told, nothing is left out.
+list; the keys are those of `pictures.NAMES`. Whatever does not fit is told, nothing is left out.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from model.errors import InputError
+from training.composing.layout import names_in
 from training.tfrecords.pictures import NAMES
 
 # The keys that each of the published modes writes.
@@ -62,7 +63,7 @@ def find_clips(
             f"{folder} has no folder {told}, which mode {mode} reads",
             hint="clips lie as KEY/CLIP/00000.png; -m says which keys are read",
         )
-    names = sorted({one for key in keys for one in _folders(folder / key)})
+    names = sorted({one for key in keys for one in names_in(folder / key, folders=True)})
     if not names:
         raise InputError(
             "input.no_clips", f"no clips lie in {folder}", hint="clips lie as KEY/CLIP/00000.png"
@@ -113,10 +114,6 @@ def read_names(path: Path) -> frozenset[str]:
     if not names:
         raise InputError("input.names", f"{path} names no clip", hint="one name a line")
     return names
-
-
-def _folders(folder: Path) -> list[str]:
-    return [one.name for one in folder.iterdir() if one.is_dir() and not one.name.startswith(".")]
 
 
 def _clip(folder: Path, name: str, keys: Sequence[str]) -> tuple[SourceClip | None, list[str]]:

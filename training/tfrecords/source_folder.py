@@ -20,7 +20,7 @@ class SourceFolder:
     Attributes:
         clips: those that are whole, by name.
         misfits: of each other one what is wrong, each in one sentence.
-        lights, foregrounds: by clip, where the manifest tells; see `record_manifest.Listed`.
+        lights, foregrounds: by clip, where the manifest tells; see `manifest.Listed`.
     """
 
     clips: Mapping[str, SourceClip] = field(default_factory=dict)
