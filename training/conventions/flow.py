@@ -60,7 +60,7 @@ def flows_of(item: Item, frames: Mapping[int, Judged], kept: Kept) -> Flows:
 
 
 def _computed(item: Item, frames: Mapping[int, Judged], now: int, after: int, kept: Kept) -> Flow:
-    first, second = (luminance(shown(item, frames[n], n)) for n in (now, after))
+    first, second = (luminance(shown(item, frames[n])) for n in (now, after))
     code = sources_digest("model/classical/flow.py")
     arrays = kept.arrays(
         key_of("flow", code, first, second), lambda: {"flow": motion(first, second).forth}

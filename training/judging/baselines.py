@@ -9,17 +9,15 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from model.classical.flow import luminance, motion, warp
 from model.errors import CapacityError, SetupError
-from model.exposure import ExposureMap
 from model.plates.plate import Trimap
-from model.view import LightView
 from training.judging.chained_flow import chained
 from training.judging.datasets import Alpha, Item, Judged
 from training.judging.kept import Kept, key_of
 from training.judging.metrics import unknown_region
+from training.judging.views import in_light, shown
 
 HALF = "0.5"
 GUIDED = "guided filter"
@@ -227,9 +225,4 @@ def _of_pymatting(
 
 def _seen(item: Item, judged: Judged, *, encoded: bool) -> Alpha:
     """H×W×3, 0…1, over the plate's data window."""
-    view = LightView("", item.light, ExposureMap(), torch.device("cpu"))
-    header = judged.plate.header
-    trimap = Trimap(judged.classes, header.data_window)
-    frame = view.frame(0, judged.plate, header.data_window, trimap)
-    planes = frame.picture if encoded else frame.light
-    return np.ascontiguousarray(planes[0].permute(1, 2, 0).numpy().clip(0, 1))
+    return (shown if encoded else in_light)(item, judged).clip(0, 1)

@@ -194,6 +194,6 @@ def _draw(
         note = f"{MSE} " + ", ".join(
             f"{name} {mse(alpha, judged.truth, region):.1f}" for name, alpha in alphas.items()
         )
-        picture = shown(item, judged, number)
+        picture = shown(item, judged)
         rows.append(SheetFrame(number, picture, judged.classes, judged.truth, alphas, note))
     write_sheet(folder / f"{safe_name(item.name)}.png", f"{item.name} ({item.light} light)", rows)

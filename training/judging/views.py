@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 
 from model.exposure import ExposureMap
-from model.plates.plate import Trimap
+from model.face import Frame
 from model.view import LightView
 from training.judging.datasets import Alpha, Item, Judged
 from training.judging.kept import Kept, key_of
@@ -69,7 +69,7 @@ class View:
 
     def picture(self, frame: int) -> Alpha:
         """H×W×3, 0…1, as displayed."""
-        return shown(self.item, self.item.read(frame), frame)
+        return shown(self.item, self.item.read(frame))
 
 
 def put_down(
@@ -92,10 +92,20 @@ def put_down(
     return View(item, tuple(frames), keys, kept)
 
 
-def shown(item: Item, judged: Judged, frame: int) -> Alpha:
+def shown(item: Item, judged: Judged) -> Alpha:
     """The plate's picture, H×W×3, 0…1, as displayed: what networks see."""
+    return _pixels(_frame(item, judged).picture)
+
+
+def in_light(item: Item, judged: Judged) -> Alpha:
+    """The plate, H×W×3, in the light that the item is composited in."""
+    return _pixels(_frame(item, judged).light)
+
+
+def _frame(item: Item, judged: Judged) -> Frame:
     view = LightView("", item.light, ExposureMap(), torch.device("cpu"))
-    header = judged.plate.header
-    trimap = Trimap(judged.classes, header.data_window)
-    picture = view.frame(frame, judged.plate, header.data_window, trimap).picture
-    return np.ascontiguousarray(picture[0].permute(1, 2, 0).numpy())
+    return view.frame(0, judged.plate, judged.plate.header.data_window)
+
+
+def _pixels(planes: torch.Tensor) -> Alpha:
+    return np.ascontiguousarray(planes[0].permute(1, 2, 0).numpy())

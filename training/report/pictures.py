@@ -22,7 +22,7 @@ from model.plates.atomic import write_bytes
 from model.plates.file_errors import writing
 from training.judging.baselines import HALF
 from training.judging.metrics import unknown_region
-from training.judging.views import View
+from training.judging.views import View, shown
 from training.report.pixels import (
     ERROR_WHITE,
     Pixels,
@@ -211,16 +211,17 @@ def _write_frame(
     truth = grey8(judged.truth[box.slices])
     planes: dict[str, Pixels] = {TRIMAP: judged.classes[box.slices], TRUTH: truth}
     planes |= {method: cut[place] for method, cut in cuts.items()}
-    shown: dict[str, Pixels] = {PICTURE: grey8(view.picture(number)[box.slices]), **planes}
+    picture = shown(view.item, judged)[box.slices]
+    offered: dict[str, Pixels] = {PICTURE: grey8(picture), **planes}
     for method, cut in cuts.items():
         # Of the exact truth: its own rounding is no error of a method.
-        shown[f"error of {method}"] = error8(cut[place] / 255, judged.truth[box.slices])
+        offered[f"error of {method}"] = error8(cut[place] / 255, judged.truth[box.slices])
     paths = {}
-    for order, (what, pixels) in enumerate(shown.items()):
+    for order, (what, pixels) in enumerate(offered.items()):
         paths[what] = f"{name}/{number:04}_{order:02}_{_plain(what)}.png"
         write_bytes(folder / paths[what], png(pixels))
     small = f"{name}/{number:04}_small.png"
-    write_bytes(folder / small, png(thumbnail(shown[PICTURE], 96)))
+    write_bytes(folder / small, png(thumbnail(offered[PICTURE], 96)))
     values = f"{name}/{number:04}_values.js"
     # A page from a file may not read the pixels of its pictures, but it may run its scripts.
     stacked = base64.b64encode(png(np.concatenate(list(planes.values())))).decode()
