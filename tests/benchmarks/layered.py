@@ -20,7 +20,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -31,6 +30,7 @@ from model.plates.image_files import read_plate, rgb
 from model.plates.plate import Plate
 from model.tiles import Seen, estimate_in_tiles
 from model.view import LightView
+from training.composing.composed_pixels import placed
 from training.judging.datasets import Item, find_items, held_out_footage
 from training.synthesis import Clips, hold_out
 
@@ -168,11 +168,8 @@ def _premultiplied(
     if not path.is_file():
         return None
     front = read_plate(path)
-    both = front.header.data_window.union(canvas)
-    whole = np.zeros((both.height, both.width, 3), np.float32)
-    whole[front.header.data_window.inside(both)] = rgb(front)
-    placed = np.ascontiguousarray(whole[canvas.inside(both)])
-    return torch.from_numpy(placed).permute(2, 0, 1)[None]
+    over = placed(rgb(front), front.header.data_window, canvas)
+    return torch.from_numpy(over).permute(2, 0, 1)[None]
 
 
 def _file(folder: Path, stem: str, number: int) -> Path | None:

@@ -32,6 +32,7 @@ from model.plates.channels import find_alpha
 from model.plates.image_files import read_plate, rgb
 from model.plates.plate import Plate, PlateHeader, Trimap, Window
 from model.plates.trimap import place_trimap, read_trimap
+from training.composing.composed_pixels import placed
 from training.composing.manifest import read_manifest
 from training.judging.flow_files import Flow, find_flow, read_flow
 
@@ -283,7 +284,7 @@ def read_alpha(path: Path, header: PlateHeader, number: int) -> Alpha:
         InputError: as `read_plate`; ``input.truth_size`` if it does not fit the plate.
     """
     image = read_plate(path, frame=number, choose=find_alpha)
-    values = image.pixels[:, :, 0].astype(np.float32).clip(0, 1)
+    values = image.pixels[:, :, :1].astype(np.float32).clip(0, 1)
     window, place = image.header.data_window, header.display_window
     if path.suffix.lower() == ".exr":
         fits = image.header.display_window == place
@@ -298,10 +299,7 @@ def read_alpha(path: Path, header: PlateHeader, number: int) -> Alpha:
             frame=number,
             hint="give it the plate's format",
         )
-    both = window.union(header.data_window)
-    whole = np.zeros((both.height, both.width), np.float32)
-    whole[window.inside(both)] = values
-    return np.ascontiguousarray(whole[header.data_window.inside(both)])
+    return np.ascontiguousarray(placed(values, window, header.data_window)[..., 0])
 
 
 def _size(window: Window) -> str:
