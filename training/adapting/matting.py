@@ -12,6 +12,7 @@ from torch import Tensor
 
 from model.networks.st_fam_s import StFamS, StFamSMatting
 from model.tiles import estimate_in_tiles
+from training.adapting.crops import cut_around, filled
 from training.adapting.loop import Adapted, Course, Loop
 from training.adapting.shot import Finished
 from training.matting import WEIGHTS, answers, bounded, still_losses
@@ -19,7 +20,6 @@ from training.pool import Batch
 
 BATCH = 3
 SIDE = 192  # of crops
-MULTIPLE = 16
 _ORDER = (2, 0, 1, 3, 4)  # of a window's frames, the centre first
 _ALONE = 0.25  # of the crops see their centre only
 _GAMMA = 0.1
@@ -86,19 +86,19 @@ def held_out_error(network: StFamS, judged: Finished) -> float:
 def planes_of(one: Finished) -> Planes:
     """See `Planes`; sizes are filled up by repeating the last row and column."""
     frames = [seen.frame for seen in one.window]
-    height, width = one.truth.shape[-2:]
-    margin = (0, -width % MULTIPLE, 0, -height % MULTIPLE)
+    truth = filled(one.truth)
+    down, right = (a - b for a, b in zip(truth.shape[-2:], one.truth.shape[-2:], strict=True))
 
-    def filled(planes: Sequence[Tensor]) -> Tensor:
-        return F.pad(torch.cat(list(planes)).float(), margin, mode="replicate").half()
+    def joined(planes: Sequence[Tensor]) -> Tensor:
+        return filled(torch.cat(list(planes))).half()
 
     knew = [bool(seen.prior.confidence.max() > 0) for seen in one.window]
     return Planes(
-        picture=filled([f.picture for f in frames]),
-        trimap=filled([f.known for f in frames]),
-        prior=filled([seen.prior.alpha for seen in one.window]),
-        truth=filled([one.truth]),
-        counts=F.pad(one.counts, margin),
+        picture=joined([f.picture for f in frames]),
+        trimap=joined([f.known for f in frames]),
+        prior=joined([seen.prior.alpha for seen in one.window]),
+        truth=truth.half(),
+        counts=F.pad(one.counts, (0, right, 0, down)),
         both=torch.tensor(knew, device=one.truth.device),
         linear=frames[0].composited_in == "linear",
         places=one.counts[0, 0].nonzero(),
@@ -110,17 +110,14 @@ def crop(planes: Sequence[Planes], rng: np.random.Generator) -> tuple[Tensor, ..
     holds them but for the first axis, and what counts. Mirrored, turned, colours changed a little,
     foreground and background swapped, as in training."""
     one = planes[int(rng.integers(len(planes)))]
-    sides = (min(SIDE, *(p.truth.shape[axis] for p in planes)) for axis in (-2, -1))
+    sides = [min(SIDE, *(p.truth.shape[axis] for p in planes)) for axis in (-2, -1)]
     place = one.places[int(rng.integers(len(one.places)))].tolist()
-    cut = []
-    for at, whole, side in zip(place, one.truth.shape[-2:], sides, strict=True):
-        begin = min(max(at - int(rng.integers(side)), 0), whole - side)
-        cut.append(slice(begin, begin + side))
+    rows, columns = cut_around(place, one.truth.shape[-2:], sides, rng)
     across, down, swap = (bool(x) for x in rng.random(3) < 0.5)
     gamma = float(np.exp(rng.uniform(-_GAMMA, _GAMMA)))
 
     def cropped(x: Tensor) -> Tensor:
-        x = x[..., cut[0], cut[1]]
+        x = x[..., rows, columns]
         x = x.flip(-1) if across else x
         return x.flip(-2) if down else x
 

@@ -31,6 +31,7 @@ from model.networks.trimap_memory_s import RECENT, TrimapMemoryS
 from model.plates.image_files import read_plate
 from model.view import LightView
 from training import propagation
+from training.adapting.crops import cut_around, filled
 from training.adapting.loop import Adapted, Course, Loop
 from training.adapting.shot import ShotFiles, unknown_trimap
 from training.judging.carried import CarriedClip, carry
@@ -40,7 +41,6 @@ from training.synthesis import Clips
 
 BATCH = 2
 CROP = 192, 288
-MULTIPLE = 16
 MADE = 5  # frames of a clip whose motion is made
 MADE_SHARE = 0.3  # of the windows, where there are others
 _EACH = 3  # such clips of each keyframe that is learned from
@@ -133,7 +133,7 @@ def judged(
         order = _remembered(clip, max(1, len(clip.picture) - _WALK))
         order += range(max(1, len(clip.picture) - _WALK), len(clip.picture))
         picture, guess = (_tensor(x[order], device)[None] for x in (clip.picture, clip.guess))
-        *_, last = propagation.walk(network, _filled(picture), _filled(guess))
+        *_, last = propagation.walk(network, filled(picture), filled(guess))
         height, width = clip.alpha.shape[-2:]
         answer = propagation.chosen(last.logits[..., :height, :width])[0, 0].cpu().numpy()
         found = trimap_quality(_LEVELS[answer], clip.alpha[-1, 0] / 255.0)
@@ -293,12 +293,9 @@ def _window(clip: CarriedClip, rng: np.random.Generator) -> Window:
     edge = (clip.alpha[last, 0] > 5) & (clip.alpha[last, 0] < 250)
     places = np.argwhere(edge if edge.any() else np.ones_like(edge))
     place = places[int(rng.integers(len(places)))]
-    cut = []
-    for at, side, whole in zip(place, CROP, edge.shape, strict=True):
-        begin = min(max(int(at) - int(rng.integers(side)), 0), max(whole - side, 0))
-        cut.append(slice(begin, begin + side))
+    rows, columns = cut_around(place, edge.shape, CROP, rng)
     flip = rng.random() < 0.5
-    planes = [x[order][..., cut[0], cut[1]] for x in (clip.picture, clip.guess, clip.alpha)]
+    planes = [x[order][..., rows, columns] for x in (clip.picture, clip.guess, clip.alpha)]
     picture, guess, alpha = (x[..., ::-1] if flip else x for x in planes)
     return Window(picture, guess, alpha, math.sqrt(edge.size / PIXELS))
 
@@ -307,8 +304,8 @@ def _loss(network: TrimapMemoryS, windows: Sequence[Window], device: torch.devic
     """As `training.propagation` teaches, of the last frame alone."""
     total = torch.zeros((), device=device)
     for one in windows:
-        picture, guess = (_filled(_tensor(x, device)[None]) for x in (one.picture, one.guess))
-        truth, scale = _filled(_tensor(one.alpha[-1:], device)), torch.tensor([one.scale])
+        picture, guess = (filled(_tensor(x, device)[None]) for x in (one.picture, one.guess))
+        truth, scale = filled(_tensor(one.alpha[-1:], device)), torch.tensor([one.scale])
         (given,) = propagation.walk(network, picture, guess)
         parts = propagation.frame_losses(given, guess[:, -1], truth, scale, WEIGHTS["margin"])
         total = total + sum(WEIGHTS[name] * part for name, part in parts.items()) / len(windows)
@@ -317,15 +314,3 @@ def _loss(network: TrimapMemoryS, windows: Sequence[Window], device: torch.devic
 
 def _tensor(planes: NDArray[np.uint8], device: torch.device) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(planes)).to(device).float() / 255
-
-
-def _filled(planes: Tensor) -> Tensor:
-    """Sizes filled up to multiples of 16 by repeating the last row and column."""
-    down, right = -planes.shape[-2] % MULTIPLE, -planes.shape[-1] % MULTIPLE
-    if not down and not right:
-        return planes
-    rows = torch.arange(planes.shape[-2] + down, device=planes.device)
-    columns = torch.arange(planes.shape[-1] + right, device=planes.device)
-    return planes[..., rows.clamp(max=planes.shape[-2] - 1), :][
-        ..., columns.clamp(max=planes.shape[-1] - 1)
-    ]
