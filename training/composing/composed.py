@@ -19,14 +19,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from model.checkpoint import sha256_of_file
 from model.errors import InputError, SetupError
 from training.composing.composed_pixels import (
     Values,
+    frames_of,
     own_light,
     read_alpha,
     read_colour,
@@ -197,8 +196,7 @@ def _stacked(planes: Sequence[Values], paths: Sequence[Path]) -> Tensor:
                 f"clip {planes[0].shape[1]}×{planes[0].shape[0]}",
                 hint="give all frames of a clip one size",
             )
-    stack = torch.from_numpy(np.stack(planes))
-    return stack[:, None] if stack.ndim == 3 else stack.permute(0, 3, 1, 2).contiguous()
+    return frames_of(planes)
 
 
 def _require_one_size(folder: Path, name: str, stacked: Mapping[str, Tensor]) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from model.errors import InputError
-from training.composing.layout_frames import alpha_of, colour_of, read_picture
+from training.composing.layout_frames import alpha_of, colour_of, read_picture, unit
 from training.synthetic.camera import decode_srgb
 
 Values = npt.NDArray[np.float32]
@@ -20,7 +22,7 @@ def read_colour(path: Path, light: str, alpha: Values | None = None) -> Values:
     """H×W×3 in the light, divided by the alpha if there is one."""
     if path.suffix.lower() == ".exr":
         return _exr_colour(path, light, alpha)
-    values = _divided(_unit(colour_of(read_picture(path))), alpha)
+    values = _divided(unit(colour_of(read_picture(path))), alpha)
     return decode_srgb(torch.from_numpy(values)).numpy() if light == "linear" else values
 
 
@@ -28,7 +30,7 @@ def read_alpha(path: Path) -> Values:
     """H×W, 0…1."""
     if path.suffix.lower() == ".exr":
         return _exr_alpha(path)
-    return _unit(alpha_of(read_picture(path), path))
+    return unit(alpha_of(read_picture(path), path))
 
 
 def read_trimap(path: Path) -> Values:
@@ -70,6 +72,12 @@ def _exr_alpha(path: Path) -> Values:
     return np.ascontiguousarray(np.nan_to_num(whole[..., 0]).clip(0, 1))
 
 
+def frames_of(planes: Sequence[Values]) -> Tensor:
+    """T×C×H×W of planes H×W or H×W×C that have one size."""
+    stack = torch.from_numpy(np.stack(planes))
+    return stack[:, None] if stack.ndim == 3 else stack.permute(0, 3, 1, 2).contiguous()
+
+
 def placed(pixels: Values, window: Any, frame: Any) -> Values:
     """Over the display window; 0 where the file has no pixels."""
     both = window.union(frame)
@@ -93,7 +101,3 @@ def _divided(values: Values, alpha: Values | None) -> Values:
         return values  # a size that does not match is told of where all parts are
     straight = values / np.maximum(alpha, 1e-6)[..., None]
     return np.where(alpha[..., None] > 0, straight, 0).astype(np.float32)
-
-
-def _unit(codes: npt.NDArray[Any]) -> Values:
-    return codes.astype(np.float32) / np.float32(np.iinfo(codes.dtype).max)

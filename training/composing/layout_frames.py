@@ -132,6 +132,11 @@ def colour_of(codes: Codes) -> Codes:
     return np.dstack([codes] * 3) if codes.ndim == 2 else np.ascontiguousarray(codes[..., :3])
 
 
+def unit(codes: Codes) -> npt.NDArray[np.float32]:
+    """Codes as float32, 0…1."""
+    return codes.astype(np.float32) / np.float32(np.iinfo(codes.dtype).max)
+
+
 def alpha_of(codes: Codes, path: Path) -> Codes:
     """H×W: the alpha of a picture that has one and uses it, else its grey.
 

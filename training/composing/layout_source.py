@@ -16,14 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import numpy as np
-import torch
-from torch import Tensor
 
 from model.errors import InputError, SetupError
+from training.composing.composed_pixels import frames_of
 from training.composing.composer import Composer
 from training.composing.layout import troubles_told
-from training.composing.layout_frames import Codes
+from training.composing.layout_frames import unit
 from training.composing.pair_list import CLASSES, KINDS
 from training.composing.selection import MOST_CLIPS, PER_FOREGROUND, SEED, Clip, Request, select
 from training.sources import ClipFrames
@@ -126,7 +124,7 @@ class LayoutClips:
                 hint="see to the sources of the clip",
             )
         made = {index: composer.frame(index).parts() for index in sorted(set(frames))}
-        parts = {part: _stacked([made[index][part] for index in frames]) for part in "vafb"}
+        parts = {part: frames_of([unit(made[index][part]) for index in frames]) for part in "vafb"}
         return ClipFrames(parts["v"], parts["a"], parts["f"], parts["b"], None, linear=False)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -178,10 +176,3 @@ def _request(folder: Path, options: Mapping[str, Any]) -> Request:
         most={kind: given[f"max_size_from_{kind}"] for kind in KINDS},
         bg_blur=given["bg_blur"],
     )
-
-
-def _stacked(pictures: Sequence[Codes]) -> Tensor:
-    """T×C×H×W, 0…1, from codes."""
-    most = np.float32(np.iinfo(pictures[0].dtype).max)
-    stack = torch.from_numpy(np.stack(pictures).astype(np.float32) / most)
-    return stack[:, None] if stack.ndim == 3 else stack.permute(0, 3, 1, 2).contiguous()

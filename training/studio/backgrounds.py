@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from model.errors import InputError
 from model.plates import colour
-from training.composing.layout_frames import Frames, colour_of, open_frames
+from training.composing.layout_frames import Frames, colour_of, open_frames, unit
 
 Values = npt.NDArray[np.float32]
 _ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".mp4", ".mov", ".mkv")
@@ -30,8 +30,7 @@ class Background:
         """float32 H×W×3 in the light, cut to the format from its middle after covering it."""
         last = self.frames.count - 1
         place = last - abs(last - index % (2 * last)) if last else 0
-        codes = colour_of(self.frames.read(place))
-        values = codes.astype(np.float32) / np.float32(np.iinfo(codes.dtype).max)
+        values = unit(colour_of(self.frames.read(place)))
         scale = max(height / values.shape[0], width / values.shape[1])
         size = (
             max(width, round(values.shape[1] * scale)),
