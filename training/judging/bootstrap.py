@@ -8,6 +8,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +28,7 @@ MEAN_INTERVAL = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # told apart by identity: `redrawn` remembers them
 class Samples:
     """The units of a figure: its value is Σ total ÷ Σ weight (0 if no unit has weight)."""
 
@@ -56,8 +57,9 @@ def samples(totals: Sequence[float], weights: Sequence[float] | None = None) -> 
     return Samples(total, weight)
 
 
+@lru_cache(maxsize=4096)  # a figure stands in several tables, means and ratios
 def redrawn(units: Samples, name: str) -> Floats:
-    """The figure from `DRAWS` resamples.
+    """The figure from `DRAWS` resamples; not to be written into.
 
     Args:
         units: as many as there are.
