@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from model.errors import InputError
+from training.composing.composer import unlike_sizes
 from training.composing.layout import MOVIES, Trouble
 from training.composing.layout_frames import alpha_of, open_frames, require_movies
 from training.composing.selection import Clip
@@ -80,8 +81,5 @@ def _reasons(clip: Clip, opened: Mapping[tuple[Path, bool], Opened]) -> tuple[st
                 f"{parts['alpha'].name} {alpha.count}"
             )
         if colour.size != alpha.size:
-            found.append(
-                f"{parts['colour']} is {colour.size[0]}×{colour.size[1]} and its alpha "
-                f"{alpha.size[0]}×{alpha.size[1]}"
-            )
+            found.append(unlike_sizes(clip.sources, colour.size, alpha.size).message)
     return tuple(found)

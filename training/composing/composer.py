@@ -151,7 +151,7 @@ class Composer:
                 clip_seed(seed, clip_name(pair)),
                 bg_blur,
             )
-            require_match(pair.kind, sources, self._colour.count, self._alpha.count)
+            require_match(sources, self._colour.count, self._alpha.count)
         except BaseException:
             self.close()
             raise
@@ -218,7 +218,7 @@ class Composer:
         return cv2.GaussianBlur(cropped, _BLUR, 0) if self.plan.bg_blur else cropped
 
 
-def require_match(kind: str, sources: Sources, colour: int, alpha: int) -> None:
+def require_match(sources: Sources, colour: int, alpha: int) -> None:
     """See that foreground and alpha have as many frames as each other.
 
     Raises:
