@@ -11,7 +11,7 @@ from training.judging.datasets import Item
 from training.judging.evaluation_rows import matte_rows, trimap_row
 from training.judging.evaluation_run import Frames, Run, wanted
 from training.judging.judgement import ON, TRUE, Row
-from training.judging.subjects import FLOW, open_subjects, run_matting, run_propagation
+from training.judging.subjects import FLOW, alphas_of, open_subjects, run_matting, run_propagation
 
 
 def judge_carried(run: Run, item: Item, frames: Frames) -> None:
@@ -60,9 +60,6 @@ def _mattes(
     rows = []
     for subject in run.matting:
         mattes = run_matting(subject, item, frames, ordered, numbers, run.device, run.kept)
-        for label, alphas in (
-            (subject.prior_label, {n: matte.prior for n, matte in mattes.items()}),
-            (subject.label, {n: matte.alpha for n, matte in mattes.items()}),
-        ):
+        for label, alphas in alphas_of(subject, mattes).items():
             rows += matte_rows(item, f"{label}{ON}{by}", frames, alphas, trimaps=placement)
     return rows

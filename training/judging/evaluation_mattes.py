@@ -31,7 +31,7 @@ from training.judging.given_mattes import GivenMattes, files_of, read_given, saf
 from training.judging.judgement import MSE
 from training.judging.metrics import mse, unknown_region
 from training.judging.sheets import SheetFrame, chosen_frames, write_sheet
-from training.judging.subjects import Matte, Subject, run_matting
+from training.judging.subjects import Matte, Subject, alphas_of, run_matting
 from training.judging.views import put_down, shown
 
 _REFUSED = "refused by pymatting"
@@ -59,10 +59,7 @@ def judge_item(run: Run, item: Item, frames: Frames) -> None:
     for subject in run.matting:
         begin = time.perf_counter()
         mattes = run_matting(subject, item, frames, trimaps, numbers, run.device, run.kept)
-        by_method = {
-            subject.prior_label: {n: matte.prior for n, matte in mattes.items()},
-            subject.label: {n: matte.alpha for n, matte in mattes.items()},
-        }
+        by_method = alphas_of(subject, mattes)
         answers |= {method: _Answer(alphas) for method, alphas in by_method.items()}
         drawn |= by_method
         if not item.solved:

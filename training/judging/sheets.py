@@ -60,9 +60,9 @@ def write_sheet(path: Path, title: str, frames: Sequence[SheetFrame]) -> None:
     rows = [_line(title, _row_width(frames[0]), 0.55)]
     for frame in frames:
         rows.append(_line(f"frame {frame.number}   {frame.note}", _row_width(frame), 0.45))
-        whole = (slice(None), slice(None))
-        rows.append(_row(frame, whole, named=True))
-        rows.append(_row(frame, _worst(frame), named=False))
+        columns = _columns(frame)
+        rows.append(_row(columns, (slice(None), slice(None)), named=True))
+        rows.append(_row(columns, _worst(frame), named=False))
     write_bytes(path, png(np.vstack(rows)))
 
 
@@ -87,9 +87,9 @@ def _columns(frame: SheetFrame) -> dict[str, Pixels]:
     return columns
 
 
-def _row(frame: SheetFrame, part: tuple[slice, slice], *, named: bool) -> Pixels:
+def _row(columns: Mapping[str, Pixels], part: tuple[slice, slice], *, named: bool) -> Pixels:
     cells = []
-    for name, pixels in _columns(frame).items():
+    for name, pixels in columns.items():
         cut = pixels[part]
         height = max(round(_WIDTH * cut.shape[0] / cut.shape[1]), 1)
         how = cv2.INTER_AREA if cut.shape[1] >= _WIDTH else cv2.INTER_NEAREST

@@ -294,6 +294,14 @@ def _data_window(frame: Judged, prior: Estimate) -> tuple[Alpha, Alpha]:
     return alpha, confidence
 
 
+def alphas_of(subject: Subject, mattes: Mapping[int, Matte]) -> dict[str, dict[int, Alpha]]:
+    """By method, as in tables, the prior first; then by frame number."""
+    return {
+        subject.prior_label: {n: matte.prior for n, matte in mattes.items()},
+        subject.label: {n: matte.alpha for n, matte in mattes.items()},
+    }
+
+
 def run_propagation(
     subject: Subject,
     item: Item,
