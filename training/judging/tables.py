@@ -168,7 +168,7 @@ def errors_table(rows: Sequence[Row], metric: str, *, means: bool = True) -> str
     rows = [row for row in rows if metric in row.figures]
     methods = sorted(dict.fromkeys(row.method for row in rows), key=_place)
     lines = _head(["item", "light", "frames", *methods])
-    items = _items(rows)
+    items = items_of(rows)
     for item in items if len(items) <= _FEW else ():
         cells = [_cell(_found(rows, item, method), metric) for method in methods]
         lines.append([item.name, item.light, str(len(item.frames)), *cells])
@@ -179,9 +179,8 @@ def errors_table(rows: Sequence[Row], metric: str, *, means: bool = True) -> str
                 continue
             cells = [_mean_cell(rows, group, method, metric) for method in methods]
             lines.append([f"{title} ({len(group)})", "", "", *cells])
-        refused = {row.item.name for row in rows if row.note}
-        group = [item for item in items if item.name not in refused]
-        if refused and group:
+        group = answered(rows, items)
+        if group:
             cells = [_mean_cell(rows, group, method, metric) for method in methods]
             lines.append([f"mean, {PYMATTING} answers ({len(group)})", "", "", *cells])
     return _joined(lines)
@@ -192,17 +191,16 @@ def ratios_table(rows: Sequence[Row], pairs: Sequence[tuple[str, str]], metric: 
     there = {row.method for row in rows}
     columns = [(o, t) for o, prior in pairs for t in (PYMATTING, prior) if {o, t} <= there]
     lines = _head(["item", *(f"{ours} ÷ {theirs}" for ours, theirs in columns)])
-    items = [item for item in _items(rows) if metric in _any_figures(rows, item)]
+    items = [item for item in items_of(rows) if metric in _any_figures(rows, item)]
     shown: list[tuple[str, list[Item]]] = [(item.name, [item]) for item in items]
     if len(items) > _FEW and columns:
         first = columns[0]
         shown.sort(key=lambda one: -_ratio(rows, one[1], *first, metric).value)
         shown = shown[:3]
     shown.append((f"**mean** ({len(items)})", items))
-    refused = {row.item.name for row in rows if row.note}
-    answered = [item for item in items if item.name not in refused]
-    if refused and answered:
-        shown.append((f"mean, {PYMATTING} answers ({len(answered)})", answered))
+    group = answered(rows, items)
+    if group:
+        shown.append((f"mean, {PYMATTING} answers ({len(group)})", group))
     for title, group in shown:
         cells = [_text(_ratio(rows, group, *column, metric), 2) for column in columns]
         lines.append([title, *cells])
@@ -212,7 +210,7 @@ def ratios_table(rows: Sequence[Row], pairs: Sequence[tuple[str, str]], metric: 
 def trimaps_table(rows: Sequence[Row]) -> str:
     """A line an item, placement of keyframes and method; then means."""
     lines = _head(["item", "keyframes", "method", *TRIMAP_CONVENTIONS])
-    items = _items(rows)
+    items = items_of(rows)
     groups = [(item.name, [item]) for item in items]
     if len(items) > 1:
         groups.append((f"**mean** ({len(items)})", list(items)))
@@ -274,7 +272,7 @@ def _matte_tables(
         parts += [f"### {_title(convention, metric)}", errors_table(held, metric)]
         flows = dict.fromkeys(row.flow for row in held if row.flow and follows(convention, metric))
         for flow in flows:
-            items = _items([row for row in held if row.flow == flow])
+            items = items_of([row for row in held if row.flow == flow])
             whose = f" of {', '.join(item.name for item in items)}" if len(flows) > 1 else ""
             parts.append(f"Flow{whose}: {flow}.")
         if convention == OURS and metric in (MSE, DTSSD):
@@ -325,8 +323,15 @@ def _place(method: str) -> int:
     return BASELINES.index(method) if method in BASELINES else len(BASELINES)
 
 
-def _items(rows: Sequence[Row]) -> list[Item]:
+def items_of(rows: Sequence[Row]) -> list[Item]:
+    """Each once, in the order of the rows."""
     return list({row.item.name: row.item for row in rows}.values())
+
+
+def answered(rows: Sequence[Row], items: Sequence[Item]) -> list[Item]:
+    """The items that no method refused, where any refused some; else none."""
+    refused = {row.item.name for row in rows if row.note}
+    return [item for item in items if item.name not in refused] if refused else []
 
 
 def _found(rows: Sequence[Row], item: Item, method: str) -> Row | None:

@@ -11,7 +11,7 @@ from training.judging.baselines import HALF, PYMATTING
 from training.judging.bootstrap import Figure, Samples, figure, mean, ratio
 from training.judging.datasets import Item
 from training.judging.judgement import OURS, RECALL, TRIMAP_CONVENTIONS, Row
-from training.judging.tables import GROUPS
+from training.judging.tables import GROUPS, answered, items_of
 
 HIGHER_IS_BETTER = (RECALL,)
 _BASELINES = 4  # that ratios are taken to
@@ -91,7 +91,7 @@ def error_tables(rows: Sequence[Row], against: Sequence[str], *, means: bool = T
 def trimap_table(rows: Sequence[Row]) -> Table:
     """Carried trimaps: a line an item, placement of keyframes and method."""
     metrics = tuple(TRIMAP_CONVENTIONS)
-    items = _items(rows)
+    items = items_of(rows)
     lines = [_trimap_rows(rows, item.name, [item], metrics, clip=item.name) for item in items]
     means = _trimap_rows(rows, f"mean ({len(items)})", items, metrics) if len(items) > 1 else []
     return Table(
@@ -126,7 +126,7 @@ def _error_table(
     held = [row for row in rows if metric in row.figures]
     methods = tuple(dict.fromkeys(row.method for row in held))
     by = {(row.item.name, row.method): row for row in held}
-    items = _items(held)
+    items = items_of(held)
     lines = [
         TableRow(
             (item.name, item.light, str(len(item.frames))),
@@ -141,10 +141,9 @@ def _error_table(
         if (group := [item for item in items if belongs(item)])
         and (title == GROUPS[0][0] or 1 < len(group) < len(items))
     ]
-    refused = {row.item.name for row in held if row.note}
-    answered = [item for item in items if item.name not in refused]
-    if refused and answered:
-        groups.append((f"mean where {PYMATTING} answers ({len(answered)})", answered))
+    rest = answered(held, items)
+    if rest:
+        groups.append((f"mean where {PYMATTING} answers ({len(rest)})", rest))
     below = [
         TableRow((title, "", ""), _cells(by, group, methods, metric, against))
         for title, group in (groups if means and len(items) > 1 else ())
@@ -243,7 +242,3 @@ def _ratio(found: Figure, metric: str) -> Ratio:
 def _only(side: Mapping[str, Samples]) -> tuple[Samples, str]:
     ((name, units),) = side.items()
     return units, name
-
-
-def _items(rows: Sequence[Row]) -> list[Item]:
-    return list({row.item.name: row.item for row in rows}.values())
