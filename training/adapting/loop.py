@@ -4,7 +4,6 @@ held out. What is judged is what a file would hold, float16 and all."""
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -17,6 +16,7 @@ from model.delta import changed
 from model.errors import SetupError
 from model.precision import PRECISIONS, resolved
 from training.adapting.low_rank import learned_changes, make_adaptable
+from training.loop.schedule import learning_rate
 
 Network = TypeVar("Network", bound=nn.Module)
 WARM_UP = 0.1  # of the steps, in which the learning rate rises
@@ -131,10 +131,7 @@ class Loop(Generic[Network]):
 def share_of_rate(step: int, steps: int) -> float:
     """Linear up over the first tenth, half a cosine down to nearly nothing."""
     warm = max(1, round(WARM_UP * steps))
-    if step < warm:
-        return (step + 1) / warm
-    done = (step - warm) / max(1, steps - warm)
-    return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done))
+    return learning_rate({"learning_rate": 1.0, "steps": steps, "warm_up": warm}, step)
 
 
 def _not_finite(step: int) -> SetupError:
