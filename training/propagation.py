@@ -39,7 +39,8 @@ _BEFORE = 2 + RECENT  # frames of a window that are only remembered: keyframes, 
 _MIXED = 0.02, 0.98
 SETTLED = 0.9  # probability from which on a class need not become more certain; a guess has more
 _CARRIED = slice(4, 7)  # planes of a guess that the network answers nothing about
-_GROWN = 2  # px
+GROWN = 2  # px
+LEVELS = np.array([0, 128, 255], np.uint8)  # of a trimap's classes, as `chosen` numbers them
 _WRONG = 0.05  # alpha further than this from a certain class makes it wrong
 _LEAST_BAND = 0.01  # of the frame: no band counts as smaller
 _NEAR = 24.0  # px of a 640×360 picture around the unknown, where confidence is asked for twice
@@ -354,7 +355,7 @@ def judged(
             ):
                 answer = chosen(planes)
                 right = is_right(answer, band, truth).float()
-                levels = _LEVELS[answer[0, 0].cpu().numpy()]
+                levels = LEVELS[answer[0, 0].cpu().numpy()]
                 found = trimap_quality(levels, truth.double().cpu().numpy())
                 row += [found.mixed_recall, found.band_width, found.certainly_wrong]
                 row += [1e3 * float((sure - right).square().mean())]
@@ -371,9 +372,6 @@ def judged(
     ]
     figures["score"] = float(0.9 * max(ratios) + 0.1 * np.mean(ratios))
     return figures
-
-
-_LEVELS = np.array([0, 128, 255], np.uint8)
 
 
 def _makers(
@@ -440,7 +438,7 @@ def _recoloured(picture: Tensor, rng: np.random.Generator) -> Tensor:
 def _band(alpha: Tensor) -> Tensor:
     """N×1×H×W, 1 where alpha is truly mixed, grown; as `training.judging.metrics.mixed_band`."""
     mixed = ((alpha > _MIXED[0]) & (alpha < _MIXED[1])).float()
-    return F.max_pool2d(mixed, 2 * _GROWN + 1, 1, _GROWN)
+    return F.max_pool2d(mixed, 2 * GROWN + 1, 1, GROWN)
 
 
 def _grown_each(region: Tensor, distances: Tensor) -> Tensor:

@@ -33,9 +33,8 @@ from model.view import LightView
 from training import propagation
 from training.adapting.crops import cut_around, filled
 from training.adapting.loop import Adapted, Course, Loop
-from training.adapting.shot import ShotFiles, unknown_trimap
+from training.adapting.shot import ShotFiles, matte_on, unknown_trimap
 from training.judging.carried import CarriedClip, carry
-from training.judging.datasets import read_alpha
 from training.judging.metrics import trimap_quality
 from training.synthesis import Clips
 
@@ -45,8 +44,6 @@ MADE = 5  # frames of a clip whose motion is made
 MADE_SHARE = 0.3  # of the windows, where there are others
 _EACH = 3  # such clips of each keyframe that is learned from
 _WALK = 24  # frames that the network walks when it is judged; before them, what flow answered
-_GROWN = 2  # px by which `training.propagation` grows what is truly mixed
-_LEVELS = np.array([0, 128, 255], np.uint8)
 _PERFECT = {"missed": 1e-3, "width": 1e-3, "wrong": 1e-2}  # no figure counts as better than that
 _WORST = 1.1  # no figure may become this many times what it was
 WEIGHTS = {**propagation.WEIGHTS, "missed": 24.0, "wrong": 24.0, "wide": 0.6}  # as by the recipe
@@ -130,13 +127,13 @@ def judged(
     mixed band that is missed, the band's width, per cent certainly wrong."""
     rows = []
     for clip in clips:
-        order = _remembered(clip, max(1, len(clip.picture) - _WALK))
-        order += range(max(1, len(clip.picture) - _WALK), len(clip.picture))
+        first = max(1, len(clip.picture) - _WALK)
+        order = [*_remembered(clip, first), *range(first, len(clip.picture))]
         picture, guess = (_tensor(x[order], device)[None] for x in (clip.picture, clip.guess))
         *_, last = propagation.walk(network, filled(picture), filled(guess))
         height, width = clip.alpha.shape[-2:]
         answer = propagation.chosen(last.logits[..., :height, :width])[0, 0].cpu().numpy()
-        found = trimap_quality(_LEVELS[answer], clip.alpha[-1, 0] / 255.0)
+        found = trimap_quality(propagation.LEVELS[answer], clip.alpha[-1, 0] / 255.0)
         rows.append((1 - found.mixed_recall, found.band_width, found.certainly_wrong))
     means = np.mean(rows, 0)
     return {n: float(x) for n, x in zip(("missed", "width", "wrong"), means, strict=True)}
@@ -172,11 +169,7 @@ def _key(files: ShotFiles, number: int, view: LightView) -> Key:
     trimap = _classes(size.reduce(frame.known))
     alpha = _mixed(trimap)
     if files.mattes is not None:
-        whole = torch.zeros_like(frame.known)
-        rows, columns = plate.header.data_window.inside(canvas)
-        own = read_alpha(files.mattes.path(number), plate.header, number)
-        whole[0, 0, rows, columns] = torch.from_numpy(own).to(whole.device)
-        alpha = size.reduce(whole)
+        alpha = size.reduce(matte_on(canvas, files.mattes.path(number), plate, number))
     return Key(
         size.reduce(frame.light), size.reduce(frame.picture), trimap, alpha, frame.composited_in
     )
@@ -274,7 +267,8 @@ def _classes(trimap: Image) -> Image:
 
 def _mixed(trimap: Image) -> Image:
     """A stand-in for alpha: what is truly mixed is, grown again, what was painted unknown."""
-    kernel = np.ones((2 * _GROWN + 1, 2 * _GROWN + 1), np.uint8)
+    side = 2 * propagation.GROWN + 1
+    kernel = np.ones((side, side), np.uint8)
     shrunk = cv2.erode((trimap == 0.5).astype(np.uint8), kernel) > 0
     nearer = cv2.blur(trimap, kernel.shape[::-1]) > 0.5
     certain = np.where(trimap == 0.5, nearer, trimap)

@@ -10,9 +10,10 @@ import hashlib
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,12 +25,13 @@ from model.face import Frame
 from model.passes import spans, window
 from model.pipeline import ShotMatte
 from model.plates.image_files import read_plate
-from model.plates.plate import Plate, Trimap
+from model.plates.plate import Plate, Trimap, Window
 from model.plates.ranges import FramePattern
 from model.plates.trimap import place_trimap, read_trimap
 from model.registry import find, open_network
 from model.tiles import Seen
 from model.view import LightView
+from training.composing.composed_pixels import placed
 from training.judging.datasets import read_alpha
 
 UNKNOWN = 128
@@ -148,7 +150,8 @@ def finished_frames(
             ``input.plate_size``, ``input.no_unknown``.
     """
     plate = lru_cache(maxsize=6)(lambda number: read_plate(files.plates.path(number), frame=number))
-    return tuple(_finished(files, number, view, plate, prior) for number in files.frames)
+    engine = cache(lambda: _carrying(view))  # opened for the first neighbour without a trimap
+    return tuple(_finished(files, number, view, plate, prior, engine) for number in files.frames)
 
 
 def _finished(
@@ -157,6 +160,7 @@ def _finished(
     view: LightView,
     plate: Callable[[int], Plate],
     prior: Callable[[Frame], Seen],
+    engine: Callable[[], ShotMatte],
 ) -> Finished:
     assert files.mattes is not None
     around = window(files.shot_frames, number)
@@ -164,14 +168,22 @@ def _finished(
     own = unknown_trimap(files, number, plate(number))
     given = {f: _trimap_of(files, f) for f in dict.fromkeys(around) if f != number}
     trimaps = {number: own} | {f: t for f, t in given.items() if t is not None}
-    trimaps |= _carried(around, number, trimaps, plate, view)
+    trimaps |= _carried(around, number, trimaps, plate, engine)
     seen = {f: prior(view.frame(f, plate(f), canvas, trimaps[f])) for f in dict.fromkeys(around)}
-    truth = torch.zeros_like(seen[number].frame.known)
-    rows, columns = plate(number).header.data_window.inside(canvas)
-    alpha = read_alpha(files.mattes.path(number), plate(number).header, number)
-    truth[0, 0, rows, columns] = torch.from_numpy(alpha).to(truth.device)
-    counts = seen[number].frame.known == 0.5
-    return Finished(number, tuple(seen[f] for f in around), truth, counts)
+    known = seen[number].frame.known
+    truth = matte_on(canvas, files.mattes.path(number), plate(number), number).to(known.device)
+    return Finished(number, tuple(seen[f] for f in around), truth, known == 0.5)
+
+
+def matte_on(canvas: Window, path: Path, plate: Plate, number: int) -> Tensor:
+    """A finished matte, float32 1×1×H×W on the canvas; 0 outside of its plate.
+
+    Raises:
+        InputError: as `read_alpha`.
+    """
+    alpha = read_alpha(path, plate.header, number)[..., None]
+    whole = placed(alpha, plate.header.data_window, canvas)
+    return torch.from_numpy(np.ascontiguousarray(whole[..., 0]))[None, None]
 
 
 def unknown_trimap(files: ShotFiles, number: int, plate: Plate) -> Trimap:
@@ -198,23 +210,26 @@ def _trimap_of(files: ShotFiles, number: int) -> Trimap | None:
     return read_trimap(path, frame=number, source="given") if there else None
 
 
+def _carrying(view: LightView) -> ShotMatte:
+    """What carries trimaps as in use, by the shipped weights."""
+    carries = open_network(find("trimap_memory_s", "propagation"), "", view.device)
+    matting = open_network(find("closed_form", "matting"), "", view.device)
+    return ShotMatte(matting, carries, view, EngineOptions(), {})
+
+
 def _carried(
     around: tuple[int, ...],
     number: int,
     trimaps: Mapping[int, Trimap],
     plate: Callable[[int], Plate],
-    view: LightView,
+    engine: Callable[[], ShotMatte],
 ) -> dict[int, Trimap]:
     """Trimaps of the neighbours that have none, carried from the finished frame as in use."""
     order = tuple(sorted(set(around)))
-    device = view.device
-    carries = open_network(find("trimap_memory_s", "propagation"), "", device)
-    matting = open_network(find("closed_form", "matting"), "", device)
-    engine = ShotMatte(matting, carries, view, EngineOptions(), {})
     found: dict[int, Trimap] = {}
     for span in spans(order, [number], trimaps):
         with tempfile.TemporaryDirectory() as scratch:
-            found |= engine.propagate(
+            found |= engine().propagate(
                 span, plate, lambda f: plate(f).header, {number: trimaps[number]}, Path(scratch),
                 lambda: False,
             )  # fmt: skip
