@@ -32,7 +32,8 @@ from training.adapting.shot import ShotFiles, digest_of, find_shot, finished_fra
 
 VERSION = 1  # raised when the same inputs would give another delta
 MATTING, PROPAGATION = "st_fam_s", "trimap_memory_s"
-PARTS = ("matting", "propagation")
+KINDS = {MATTING: "matting", PROPAGATION: "propagation"}
+PARTS = tuple(KINDS.values())
 MOST_CARRYING = 200  # steps of the propagation network
 LEAST_GAIN = 0.02  # of the held-out figure, for a delta to be worth having
 SUFFIX = ".safetensors"
@@ -115,12 +116,11 @@ def adapt(
     if threads:
         torch.set_num_threads(threads)
     given = {MATTING: checkpoint, PROPAGATION: propagation_checkpoint}
-    kinds = {MATTING: "matting", PROPAGATION: "propagation"}
-    names = [name for name in (MATTING, PROPAGATION) if kinds[name] in wanted]
+    names = [name for name, kind in KINDS.items() if kind in wanted]
     long = {MATTING: steps, PROPAGATION: propagation_steps}
     request = Request(
         find_shot(plates, mattes, trimaps),
-        {name: _base(name, kinds[name], given[name]) for name in names},
+        {name: _base(name, KINDS[name], given[name]) for name in names},
         {name: Course(long[name], rate, rank, seed) for name in names},
         hold_out,
         colourspace,
@@ -154,8 +154,7 @@ def run(request: Request, device: torch.device) -> dict[str, Adapted]:
         exposure = read_record(request.bases[MATTING]).exposure
     view = LightView(request.colourspace, request.composited_in, exposure, device)
     for name, path in request.bases.items():
-        kind = "matting" if name == MATTING else "propagation"
-        face = open_network(find(name, kind), str(path), device)
+        face = open_network(find(name, KINDS[name]), str(path), device)
         course, say = request.courses[name], partial(_tell, name)
         if name == MATTING:
 
