@@ -11,7 +11,6 @@ one covariance describe it there.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import sys
 import time
@@ -24,7 +23,7 @@ import torch
 from model.registry import find, open_network
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from tests.benchmarks.layered import SETS, add_arguments, frames_of, solved
+from tests.benchmarks.layered import SETS, add_arguments, frames_of, solved, write_figures
 
 CONVENTION = "MSE ×10³ of alpha in the unknown region"
 
@@ -93,16 +92,14 @@ def main() -> int:
             f"**{found['ratio']:.2f}** |"
         )
     print(f"\n{CONVENTION}; {chosen.network}.")
-    if chosen.out:
-        figures = {
-            "convention": CONVENTION,
-            "network": chosen.network,
-            "threads": chosen.threads,
-            "rows": [asdict(row) | {"ratio": row.ratio} for row in rows],
-            "summary": summary,
-        }
-        chosen.out.parent.mkdir(parents=True, exist_ok=True)
-        chosen.out.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    figures = {
+        "convention": CONVENTION,
+        "network": chosen.network,
+        "threads": chosen.threads,
+        "rows": [asdict(row) | {"ratio": row.ratio} for row in rows],
+        "summary": summary,
+    }
+    write_figures(chosen.out, figures)
     return 0
 
 

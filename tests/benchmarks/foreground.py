@@ -15,7 +15,6 @@ alpha is right and whose layers are smooth.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import sys
 import time
@@ -33,7 +32,7 @@ from model.classical.foreground import estimate_foreground
 from model.registry import find, open_network
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from tests.benchmarks.layered import SETS, Layered, add_arguments, frames_of, solved
+from tests.benchmarks.layered import SETS, Layered, add_arguments, frames_of, solved, write_figures
 
 GREYS = (0.05, 0.5)
 MEASURES = ("squared", "absolute", "over new backgrounds")
@@ -141,15 +140,13 @@ def main() -> int:
                 cells += [f"**{found[measure]['ratio']:.2f}**" for measure in MEASURES]
                 print(f"| {' | '.join(cells)} |")
     print(f"\n{CONVENTION}.")
-    if chosen.out:
-        figures = {
-            "convention": CONVENTION,
-            "threads": chosen.threads,
-            "rows": [asdict(row) | {"ratios": row.ratios} for row in rows],
-            "summary": summary,
-        }
-        chosen.out.parent.mkdir(parents=True, exist_ok=True)
-        chosen.out.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    figures = {
+        "convention": CONVENTION,
+        "threads": chosen.threads,
+        "rows": [asdict(row) | {"ratios": row.ratios} for row in rows],
+        "summary": summary,
+    }
+    write_figures(chosen.out, figures)
     return 0
 
 

@@ -16,9 +16,11 @@ JPEG files that lie beside the plates.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -92,6 +94,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--every", type=int, default=1, help="of the synthetic clips")
     parser.add_argument("--out", type=Path, help="also write the figures as JSON")
     parser.add_argument("--threads", type=int, default=1)
+
+
+def write_figures(out: Path | None, figures: Mapping[str, Any]) -> None:
+    """As JSON, if a file is asked for."""
+    if out:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
 
 
 def frames_of(chosen: argparse.Namespace) -> Iterator[Layered]:
