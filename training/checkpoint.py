@@ -122,7 +122,7 @@ def ours(
         raise SetupError(
             "setup.other_checkpoint",
             f"{file} is not a checkpoint of {NAME}: it lacks what tells its widths, such as "
-            f"encoder.bn1.weight and fusion.attn0.ca.fc.0.weight; it has {_some(list(published))}",
+            f"encoder.bn1.weight and fusion.attn0.ca.fc.0.weight; it has {some_of([*published])}",
             hint="the published file is called best_net_Base.pth",
         )
     with torch.device("meta"):
@@ -133,7 +133,7 @@ def ours(
     if bad:
         raise SetupError(
             "setup.bad_checkpoint",
-            f"{file} has numbers that are not finite in {_some(bad)}",
+            f"{file} has numbers that are not finite in {some_of(bad)}",
             hint="get it again from where it was published",
         )
     return network.config, {name: published[theirs] for theirs, (name, _) in wanted.items()}
@@ -148,7 +148,7 @@ def _check_fit(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], file: 
         if name in found and found[name].shape != one.shape
     ]
     kinds = ("missing", missing), ("unknown", unknown), ("of another shape", other)
-    said = [f"{len(names)} {kind} ({_some(names)})" for kind, names in kinds if names]
+    said = [f"{len(names)} {kind} ({some_of(names)})" for kind, names in kinds if names]
     if said:
         raise SetupError(
             "setup.other_checkpoint",
@@ -157,7 +157,8 @@ def _check_fit(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], file: 
         )
 
 
-def _some(names: Sequence[str]) -> str:
+def some_of(names: Sequence[str]) -> str:
+    """The first few names, and how many more there are, for a sentence."""
     more = len(names) - NAMED
     return ", ".join(names[:NAMED]) + (f" and {more} more" if more > 0 else "")
 

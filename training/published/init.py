@@ -20,6 +20,7 @@ from model.checkpoint import load_pickled, load_tensors, sha256_of_file
 from model.errors import SetupError
 from model.networks.r50_published_names import published_name
 from model.networks.st_fam_r50 import StFamR50
+from training.checkpoint import some_of
 
 TYPES: Mapping[str, Callable[[Tensor, float], Tensor]] = {
     "normal": lambda weight, gain: nn.init.normal_(weight, 0.0, gain),
@@ -28,7 +29,6 @@ TYPES: Mapping[str, Callable[[Tensor, float], Tensor]] = {
     "orthogonal": lambda weight, gain: nn.init.orthogonal_(weight, gain),
 }
 _STEM = "encoder.conv1.weight"
-_NAMED = 3  # tensors that a sentence names
 
 
 def initialise(network: nn.Module, table: Mapping[str, Any]) -> list[str]:
@@ -109,8 +109,8 @@ def load_backbone(network: nn.Module, file: Path) -> list[str]:
         if name in found and not _fits(name, found[name], state[wanted[name]])
     ]
     if missing or other:
-        parts = [f"{len(missing)} missing ({_some(missing)})"] if missing else []
-        parts += [f"{len(other)} of another shape ({_some(other)})"] if other else []
+        parts = [f"{len(missing)} missing ({some_of(missing)})"] if missing else []
+        parts += [f"{len(other)} of another shape ({some_of(other)})"] if other else []
         raise SetupError(
             "setup.other_checkpoint",
             f"{file} is no ResNet-50 for this encoder: of its {len(encoder)} tensors, "
@@ -137,7 +137,7 @@ def load_backbone(network: nn.Module, file: Path) -> list[str]:
         lines.append(f"  and {len(used) - inside} of the {len(wanted) - len(encoder)} others")
     left = [name for name in found if name not in used]
     if left:
-        lines.append(f"  not used: {len(left)} tensors ({_some(left)})")
+        lines.append(f"  not used: {len(left)} tensors ({some_of(left)})")
     return lines
 
 
@@ -159,8 +159,3 @@ def _fits(name: str, theirs: Tensor, mine: Tensor) -> bool:
     if name == _STEM and theirs.dim() == 4 and theirs.shape[1] == 3:
         return theirs.shape[0] == mine.shape[0] and theirs.shape[2:] == mine.shape[2:]
     return theirs.shape == mine.shape
-
-
-def _some(names: list[str]) -> str:
-    more = len(names) - _NAMED
-    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
