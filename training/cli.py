@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import os
 import sys
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -62,6 +63,23 @@ def exit_code(error: BaseException) -> int:
     if error.hint:
         sys.stderr.write(f"     Hint: {error.hint}\n")
     return next((code for kind, code in codes if isinstance(error, kind)), FAULT_EXIT)
+
+
+def say(line: str) -> None:
+    """What a command is doing, on stderr with the time before it."""
+    sys.stderr.write(f"{time.strftime('%H:%M:%S')} {line}\n")
+
+
+def require_choices(option: str, given: Sequence[object], allowed: Sequence[object]) -> None:
+    """See that all that an option was given are choices of it; "" among those stands for none.
+
+    Raises:
+        typer.BadParameter: one is not.
+    """
+    for one in given:
+        if one not in allowed:
+            known = ", ".join(str(choice) for choice in allowed if choice != "")
+            raise typer.BadParameter(f"{one!r} is not one of {known}", param_hint=option)
 
 
 def _application(called: str) -> typer.Typer:

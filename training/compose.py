@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
 import typer
 
 from model.errors import InputError
+from training.cli import require_choices, say
 from training.composing.layout import PHASES, Layout
 from training.composing.pair_list import CLASSES, KINDS, list_text
 from training.composing.run import compose_set
@@ -67,15 +66,8 @@ def compose(
 ) -> None:
     """Compose clips from foregrounds and backgrounds of the published layout."""
     chosen = tuple(one for given in classes for one in given.replace(",", " ").split())
-    for one in chosen:
-        if one not in CLASSES:
-            raise typer.BadParameter(
-                f"{one!r} is not one of {', '.join(CLASSES)}", param_hint="--classes"
-            )
-    if phase not in PHASES:
-        raise typer.BadParameter(
-            f"{phase!r} is not one of {', '.join(PHASES)}", param_hint="--phase"
-        )
+    require_choices("--classes", chosen, CLASSES)
+    require_choices("--phase", [phase], PHASES)
     if image_only and video_only:
         raise typer.BadParameter("excludes --video-only", param_hint="--image-only")
     kinds = ("image",) if image_only else ("video",) if video_only else KINDS
@@ -95,12 +87,12 @@ def compose(
     list_there = pairs or (out / PAIRS if (out / PAIRS).exists() else None)
     selection = select(replace(request, pairs=list_there))
     for note in selection.notes:
-        _say(f"left out: {note}")
+        say(f"left out: {note}")
     done = compose_set(
         request,
         selection,
         out,
-        _say,
+        say,
         workers=workers,
         skip_missing=skip_missing,
         quick=quick,
@@ -137,7 +129,3 @@ def _drawn_list(request: Request, out: Path) -> bytes:
             )
     layout = Layout(request.root, request.phase)
     return list_text(draw_pairs(layout, request.seed, request.per_foreground), comment).encode()
-
-
-def _say(line: str) -> None:
-    sys.stderr.write(f"{time.strftime('%H:%M:%S')} {line}\n")

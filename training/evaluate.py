@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-import time
 from pathlib import Path
 
 import cv2
@@ -11,6 +9,7 @@ import torch
 import typer
 
 from model.plates import image_files
+from training.cli import require_choices, say
 from training.conventions.by_name import CONVENTIONS, PUBLISHED
 from training.judging.baselines import BASELINES, CHEAP
 from training.judging.calibration import Reliability, write_diagram
@@ -108,12 +107,12 @@ def evaluate(
     ),
 ) -> None:
     """Judge networks against truth, their priors and the classics; write tables and sheets."""
-    _check_choice("--trimaps", [trimaps], TRIMAPS)
-    _check_choice("--keyframes", keyframes, PLACEMENTS)
-    _check_choice("--window", window, WINDOWS)
-    _check_choice("--mode", [mode], MODES)
-    _check_choice("--convention", convention, CONVENTIONS)
-    _check_choice("--baselines", baselines, (*_GROUPS, *BASELINES))
+    require_choices("--trimaps", [trimaps], TRIMAPS)
+    require_choices("--keyframes", keyframes, PLACEMENTS)
+    require_choices("--window", window, WINDOWS)
+    require_choices("--mode", [mode], MODES)
+    require_choices("--convention", convention, CONVENTIONS)
+    require_choices("--baselines", baselines, (*_GROUPS, *BASELINES))
     if as_published and PUBLISHED not in convention:
         raise typer.BadParameter(f"wants --convention {PUBLISHED}", param_hint="--as-published")
     if published_resize and mode != "whole":
@@ -149,7 +148,7 @@ def evaluate(
         max_side=max_side,
         published_resize=published_resize,
     )
-    found = judge(request, _say)
+    found = judge(request, say)
     out.mkdir(parents=True, exist_ok=True)
     write_evaluation(out, found)
     by_set: dict[str, dict[str, Reliability]] = {}
@@ -163,14 +162,3 @@ def evaluate(
     if report:
         page = write_report(out, found, frames=report_frames, clips=report_clips)
         typer.echo(f"{page}")
-
-
-def _check_choice(option: str, given: list[str] | list[int], allowed: tuple[object, ...]) -> None:
-    for one in given:
-        if one not in allowed:
-            known = ", ".join(map(str, allowed))
-            raise typer.BadParameter(f"{one!r} is not one of {known}", param_hint=option)
-
-
-def _say(line: str) -> None:
-    sys.stderr.write(f"{time.strftime('%H:%M:%S')} {line}\n")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ import typer
 
 from model.errors import InputError
 from model.plates import image_files
+from training.cli import say
 from training.composing.folder import (
     forget_staged,
     locked,
@@ -54,7 +53,7 @@ def footage(
     image_files.set_threads(0)
     found, wrong = read_shots(shots, test_share)
     for sentence in wrong:
-        _say(f"cannot be brought: {sentence}")
+        say(f"cannot be brought: {sentence}")
     if dry_run:
         for shot in found:
             typer.echo(_described(shot))
@@ -102,7 +101,7 @@ def _bring_side(
         for shot in shots:
             entry = manifest["clips"].get(shot.name)
             if entry is not None and is_brought(shot, out, entry):
-                _say(f"{shot.name} is there")
+                say(f"{shot.name} is there")
                 continue
             try:
                 if entry is None:
@@ -112,16 +111,16 @@ def _bring_side(
                 if not skip_bad:
                     raise
                 wrong.append(f"{shot.name}: {error.message}")
-                _say(f"cannot be brought: {wrong[-1]}")
+                say(f"cannot be brought: {wrong[-1]}")
                 continue
             publish_clip(out, shot.name)
             manifest["clips"][shot.name] = entry
             write_manifest(out, manifest)
             forget_staged(out, shot.name)
             done.append(shot.name)
-            _say(f"{shot.name}: {len(shot.numbers)} frames, {entry['kind']}")
+            say(f"{shot.name}: {len(shot.numbers)} frames, {entry['kind']}")
             for warning in entry["quality"]["warnings"]:
-                _say(f"  {warning}")
+                say(f"  {warning}")
         write_manifest(out, manifest)
     return manifest["clips"], done
 
@@ -142,7 +141,3 @@ def _described(shot: StudioShot) -> str:
         f"{shot.name}: {shot.split}, {len(shot.numbers)} frames {shot.numbers[0]}–"
         f"{shot.numbers[-1]}, {kind}, {light.space}, composited in {light.name}"
     )
-
-
-def _say(line: str) -> None:
-    sys.stderr.write(f"{time.strftime('%H:%M:%S')} {line}\n")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
-import time
 from pathlib import Path
 
 import typer
 
 from model.errors import CapacityError, InputError
 from model.plates.file_errors import writing
+from training.cli import require_choices, say
 from training.tfrecords.check import ClipReport
 from training.tfrecords.layout import MODES, read_names
 from training.tfrecords.manifest import FOREGROUNDS, LIGHTS
@@ -59,10 +58,10 @@ def records(
     ),
 ) -> None:
     """Write clips as tfrecords, as the published tools lay them out; check and repair those."""
-    _check_choice("--mode", mode, ("", *MODES))
-    _check_choice("--stage", stage, tuple(STAGES))
-    _check_choice("--foreground", foreground, ("", *FOREGROUNDS))
-    _check_choice("--light", light, ("", *LIGHTS))
+    require_choices("--mode", [mode], ("", *MODES))
+    require_choices("--stage", [stage], tuple(STAGES))
+    require_choices("--foreground", [foreground], ("", *FOREGROUNDS))
+    require_choices("--light", [light], ("", *LIGHTS))
     if human_only:
         raise typer.BadParameter(
             "nothing in the layout says which clips show people, and the published flag never "
@@ -113,12 +112,6 @@ def _bad_clips(bad: list[ClipReport], of: int, stage: str, log: str, output: Pat
     )  # fmt: skip
 
 
-def _check_choice(option: str, given: str, allowed: tuple[str, ...]) -> None:
-    if given not in allowed:
-        known = ", ".join(one for one in allowed if one)
-        raise typer.BadParameter(f"{given!r} is not one of {known}", param_hint=option)
-
-
 def _misfit(report: ClipReport) -> bool:
     return all(fault.kind == "layout" for fault in report.faults)
 
@@ -127,4 +120,4 @@ def _say(report: ClipReport) -> None:
     if report.state in _QUIET:
         return
     most = len(report.faults) if _misfit(report) else SHOWN  # nothing else tells of those
-    sys.stderr.write(f"{time.strftime('%H:%M:%S')} {line(report, most)}\n")
+    say(line(report, most))
