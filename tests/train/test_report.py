@@ -289,8 +289,16 @@ def test_the_worst_frames_are_taken_by_turns():
             "MSE ÷ p: 0.50 on hair; at most 0.90 is asked",
         ),
         (Gate("n", "MSE", 0.9, 1.5, False), "MSE: 1.50; at most 0.90 is asked"),
-        (Gate("n", "recall", 0.9, 0.95, True), "recall: 0.95; at least 0.90 is asked"),
-        (Gate("n", "recall", 0.9, 0.5, False), "recall: 0.50; at least 0.90 is asked"),
+        (
+            Gate("n", "recall", 0.9, 0.95, True, at_least=True),
+            "recall: 0.95; at least 0.90 is asked",
+        ),
+        (
+            Gate("n", "recall", 0.9, 0.5, False, at_least=True),
+            "recall: 0.50; at least 0.90 is asked",
+        ),
+        (Gate("n", "recall", 1, 1, True, at_least=True), "recall: 1.00; at least 1.00 is asked"),
+        (Gate("n", "dtSSD, below", 1, 1, False), "dtSSD, below: 1.00; at most 1.00 is asked"),
     ],
 )
 def test_demands_in_plain_words(gate, said):

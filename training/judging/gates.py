@@ -25,7 +25,8 @@ MADE = ("synthetic:", "footage:")  # what checkpoints are chosen on is no proof
 
 @dataclass(frozen=True)
 class Gate:
-    """One demand: ``value`` at most (or at least) ``limit``. ``where``: the item that decided."""
+    """One demand: ``value`` at most (``at_least``: at least) ``limit``. ``where``: the item that
+    decided."""
 
     method: str
     demand: str
@@ -33,6 +34,7 @@ class Gate:
     value: float
     passed: bool
     where: str = ""
+    at_least: bool = False
 
 
 def matting_gates(rows: Sequence[Row], method: str, prior: str) -> list[Gate]:
@@ -117,7 +119,7 @@ def propagation_gates(rows: Sequence[Row], method: str) -> list[Gate]:
 
 
 def _at_least(demand: str, limit: float, value: float, where: str) -> Gate:
-    return Gate("", f"{demand} or more", limit, value, value >= limit, where)
+    return Gate("", f"{demand} or more", limit, value, value >= limit, where, at_least=True)
 
 
 def _at_most(demand: str, limit: float, value: float, where: str) -> Gate:

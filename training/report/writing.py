@@ -52,10 +52,7 @@ def write_report(out: Path, found: Evaluation, *, frames: int = FRAMES, clips: i
 
 def verdict(gate: Gate) -> str:
     """One demand in plain words."""
-    sides = {True: "at most", False: "at least"}
-    # What is reached lies on the allowed side. What misses its limit by nothing had to be below it.
-    at_most = gate.passed == (gate.value < gate.limit) or gate.value == gate.limit
-    asked = sides[at_most]
+    asked = "at least" if gate.at_least else "at most"
     where = f" on {gate.where}" if gate.where else ""
     return f"{gate.demand}: {number(gate.value)}{where}; {asked} {number(gate.limit)} is asked"
 
