@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from training.conventions import formulas as formulas
+from training.conventions import formulas
 from training.conventions.by_name import (
     CONVENTIONS,
     OURS,
