@@ -83,6 +83,13 @@ def find_picture(names: Sequence[str], is_id: Sequence[bool] = ()) -> Picture | 
     return min(found, key=lambda picture: picture.rank, default=None)
 
 
+def find_lone(names: Sequence[str], is_id: Sequence[bool], role: str) -> Picture | None:
+    """Of a part without a picture: an alpha, else the only channel there is, as ``role``."""
+    alphas = [index for index, kind in enumerate(roles(names)) if kind == "A"]
+    alphas = alphas or ([0] if len(names) == 1 and not is_id[0] else [])
+    return Picture(split(names[alphas[0]])[0], (role,), (alphas[0],)) if alphas else None
+
+
 def find_alpha(names: Sequence[str], is_id: Sequence[bool] = ()) -> Picture | None:
     """The channel A alone where there is one; else as `find_picture`, for a matte may be grey."""
     if "A" in names:

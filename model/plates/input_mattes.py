@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from model.errors import InputError
-from model.plates.channels import Picture, find_picture, split
+from model.plates.channels import Picture, find_lone, find_picture, roles
 from model.plates.image_files import read_plate
 from model.plates.plate import PlateHeader, Window
 
@@ -60,7 +60,7 @@ def read_input_matte(path: str | Path, *, frame: int | None = None) -> InputMatt
     image = read_plate(path, frame=frame, choose=_any_matte)
     values = np.nan_to_num(image.pixels.astype(np.float32), nan=0.0, posinf=1.0, neginf=0.0)
     values = values.clip(0, 1)
-    kinds = [split(name)[1] for name in image.header.channels]
+    kinds = roles(image.header.channels)
     picture = [index for index, kind in enumerate(kinds) if kind != "A"]
     alpha = [index for index, kind in enumerate(kinds) if kind == "A"]
     grey = _grey(values[:, :, picture]) if picture else None
@@ -107,16 +107,14 @@ def place_input_matte(
     """
     height, width = matte.pixels.shape
     data, display = header.data_window, header.display_window
+    place = matte.window or header.window_of_size(width, height)
+    if place is None:
+        raise other_size(what, matte.path, (width, height), header, frame)
+    around = place
     if matte.window is not None:
-        place, around = matte.window, matte.frame_window or matte.window
+        around = matte.frame_window or place
         if (around.width, around.height) != (display.width, display.height):
-            raise _other_size(what, matte.path, (around.width, around.height), header, frame)
-    elif (width, height) == (display.width, display.height):
-        place = around = display
-    elif (width, height) == (data.width, data.height):
-        place = around = data
-    else:
-        raise _other_size(what, matte.path, (width, height), header, frame)
+            raise other_size(what, matte.path, (around.width, around.height), header, frame)
     rows, above, below = _axis(data.y0, data.y1, place.y0, place.y1, around.y0, around.y1)
     columns, left, right = _axis(data.x0, data.x1, place.x0, place.x1, around.x0, around.x1)
     found = matte.pixels[np.ix_(rows, columns)]
@@ -137,12 +135,7 @@ def _axis(
 
 def _any_matte(names: Sequence[str], is_id: Sequence[bool]) -> Picture | None:
     """RGB or luminance with their alpha, else an alpha, else the only channel there is."""
-    picture = find_picture(names, is_id)
-    if picture:
-        return picture
-    alphas = [index for index, name in enumerate(names) if split(name)[1] == "A"]
-    alphas = alphas or ([0] if len(names) == 1 and not is_id[0] else [])
-    return Picture(split(names[alphas[0]])[0], ("A",), (alphas[0],)) if alphas else None
+    return find_picture(names, is_id) or find_lone(names, is_id, "A")
 
 
 def _grey(values: Values) -> Values | None:
@@ -161,9 +154,10 @@ def _not_a_matte(path: Path, frame: int | None, why: str) -> InputError:
     )
 
 
-def _other_size(
+def other_size(
     what: str, path: str, size: tuple[int, int], header: PlateHeader, frame: int | None
 ) -> InputError:
+    """The error for a guide of another width and height than the plate's format."""
     display = header.display_window
     return InputError(
         "input.guide_size",

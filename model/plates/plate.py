@@ -84,6 +84,14 @@ class PlateHeader:
     pixel_type: str = ""
     metadata_types: Mapping[str, str] = field(default_factory=dict)
 
+    def window_of_size(self, width: int, height: int) -> Window | None:
+        """Where pixels without a window of their own lie: on the display window if it has their
+        size, else on the data window if it has that size, else nowhere."""
+        for one in (self.display_window, self.data_window):
+            if (one.width, one.height) == (width, height):
+                return one
+        return None
+
     def to_json(self) -> dict[str, object]:
         """Plain lists, strings and numbers, for a pipe between processes."""
         return {

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from model.errors import InputError
-from model.plates.channels import Picture, find_picture, split
+from model.plates.channels import Picture, find_lone, find_picture
 from model.plates.image_files import read_plate
 from model.plates.plate import PlateHeader, Trimap, Window
 
@@ -91,22 +91,18 @@ def place_trimap(
     """
     name = trimap.path or "the trimap"
     height, width = trimap.pixels.shape
-    data, display = header.data_window, header.display_window
-    if trimap.window is not None:
-        place = trimap.window
-    elif (width, height) == (display.width, display.height):
-        place = display
-    elif (width, height) == (data.width, data.height):
-        place = data
-    else:
-        sizes = dict.fromkeys(f"{one.width}×{one.height}" for one in (display, data))
+    data = header.data_window
+    place = trimap.window or header.window_of_size(width, height)
+    if place is None:
+        both = header.display_window, data
+        sizes = dict.fromkeys(f"{one.width}×{one.height}" for one in both)
         raise InputError(
             "input.trimap_size",
             f"{name} is {width}×{height}, the plate is {' or '.join(sizes)}",
             frame=frame,
             hint="paint the trimap over this plate, at its full size",
         )
-    if place.x0 > data.x1 or place.x1 < data.x0 or place.y0 > data.y1 or place.y1 < data.y0:
+    if place.intersection(data) is None:
         raise InputError(
             "input.trimap_size",
             f"{name} lies at {_corners(place)}, the plate's pixels at {_corners(data)}",
@@ -124,9 +120,7 @@ def _grey(names: Sequence[str], is_id: Sequence[bool]) -> Picture | None:
     if picture:
         kept = [(r, i) for r, i in zip(picture.roles, picture.indices, strict=True) if r != "A"]
         return Picture(picture.layer, tuple(r for r, _ in kept), tuple(i for _, i in kept))
-    alphas = [index for index, name in enumerate(names) if split(name)[1] == "A"]
-    alphas = alphas or ([0] if len(names) == 1 and not is_id[0] else [])
-    return Picture(split(names[alphas[0]])[0], ("Y",), (alphas[0],)) if alphas else None
+    return find_lone(names, is_id, "Y")
 
 
 def _classify(
