@@ -33,7 +33,7 @@ from training.composing.composed_pixels import (
 )
 from training.composing.layout import PICTURES, names_in
 from training.composing.layout_frames import numbered_pictures
-from training.composing.manifest import MANIFEST, read_manifest
+from training.composing.manifest import MANIFEST, entry_of, read_manifest
 from training.sources import ClipFrames
 
 _CHOICES = {"light": ("linear", "display"), "foreground": ("straight", "premultiplied")}
@@ -167,10 +167,7 @@ class ComposedClips:
 
     def _said(self, name: str) -> dict[str, Any]:
         """Light and foreground of a clip: the recipe's, its own, the manifest's."""
-        clips = self.manifest.get("clips", {})
-        if isinstance(clips, list):
-            clips = {one.get("name", ""): one for one in clips if isinstance(one, dict)}
-        own = clips.get(name, {})
+        own = entry_of(self.manifest, name)
         found: dict[str, Any] = {}
         for key, ways in _CHOICES.items():
             for place in (self.options, own, self.manifest):

@@ -58,6 +58,15 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     return found
 
 
+def entry_of(manifest: Mapping[str, Any], name: str) -> Entry:
+    """What a manifest says of one clip, in whichever way it has clips: by name, or in a list."""
+    clips = manifest.get("clips", {})
+    if isinstance(clips, list):
+        clips = {one.get("name", ""): one for one in clips if isinstance(one, dict)}
+    found: Entry = clips.get(name, {})
+    return found
+
+
 def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
     """Replace the manifest in one step.
 

@@ -33,7 +33,7 @@ from model.plates.image_files import read_plate, rgb
 from model.plates.plate import Plate, PlateHeader, Trimap, Window
 from model.plates.trimap import place_trimap, read_trimap
 from training.composing.composed_pixels import placed
-from training.composing.manifest import read_manifest
+from training.composing.manifest import entry_of, read_manifest
 from training.judging.flow_files import Flow, find_flow, read_flow
 
 Alpha = npt.NDArray[np.float32]
@@ -191,9 +191,10 @@ def _in_folder(folder: Path, data: str, names: Sequence[str]) -> Iterator[Item]:
         )
     clips = _composed(folder)
     if clips:
+        manifest = read_manifest(folder) or {}
         for name, frames in clips.items():
             if not names or name in names:
-                said = _said_of_clip(folder, name)
+                said = _said_of_clip(manifest, name)
                 yield _item(folder / "v" / name, data, frames, COMPOSED, said)
         return
     places = [folder, *sorted(one for one in folder.iterdir() if one.is_dir())]
@@ -342,12 +343,9 @@ def _composed(folder: Path) -> dict[str, dict[int, Files]]:
     }
 
 
-def _said_of_clip(folder: Path, name: str) -> Mapping[str, Any]:
+def _said_of_clip(manifest: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     """The light that a manifest says of a clip, or of all."""
-    manifest = read_manifest(folder) or {}
-    clips = manifest.get("clips")
-    own = clips.get(name, {}) if isinstance(clips, dict) else {}
-    light = own.get("light") or manifest.get("light")
+    light = entry_of(manifest, name).get("light") or manifest.get("light")
     return {"light": light} if light else {}
 
 
