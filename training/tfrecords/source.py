@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from model.checkpoint import sha256_of_file
 from model.errors import InputError, SetupError
 from model.exposure import encode_srgb
 from training.sources import ClipFrames
@@ -98,7 +99,7 @@ class RecordSource:
         all records, and the options."""
         path = self._folder / NAME
         if path.exists():
-            told = {"manifest_sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+            told = {"manifest_sha256": sha256_of_file(path)}
         else:
             sizes = {one: record_path(self._folder, one).stat().st_size for one in self._names}
             listing = json.dumps(sizes, sort_keys=True).encode()
