@@ -16,14 +16,13 @@ from model.exposure import ExposureMap, to_picture
 from model.face import Frame
 from model.plates import colour
 from model.plates.channels import roles
+from model.plates.holdout import ALL
 from model.plates.image_files import rgb, rgb_indices
 from model.plates.plate import Plate, Trimap, Window
 from model.plates.trimap import place_trimap
 from model.transfers import sent
 
 Pixels = npt.NDArray[np.float32]
-
-_OPAQUE = 1 - 0.5 / 255  # an alpha of 8 bits or half that means 1
 
 
 @dataclass(frozen=True)
@@ -100,15 +99,14 @@ class LightView:
 
     def _light(self, canvas: Window, plate: Plate, space: str, name: str) -> torch.Tensor:
         """The plate in a light, on the canvas."""
+        plate = _part(plate, canvas)
         if colour.is_encoded_in(space, name):
             # As stored, half of the bytes if it is half: the device widens and cleans it.
-            plate = _part(plate, canvas)
             order, pixels = rgb_indices(plate), plate.pixels
             if order != list(range(pixels.shape[2])):
                 pixels = pixels[:, :, order]
             most = colour.LARGEST
             return self._on(canvas, pixels, plate).nan_to_num_(nan=0.0, posinf=most, neginf=-most)
-        plate = _part(plate, canvas)
         convert = colour.to_linear_rec709 if name == "linear" else colour.to_display
         return self._on(canvas, convert(rgb(plate), space), plate)
 
@@ -143,7 +141,7 @@ def _is_known(clean: Plate) -> Pixels:
     known = np.isfinite(clean.pixels[:, :, rgb_indices(clean)]).all(2, keepdims=True)
     kinds = roles(clean.header.channels)
     if "A" in kinds:
-        known &= clean.pixels[:, :, kinds.index("A")][..., None] >= _OPAQUE
+        known &= clean.pixels[:, :, kinds.index("A")][..., None] >= ALL
     return np.asarray(known, np.float32)
 
 

@@ -15,13 +15,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from model.errors import InputError
-from model.plates.input_mattes import InputMatte, Values, place_input_matte
+from model.plates.input_mattes import InputMatte, Values, other_size, place_input_matte
 from model.plates.plate import Plate, PlateHeader, Trimap
 from model.plates.trimap import BACKGROUND, FOREGROUND, UNKNOWN, place_trimap
 
-# 254.5 of 255, and what half precision has just below 1, are 1.
-_ALL = 1 - 0.5 / 255
+# 254.5 of 255, and what half precision has just below 1, are 1; of a clean plate's alpha too.
+ALL = 1 - 0.5 / 255
 
 
 @dataclass(frozen=True)
@@ -102,19 +101,12 @@ def check_clean_plate(clean: PlateHeader, plate: PlateHeader, frame: int) -> Non
         InputError: ``input.guide_size``.
     """
     if clean.display_window != plate.display_window:
-        sizes = [
-            f"{one.display_window.width}×{one.display_window.height}" for one in (clean, plate)
-        ]
-        raise InputError(
-            "input.guide_size",
-            f"the clean plate {clean.path} is {sizes[0]}, the plate is {sizes[1]}",
-            frame=frame,
-            hint="write it with the plate's format",
-        )
+        size = clean.display_window.width, clean.display_window.height
+        raise other_size("the clean plate", clean.path, size, plate, frame)
 
 
 def _placed(matte: InputMatte, header: PlateHeader, frame: int | None, what: str) -> Values:
     values = place_input_matte(matte, header, frame=frame, what=what)
-    values[values >= _ALL] = 1
-    values[values <= 1 - _ALL] = 0
+    values[values >= ALL] = 1
+    values[values <= 1 - ALL] = 0
     return values
