@@ -88,7 +88,7 @@ def window(frames: Sequence[int], frame: int, *, causal: bool = False) -> tuple[
     order = tuple(frames)
     t = order.index(frame)
     last = len(order) - 1
-    return tuple(order[min(max(t + d, 0), last)] for d in range(-2, 1 if causal else 3))
+    return tuple(order[min(max(t + d, 0), last)] for d in range(-REACH, 1 if causal else REACH + 1))
 
 
 def blocks(
