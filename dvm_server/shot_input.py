@@ -69,6 +69,10 @@ class Clip:
         """The file a frame is in."""
         return Path(self.source) if self.movie else FramePattern.parse(self.source).path(frame)
 
+    def has(self, frame: int) -> bool:
+        """Whether there is a plate of one of its frames."""
+        return self.movie or self.path(frame).exists()
+
     def header(self, frame: int) -> PlateHeader:
         if self.movie:
             return read_movie_frame(self.source, frame).header
@@ -275,9 +279,9 @@ def check_guides(clip: Clip, guides: Guides) -> set[Path]:
             reading them raises.
     """
     files: set[Path] = set()
+    there = [frame for frame in clip.frames if clip.has(frame)] if guides else []
     for role, guide in guides.given():
         pattern = FramePattern.parse(guide.pattern)
-        there = [f for f in clip.frames if clip.movie or clip.path(f).exists()]
         for frame in there:
             if not pattern.path(frame).is_file():
                 of = "" if pattern.is_single else f" of frame {frame}"
@@ -329,8 +333,11 @@ def _check_roi(clip: Clip, roi: tuple[int, int, int, int] | None) -> None:
     Raises:
         InputError: ``input.roi``.
     """
-    for frame in [f for f in clip.frames if clip.movie or clip.path(f).exists()][:1]:
-        matte_header(clip.header(frame), None if roi is None else Window(*roi), frame)
+    if roi is None:
+        return
+    frame = next((f for f in clip.frames if clip.has(f)), None)
+    if frame is not None:
+        matte_header(clip.header(frame), Window(*roi), frame)
 
 
 def parse_holdouts(given: Sequence[str], **named: str) -> Guides:
@@ -400,11 +407,11 @@ def _check_trimaps(clip: Clip, wishes: Wishes, given: Mapping[int, Path]) -> Non
     # Of a long run of given ones the first will tell; the server reads them all in any case.
     for frame, path in [*wishes.keyframes.items(), *list(given.items())[:1]]:
         trimap = read_trimap(path, frame=frame)
-        if clip.movie or clip.path(frame).exists():
+        if clip.has(frame):
             place_trimap(trimap, clip.header(frame), frame=frame)
     for frame, path in wishes.shapes.items():
         shape = read_input_matte(path, frame=frame)
-        if clip.movie or clip.path(frame).exists():
+        if clip.has(frame):
             placed = place_input_matte(shape, clip.header(frame), frame=frame, what="the shape")
             size = wishes.roto
             trimap_of_shape(placed, size.shrink, size.grow, frame=frame, path=str(path))
