@@ -23,6 +23,7 @@ from dvm_server.shot_input import (
 )
 from host_plugins.client.connection import default_state_dir, find
 from host_plugins.client.shot import Options, Roto, shot_id
+from host_plugins.client.shot_parts import MOST_HANDLES, WIDEST_ROTO
 from model.plates.mattes import LAYERS
 
 
@@ -48,10 +49,11 @@ def matte(
         typer.Option(metavar="FRAME:FILE", help="Keyframe from a rough shape; may be repeated."),
     ] = None,
     roto_shrink: Annotated[
-        int, typer.Option(min=0, max=4096, help="Pixels inside of the shape that are uncertain.")
+        int,
+        typer.Option(min=0, max=WIDEST_ROTO, help="Pixels inside of the shape that are uncertain."),
     ] = Roto.shrink,
     roto_grow: Annotated[
-        int, typer.Option(min=0, max=4096, help="Pixels outside of it that are uncertain.")
+        int, typer.Option(min=0, max=WIDEST_ROTO, help="Pixels outside of it that are uncertain.")
     ] = Roto.grow,
     garbage: Annotated[
         str, typer.Option(metavar="PATTERN", help="Garbage mattes, or one: alpha is 0 where 1.")
@@ -72,7 +74,10 @@ def matte(
         str, typer.Option(metavar="REGION", help="WxH+X+Y or x0,y0,x1,y1, from the top left.")
     ] = "",
     handles: Annotated[
-        int, typer.Option(min=0, max=1000, help="Frames beyond the range's ends that are read too.")
+        int,
+        typer.Option(
+            min=0, max=MOST_HANDLES, help="Frames beyond the range's ends that are read too."
+        ),
     ] = 0,
     outputs: Annotated[str, typer.Option(help=f"Of {','.join(LAYERS)}.")] = "alpha",
     foreground: Annotated[
