@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dvm_server.identity import digest
 from dvm_server.ledger import Sources
 from dvm_server.scheduler import BLOCK, SPAN, Job, Unit, UnitId
 from dvm_server.spool import Spool
@@ -158,7 +159,7 @@ class Plan:
             plates={f: one.digest for f, one in self.plates.items()},
             trimaps={f: one.sha256 for f, one in own.items()},
             guides={
-                f: " ".join(f"{role}:{one.sha256[:16]}" for role, one in sorted(roles.items()))
+                f: digest({role: one.sha256 for role, one in roles.items()})
                 for f, roles in self.guides.items()
             },
         )

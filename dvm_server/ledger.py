@@ -23,8 +23,8 @@ _ENOUGH = 16
 
 @dataclass(frozen=True)
 class Sources:
-    """What a job was made from: digests of plates, of painted and given trimaps, and what tells
-    guides apart, by frame."""
+    """What a job was made from: digests of plates, of painted and given trimaps, and of guides
+    together, by frame."""
 
     plates: Mapping[int, str]
     trimaps: Mapping[int, str]
@@ -40,8 +40,7 @@ class Sources:
 
     def changed_guides(self, now: Sources) -> list[int]:
         """Frames whose garbage or core matte or clean plate is another one now, new, or gone."""
-        frames = self.guides.keys() | now.guides.keys()
-        return sorted(f for f in frames if self.guides.get(f, "") != now.guides.get(f, ""))
+        return _differing(self.guides, now.guides, self.guides.keys() | now.guides.keys())
 
 
 @dataclass(frozen=True)
@@ -139,7 +138,7 @@ def submitted_event(name: str, sources: Sources) -> dict[str, Any]:
         "trimaps": {str(f): one[:_ENOUGH] for f, one in sources.trimaps.items()},
     }
     if sources.guides:
-        event["guides"] = {str(f): one for f, one in sources.guides.items()}
+        event["guides"] = {str(f): one[:_ENOUGH] for f, one in sources.guides.items()}
     return event
 
 
