@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 from .errors import CapacityError, InputError
+from .guides import NAMES
 from .wire import Buffer, Part
 
 _CHUNK = 1 << 20
@@ -38,7 +39,8 @@ def read_part(role: str, path: Path, frame: int | None) -> Part:
     """A file as a part, with its digest.
 
     Raises:
-        InputError: ``input.missing_plate``, ``input.missing_trimap`` or ``input.unreadable``.
+        InputError: ``input.missing_plate``, ``input.missing_trimap``, ``input.missing_guide`` or
+            ``input.unreadable``.
     """
     try:
         data = path.read_bytes()
@@ -48,7 +50,14 @@ def read_part(role: str, path: Path, frame: int | None) -> Part:
 
 
 def unreadable(role: str, path: Path, frame: int | None, error: OSError) -> InputError:
-    """The error for a plate or a trimap that cannot be read."""
+    """The error for a plate, a trimap or a guide that cannot be read."""
+    if role in NAMES:
+        return InputError(
+            "input.missing_guide",
+            f"the {NAMES[role]} {path} cannot be read ({error.strerror})",
+            frame=frame,
+            hint="check its path and permissions",
+        )
     if isinstance(error, (FileNotFoundError, NotADirectoryError)):
         return InputError(
             f"input.missing_{role}",

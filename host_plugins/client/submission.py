@@ -148,21 +148,8 @@ def _guides(
             check()
             path = pattern.path(frame or 0)
             if frame is None or path.exists():
-                parts.append(_guide(role, path, frame))
+                parts.append(files.read_part(role, path, frame))
     return Guides(**{role: Guide(by_value=True) for role, _ in guides.given()}), parts
-
-
-def _guide(role: str, path: Path, frame: int | None) -> Part:
-    try:
-        return files.read_part(role, path, frame)
-    except InputError as error:
-        why = error.__cause__.strerror if isinstance(error.__cause__, OSError) else ""
-        raise InputError(
-            "input.missing_guide",
-            f"the {NAMES[role]} {path} cannot be read ({why})",
-            frame=frame,
-            hint="check its path and permissions",
-        ) from error
 
 
 def _no_trimap(shot: Shot, frame: int) -> InputError:
