@@ -57,8 +57,9 @@ def _named(guide: Guide, frame: int, digest_of: Callable[[Path, int], str]) -> G
 
 
 def _missing(offer: Offer, role: str, guide: Guide, frame: int) -> InputError:
-    path = "" if guide.by_value else f": {FramePattern.parse(guide.pattern).path(frame)}"
-    one = not guide.by_value and FramePattern.parse(guide.pattern).is_single
+    pattern = None if guide.by_value else FramePattern.parse(guide.pattern)
+    path = "" if pattern is None else f": {pattern.path(frame)}"
+    one = pattern is not None and pattern.is_single
     of = "" if one else f" of frame {frame}"
     return InputError(
         "input.missing_guide",

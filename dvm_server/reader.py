@@ -160,11 +160,9 @@ class TrimapReader:
     def _ask(self, frame: int) -> None:
         """Begin to read it, if that is a decoder's task."""
         source = self._sources.get(frame)
-        if source is None or source["source"] == "propagated" or frame in self._kept:
+        if source is None or source["source"] == "propagated" or source["roto"] is not None:
             return
-        if source["roto"] is not None:
-            return
-        if frame not in self._asked:
+        if frame not in self._kept and frame not in self._asked:
             self._asked[frame] = self._decoders.trimap(
                 source["path"], frame, source["source"], source["sha256"]
             )

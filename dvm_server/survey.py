@@ -70,7 +70,7 @@ def survey(
     guides = _guides(offer, context, plates, around)
     facts = ShotFacts(
         frames=frames,
-        context=context if context != frames else (),
+        context=context,
         keyframes={f: _painted_digest(f, one, plates) for f, one in keyframes.items()},
         given={f: one.sha256 for f, one in given.items() if f not in keyframes},
         plates={f: one.digest for f, one in plates.items()},
