@@ -18,6 +18,7 @@ from training.judging.bootstrap import samples
 from training.judging.gates import Gate
 from training.judging.judgement import Row
 from training.judging.metrics import unknown_region
+from training.judging.views import shown
 from training.report import pictures as report_pictures
 from training.report.page import Card, Picture, page_folder, write_cards
 from training.report.parts import Line, histogram, line_plot, nice_ticks
@@ -171,9 +172,10 @@ def test_pictures_are_the_plate_s_pixels(run):
     for frame in viewer["frames"]:
         x, y = frame["origin"]
         part = slice(y, y + height), slice(x, x + width)
-        truth = view.truth(frame["number"])
+        judged = view.item.read(frame["number"])
+        truth = judged.truth
         planes = {
-            "trimap": view.trimap(frame["number"]),
+            "trimap": judged.classes,
             "truth": np.rint(truth * 255),
             **{m: view.alphas(m)[frame["number"]] for m in view.methods[1:]},
         }
@@ -185,13 +187,15 @@ def test_pictures_are_the_plate_s_pixels(run):
         drawn = read(run.page.folder / frame["pictures"]["error of closed_form"])
         assert np.array_equal(drawn, error[part]) and drawn.max() > 20
         picture = read(run.page.folder / frame["pictures"]["picture"])[..., ::-1]
-        assert np.array_equal(picture, np.rint(view.picture(frame["number"])[part] * 255))
+        assert np.array_equal(picture, np.rint(shown(view.item, judged)[part] * 255))
         script = (run.page.folder / frame["values"]).read_text()
         key, data = re.fullmatch(r'window.dvmValues\("(.*)", "data:.*,(.*)"\);\n', script).groups()
         assert key == f"{viewer['id']}/{frame['number']}"
         stack = cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_UNCHANGED)
         assert np.array_equal(stack, np.concatenate([one[part] for one in planes.values()]))
-    unknown = np.any([unknown_region(view.trimap(f["number"])) for f in viewer["frames"]], 0)
+    unknown = np.any(
+        [unknown_region(view.item.read(f["number"]).classes) for f in viewer["frames"]], 0
+    )
     rows, columns = np.nonzero(unknown)
     assert (x, y) == (max(columns.min() - 16, 0), max(rows.min() - 16, 0))
     assert not unknown[: part[0].start].any() and not unknown[:, part[1].stop :].any()
@@ -207,7 +211,8 @@ def test_large_pictures_are_cut_where_the_network_is_worst(run, tmp_path, monkey
         one for one in run.found.views if viewer["id"] == "clip_000" and one.item.name == NAME
     )
     number, (x, y) = frame["number"], frame["origin"]
-    error = np.square(view.alpha("closed_form", number) - view.truth(number))
+    alpha = view.alphas("closed_form")[view.frames.index(number)] / 255
+    error = np.square(alpha - view.item.read(number).truth)
     sums = [error[i : i + 20, j : j + 20].sum() for i in range(29) for j in range(45)]
     assert error[y : y + 20, x : x + 20].sum() == pytest.approx(max(sums), rel=1e-4)
 
@@ -223,7 +228,7 @@ def test_a_strip_is_one_line_of_pixels_over_time(run):
         if strips["across"]
         else (slice(None), slice(y, y + height), x + place)
     )
-    truths = np.stack([view.truth(n) for n in range(5)])
+    truths = np.stack([view.item.read(n).truth for n in range(5)])
     images = [one.attrs for one in run.page.of("img") if "/strip_" in one.attrs["src"]]
     drawn = {one["alt"].partition(",")[0]: read(run.page.folder / one["src"]) for one in images}
     assert np.array_equal(drawn["truth"], np.rint(truths[line] * 255))

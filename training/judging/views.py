@@ -54,23 +54,6 @@ class View:
             )
         return np.asarray(found["alphas"], np.uint8)
 
-    def alpha(self, method: str, frame: int) -> Alpha:
-        """float32, 0…1, in steps of 1/255. Raises as `alphas`; ValueError for another frame."""
-        plane = self.alphas(method)[self.frames.index(frame)]
-        return np.asarray(plane / np.float32(255), np.float32)
-
-    def truth(self, frame: int) -> Alpha:
-        """float32, 0…1."""
-        return self.item.read(frame).truth
-
-    def trimap(self, frame: int) -> npt.NDArray[np.uint8]:
-        """The given one: 0, 128, 255."""
-        return self.item.read(frame).classes
-
-    def picture(self, frame: int) -> Alpha:
-        """H×W×3, 0…1, as displayed."""
-        return shown(self.item, self.item.read(frame))
-
 
 def put_down(
     item: Item, frames: Sequence[int], alphas: Mapping[str, Sequence[Alpha]], kept: Kept

@@ -166,8 +166,9 @@ def write_pictures(
     with writing(folder):
         (folder / name).mkdir(parents=True, exist_ok=True)
     methods = [one for one in view.methods if one != HALF]
-    box = _box(view, main, list(chosen))
-    cuts = {one: view.alphas(one)[(slice(None), *box.slices)] for one in methods}
+    alphas = {one: view.alphas(one) for one in methods}
+    box = _box(view, alphas[main], list(chosen))
+    cuts = {one: several[(slice(None), *box.slices)] for one, several in alphas.items()}
     kept = tuple(
         _write_frame(folder, name, view, box, cuts, number, why) for number, why in chosen.items()
     )
@@ -175,10 +176,9 @@ def write_pictures(
     return ClipPictures(box, kept, planes, _write_strips(folder, name, view, box, cuts, main), main)
 
 
-def _box(view: View, main: str, numbers: Sequence[int]) -> Box:
-    """Around all that is unknown in these frames; where the main method is worst, if that is too
-    large."""
-    alphas = view.alphas(main)
+def _box(view: View, alphas: Pixels, numbers: Sequence[int]) -> Box:
+    """Around all that is unknown in these frames; where the main method, T×H×W, is worst, if that
+    is too large."""
     height, width = alphas.shape[1:]
     unknown = np.zeros((height, width), bool)
     error = np.zeros((height, width))
@@ -241,13 +241,16 @@ def _write_strips(
     if len(run) < _SHORTEST:
         return None
     places = [view.frames.index(number) for number in run]
-    truths = np.stack([grey8(view.truth(number)[box.slices]) for number in run])
+    seen, true = [], []  # cut and in 8 bit: which line it will be, all frames tell together
+    for number in run:
+        judged = view.item.read(number)
+        seen.append(grey8(shown(view.item, judged)[box.slices]))
+        true.append(grey8(judged.truth[box.slices]))
+    truths = np.stack(true)
     across, line = _most_flicker(cuts[main][places], truths)
     pick = (slice(None), line) if across else (slice(None), slice(None), line)
-    rows, columns = box.slices
-    lines = (rows.start + line, columns) if across else (rows, columns.start + line)
     strips: dict[str, Pixels] = {
-        PICTURE: np.stack([grey8(view.picture(number)[lines]) for number in run]),
+        PICTURE: np.stack([picture[pick[1:]] for picture in seen]),
         TRUTH: truths[pick],
     }
     for method, cut in cuts.items():
@@ -257,7 +260,7 @@ def _write_strips(
     for order, (what, pixels) in enumerate(strips.items()):
         paths[what] = f"{name}/strip_{order:02}_{_plain(what)}.png"
         write_bytes(folder / paths[what], png(pixels))
-    window = view.item.read(run[0]).plate.header.data_window
+    window = judged.plate.header.data_window
     told = (
         f"row y = {window.y0 + box.y + line}"
         if across
