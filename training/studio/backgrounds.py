@@ -13,10 +13,10 @@ import numpy.typing as npt
 from model.errors import InputError
 from model.plates import colour
 from training.composing.layout_frames import Frames, colour_of, open_frames, unit
+from training.studio.frames import SPACES
 
 Values = npt.NDArray[np.float32]
 _ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".mp4", ".mov", ".mkv")
-_SRGB = "srgb_rec709_scene"
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Background:
         large = cv2.resize(values, size, interpolation=way)
         top, left = (size[1] - height) // 2, (size[0] - width) // 2
         cut = np.asarray(large[top : top + height, left : left + width], np.float32)
-        return colour.to_linear_rec709(cut, _SRGB) if light == "linear" else cut
+        return colour.to_linear_rec709(cut, SPACES["display"]) if light == "linear" else cut
 
 
 def background_files(folder: Path | None) -> list[Path]:

@@ -25,7 +25,7 @@ from model.plates.image_files import write_image
 from training.composing.folder import STAGING, stage_entry
 from training.composing.manifest import PARTS, Entry, clip_digest, clip_folders
 from training.studio.backgrounds import Background, background_of
-from training.studio.frames import Light, StudioFrame, light_of, read_frame
+from training.studio.frames import SPACES, Light, StudioFrame, light_of, read_frame
 from training.studio.kinds import look, tell
 from training.studio.quality import Inspector
 from training.studio.shots import StudioShot
@@ -33,7 +33,6 @@ from training.studio.shots import StudioShot
 Values = npt.NDArray[np.float32]
 
 BROUGHT = 1  # raised when the same footage becomes other clips
-_SPACES = {"linear": "lin_rec709_scene", "display": "srgb_rec709_scene"}
 _LOOKED_AT = 8  # frames by which a kind is told
 
 
@@ -188,7 +187,7 @@ def _write(folder: Path, place: int, values: Values, light: Light) -> None:
     with writing(folder.parent):
         folder.mkdir(parents=True, exist_ok=True)
     channels = "A" if values.ndim == 2 else "RGB"
-    attributes = {} if values.ndim == 2 else {"colorInteropID": _SPACES[light.name]}
+    attributes = {} if values.ndim == 2 else {"colorInteropID": SPACES[light.name]}
     write_image(
         folder / f"{place:05d}.exr",
         values,

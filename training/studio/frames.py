@@ -16,6 +16,7 @@ from training.composing.composed_pixels import placed
 from training.studio.shots import StudioShot
 
 Values = npt.NDArray[np.float32]
+SPACES = {"linear": "lin_rec709_scene", "display": "srgb_rec709_scene"}  # of a light's colours
 _GREY = 0.02  # how far the channels of a grey picture may lie apart
 
 
@@ -41,6 +42,11 @@ class Light:
 
     space: str
     name: str
+
+
+def shown(colours: Values, light: str) -> Values:
+    """H×W×3 in a light, ``linear`` or ``display``, encoded for a screen; unclamped."""
+    return colour.to_display(colours, SPACES[light]) if light == "linear" else colours
 
 
 def light_of(shot: StudioShot) -> Light:

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from model.plates import colour
 from model.plates.channels import find_alpha
 from model.plates.image_files import read_plate
 from training.composing.manifest import Entry
 from training.report.page import Card, Picture, write_cards
 from training.report.parts import Line, histogram, line_plot
 from training.report.pixels import grey8, thumbnail
+from training.studio.frames import shown
 
 _THUMBNAILS = 3
 _PLOTS = {
@@ -91,10 +91,10 @@ def _pictures(name: str, folder: Path, entry: Entry) -> list[Picture]:
     for index in sorted({round(last * share / (_THUMBNAILS - 1)) for share in range(_THUMBNAILS)}):
         plate = read_plate(folder / "v" / name / f"{index:05d}.exr").pixels.astype(np.float32)
         matte = read_plate(folder / "a" / name / f"{index:05d}.exr", choose=find_alpha)
-        shown = (
-            colour.to_display(plate, "lin_rec709_scene") if entry["light"] == "linear" else plate
-        )
-        for what, values in (("plate", shown), ("alpha", matte.pixels[:, :, 0])):
+        for what, values in (
+            ("plate", shown(plate, entry["light"])),
+            ("alpha", matte.pixels[:, :, 0]),
+        ):
             small = thumbnail(grey8(values.astype(np.float32)))
             found.append(Picture(f"{what} {numbers[index]}", small))
     return found

@@ -18,8 +18,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from model.plates import colour
-from training.studio.frames import Light, StudioFrame
+from training.studio.frames import Light, StudioFrame, shown
 
 Values = npt.NDArray[np.float32]
 
@@ -115,10 +114,7 @@ class Inspector:
 
 
 def _seen(frame: StudioFrame, light: Light) -> _Seen:
-    shown = frame.colours
-    if light.name == "linear":
-        shown = colour.to_display(shown, "lin_rec709_scene")
-    picture = shown.clip(0, 1)
+    picture = shown(frame.colours, light.name).clip(0, 1)
     alpha = frame.alpha.clip(0, 1)
     scale = min(1.0, _LOOKED_AT / max(alpha.shape))
     size = max(1, round(alpha.shape[1] * scale)), max(1, round(alpha.shape[0] * scale))
