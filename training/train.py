@@ -42,7 +42,7 @@ import torch
 from lightning.fabric import Fabric
 from torch import Tensor, nn
 
-from model.checkpoint import load_tensors, read_record
+from model.checkpoint import CheckpointRecord, load_tensors, read_record
 from model.errors import CapacityError, EngineError, InputError, SetupError
 from training.loop.processes import agree_on_norms, anyone, launched, own_part
 from training.loop.recipe_file import check_keys, read_recipe, recipe_hash, table_of, with_folder
@@ -169,7 +169,7 @@ def run(options: argparse.Namespace) -> int:
     progress = Progress()
     data = _digest(getattr(stage, "described", {}))
     if options.resume:
-        progress = _load(options.out / "state.pt", recipe, network, average, optimiser, data)
+        progress = _load(saved_run(options.out), recipe, network, average, optimiser, data)
     options.out.mkdir(parents=True, exist_ok=True)
     log = _Log(options.out, fabric.is_global_zero)
     epoch_steps = int(getattr(stage, "epoch_steps", 1))
@@ -309,6 +309,20 @@ def _save(
     part.replace(out / "state.pt")
 
 
+def saved_run(out: Path) -> Path:
+    """The file to resume from.
+
+    Raises:
+        SetupError: ``setup.no_run`` if there is none.
+    """
+    path = out / "state.pt"
+    if not path.is_file():
+        raise SetupError(
+            "setup.no_run", f"there is no run to resume at {path}", hint="leave --resume out"
+        )
+    return path
+
+
 def _load(
     path: Path,
     recipe: Mapping[str, Any],
@@ -320,13 +334,9 @@ def _load(
     """Put a saved run back.
 
     Raises:
-        SetupError: ``setup.no_run`` if there is none, ``setup.other_run`` if it had another recipe,
-            ``setup.other_clips`` if its clips have changed.
+        SetupError: ``setup.other_run`` if it had another recipe, ``setup.other_clips`` if its clips
+            have changed.
     """
-    if not path.is_file():
-        raise SetupError(
-            "setup.no_run", f"there is no run to resume at {path}", hint="leave --resume out"
-        )
     state = torch.load(path, map_location="cpu", weights_only=True)
     if state["recipe"] != recipe_hash(recipe):
         raise SetupError(
@@ -351,7 +361,20 @@ def _digest(described: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest() if described else ""
 
 
-def _initialise(network: nn.Module, path: Path, name: str) -> list[str]:
+def begun_with(
+    network: nn.Module, path: Path, name: str
+) -> tuple[CheckpointRecord, dict[str, Tensor]]:
+    """A checkpoint to begin with: its record, and its tensors in float32 as the network takes them
+    over; whether they fit is not looked at.
+
+    Args:
+        network: the recipe's.
+        path: of the checkpoint.
+        name: of the recipe's network.
+
+    Raises:
+        SetupError: ``setup.other_checkpoint`` if it is of another network; as reading it.
+    """
     record = read_record(path)
     if record.network != name:
         raise SetupError(
@@ -362,6 +385,11 @@ def _initialise(network: nn.Module, path: Path, name: str) -> list[str]:
     tensors = {k: v.float() for k, v in load_tensors(path, torch.device("cpu")).items()}
     if isinstance(network, TakesOver):
         tensors = network.taken_over(tensors, record.config)
+    return record, tensors
+
+
+def _initialise(network: nn.Module, path: Path, name: str) -> list[str]:
+    record, tensors = begun_with(network, path, name)
     try:
         network.load_state_dict(tensors)
     except RuntimeError as error:

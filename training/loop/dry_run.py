@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from model.checkpoint import load_tensors, read_record
 from model.errors import SetupError
+from training.loop.processes import check_parts
 from training.loop.recipe_file import recipe_hash, table_of
 from training.loop.schedule import learning_rate, total_steps
 from training.material import material_files
@@ -23,12 +23,17 @@ from training.matting import CENTRES, FRAMES, MattingStage, answers
 from training.pool import Batch, PoolConfig
 from training.published.answers import asking
 from training.published.init import initialise
-from training.published.stage import PLAIN_CROP, PublishedStage, window_of
-from training.source_clips import open_sources
-from training.source_crops import (
-    crop_of,
+from training.published.stage import (
+    PLAIN_CROP,
+    PublishedStage,
+    opened,
+    shown,
+    steps_of_epoch,
+    window_of,
 )
-from training.train import TakesOver, judging
+from training.source_clips import open_sources
+from training.source_crops import crop_of
+from training.train import begun_with, judging, saved_run
 
 _FILES = "last.safetensors, best.safetensors, state.pt, log.jsonl, tensorboard/"
 _STATES = {"adam": 2, "adamw": 2, "sgd": 1}  # numbers an optimiser keeps for each weight
@@ -58,12 +63,7 @@ def tell(
     processes = int(os.environ.get("WORLD_SIZE", 1))
     if options.devices.isdigit():
         processes = max(processes, int(options.devices))
-    if int(recipe["batch"]) % processes:
-        raise SetupError(
-            "setup.bad_recipe",
-            f"a batch of {recipe['batch']} cannot be parted among {processes} processes",
-            hint=f"set batch to a multiple of {processes}",
-        )
+    check_parts(int(recipe["batch"]), processes)
     clips, epoch_steps = _clips(recipe, options, stage_class)
     lines += clips
     shape = _shape(recipe, stage_class, processes)
@@ -84,11 +84,7 @@ def _beginning(
     network: nn.Module, recipe: Mapping[str, Any], options: argparse.Namespace
 ) -> list[str]:
     if options.resume:
-        path = options.out / "state.pt"
-        if not path.is_file():
-            raise SetupError(
-                "setup.no_run", f"there is no run to resume at {path}", hint="leave --resume out"
-            )
+        saved_run(options.out)
         return [f"begins: goes on with the run in {options.out}"]
     if options.init is not None:
         return [f"begins: {_of_checkpoint(network, recipe, options)}"]
@@ -99,16 +95,7 @@ def _beginning(
 def _of_checkpoint(
     network: nn.Module, recipe: Mapping[str, Any], options: argparse.Namespace
 ) -> str:
-    record = read_record(options.init)
-    if record.network != recipe["network"]:
-        raise SetupError(
-            "setup.other_checkpoint",
-            f"{options.init} holds {record.network}, not {recipe['network']}",
-            hint="name a checkpoint of the recipe's network with --init",
-        )
-    tensors = load_tensors(options.init, torch.device("cpu"))
-    if isinstance(network, TakesOver):
-        tensors = network.taken_over(tensors, record.config)
+    record, tensors = begun_with(network, options.init, recipe["network"])
     state = network.state_dict()
     fit = [
         name for name, one in tensors.items() if name in state and state[name].shape == one.shape
@@ -129,8 +116,9 @@ def _clips(
 ) -> tuple[list[str], int]:
     """What there is to teach with, and steps of an epoch."""
     lines, epoch_steps = [], 1
+    published = stage_class is PublishedStage
     for table in ("source", "validation"):
-        found = open_sources(recipe, table)
+        found = opened(recipe, table) if published else open_sources(recipe, table)
         if found is None:
             continue
         lengths = [found.length(entry) for entry in found.entries]
@@ -138,17 +126,9 @@ def _clips(
             f"{table}: {len(lengths)} clips, {sum(lengths)} frames ({min(lengths)} to "
             f"{max(lengths)} a clip), from {len(found.sources)} folder(s)"
         )
-        if table == "source" and stage_class is PublishedStage:
-            most = int(table_of(recipe, "clips").get("max_n_video", 0)) or len(lengths)
-            epoch_steps = -(-min(most, len(lengths)) // int(recipe["batch"]))
-    if stage_class is PublishedStage:
-        lacking = [table for table in ("source", "validation") if not recipe.get(table)]
-        if lacking:
-            raise SetupError(
-                "setup.bad_recipe",
-                f"the recipe has no [{lacking[0]}]",
-                hint=f"add [{lacking[0]}] with kind and folder",
-            )
+        if table == "source" and published:
+            epoch_steps = steps_of_epoch(shown(found, recipe), int(recipe["batch"]))
+    if published:
         return lines, epoch_steps
     share = float(recipe.get("synthesis_share", 0.0 if recipe.get("source") else 1.0))
     if share > 0:

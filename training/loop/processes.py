@@ -53,18 +53,27 @@ def own_part(recipe: Mapping[str, Any], fabric: Fabric) -> tuple[dict[str, Any],
         SetupError: ``setup.bad_recipe`` if a batch cannot be parted evenly.
     """
     processes, batch = fabric.world_size, int(recipe["batch"])
-    if batch % processes:
-        raise SetupError(
-            "setup.bad_recipe",
-            f"a batch of {batch} cannot be parted among {processes} processes",
-            hint=f"set batch to a multiple of {processes}; it counts the clips of all processes",
-        )
+    check_parts(batch, processes)
     if processes == 1:
         return dict(recipe), None
     if recipe.get("own_clips"):
         seed = int(recipe.get("seed", 0)) + 7919 * fabric.global_rank
         return {**recipe, "seed": seed, "batch": batch // processes}, None
     return dict(recipe), Share(fabric.global_rank, processes)
+
+
+def check_parts(batch: int, processes: int) -> None:
+    """That each process gets as many clips of a batch as the others.
+
+    Raises:
+        SetupError: ``setup.bad_recipe``.
+    """
+    if batch % processes:
+        raise SetupError(
+            "setup.bad_recipe",
+            f"a batch of {batch} cannot be parted among {processes} processes",
+            hint=f"set batch to a multiple of {processes}; it counts the clips of all processes",
+        )
 
 
 def anyone(fabric: Fabric, here: bool) -> bool:

@@ -32,7 +32,7 @@ from training.prior import exact_priors, knows_both, quick_priors
 from training.published import losses as published_losses
 from training.published.answers import PublishedBatch, Reply, Window, asking
 from training.published.judge import PublishedJudge
-from training.source_clips import open_sources
+from training.source_clips import Sources, open_sources
 from training.source_crops import (
     CROP_KEYS,
     TRIMAP_KEYS,
@@ -58,6 +58,10 @@ WEIGHTS = {
 NORMS = ("learns", "frozen", "first_epoch")
 PLAIN_CROP = 320, 320, (320, 480, 640)  # height, width, sides, if a recipe says nothing
 _EPOCH, _CLIP = 5, 6  # what random numbers are for
+_NEEDED = {
+    "source": "clips to teach with",
+    "validation": "clips to choose the best weights by",
+}
 
 
 class PublishedStage:
@@ -109,20 +113,8 @@ class PublishedStage:
         self._solve = quick_priors if solved_here or recipe.get("quick") else exact_priors
         self._solved_on = device if solved_here else torch.device("cpu")
         self.share = WHOLE
-        found = open_sources(recipe, "source")
-        if found is None:
-            raise _lacks("source", "clips to teach with")
-        if len(set(found.shares)) > 1:
-            raise SetupError(
-                "setup.bad_recipe",
-                "the stage published shows each clip once an epoch, so its sources have no shares",
-                hint="leave share out of [[source]], or use the stage matting",
-            )
-        most = int(clips.get("max_n_video", 0))
-        self.sources = replace(found, entries=found.entries[: most or None])
-        held_out = open_sources(recipe, "validation")
-        if held_out is None:
-            raise _lacks("validation", "clips to choose the best weights by")
+        self.sources = shown(opened(recipe, "source"), recipe)
+        held_out = opened(recipe, "validation")
         self.judge = PublishedJudge(
             held_out,
             self.window,
@@ -140,7 +132,7 @@ class PublishedStage:
     @property
     def epoch_steps(self) -> int:
         """Steps until each clip has been seen."""
-        return -(-len(self.sources.entries) // self.count)
+        return steps_of_epoch(self.sources, self.count)
 
     def take_share(self, share: Share) -> None:
         """Be one of several processes: make only a part of each batch."""
@@ -289,6 +281,44 @@ class PublishedStage:
             )
 
 
+def opened(recipe: Mapping[str, Any], table: str) -> Sources:
+    """What the recipe's ``[source]`` or ``[validation]`` names.
+
+    Raises:
+        SetupError: ``setup.bad_recipe``, also if it has none.
+        InputError: as `open_sources`.
+    """
+    found = open_sources(recipe, table)
+    if found is None:
+        raise SetupError(
+            "setup.bad_recipe",
+            f"the recipe has no [{table}], {_NEEDED[table]}",
+            hint=f"add [{table}] with kind and folder; --{table} FOLDER may give the folder",
+        )
+    return found
+
+
+def shown(found: Sources, recipe: Mapping[str, Any]) -> Sources:
+    """Those clips of ``[source]`` that an epoch shows.
+
+    Raises:
+        SetupError: ``setup.bad_recipe`` if the sources have shares.
+    """
+    if len(set(found.shares)) > 1:
+        raise SetupError(
+            "setup.bad_recipe",
+            "the stage published shows each clip once an epoch, so its sources have no shares",
+            hint="leave share out of [[source]], or use the stage matting",
+        )
+    most = int(table_of(recipe, "clips").get("max_n_video", 0))
+    return replace(found, entries=found.entries[: most or None])
+
+
+def steps_of_epoch(sources: Sources, count: int) -> int:
+    """Steps of ``count`` clips until each clip has been seen."""
+    return -(-len(sources.entries) // count)
+
+
 def window_of(clips: Mapping[str, Any]) -> Window:
     """What the recipe's ``[clips]`` says of it: ``n_frames`` are asked for."""
     return Window(*(int(clips.get(k, v)) for k, v in (("n_frames", 2), ("shift", 2), ("ahead", 0))))
@@ -298,11 +328,3 @@ def freeze(network: nn.Module, *, frozen: bool) -> None:
     """BatchNorm uses what it has learned, and learns no more; or each clip's own figures."""
     if network.training == frozen:
         network.train(not frozen)
-
-
-def _lacks(table: str, what: str) -> SetupError:
-    return SetupError(
-        "setup.bad_recipe",
-        f"the recipe has no [{table}], {what}",
-        hint=f"add [{table}] with kind and folder; --{table} FOLDER may give the folder",
-    )
