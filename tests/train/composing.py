@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -10,6 +12,7 @@ import numpy as np
 
 from training.composing.manifest import PARTS
 
+ROOT = Path(__file__).parents[2]
 FG_COLOUR = (200, 120, 40)  # RGB, all over a foreground where it is there at all
 
 
@@ -103,3 +106,16 @@ def hashes(out: Path) -> dict[str, str]:
 def staged(out: Path) -> list[str]:
     """What lies where clips are made: nothing, once a run is over."""
     return [one.name for one in (out / ".composing").iterdir() if one.name != "lock"]
+
+
+def require_bare(kind: str, folder: Path, holds: str) -> None:
+    """See that ``holds`` is true of a source ``s`` in a process of its own, and that it imports
+    nothing which a bare training machine lacks."""
+    code = (
+        "import sys\nfrom training.sources import open_source\n"
+        f"s = open_source({{'kind': {kind!r}, 'folder': {str(folder)!r}}})\n"
+        f"assert {holds}\n"
+        "print(sorted({'OpenImageIO', 'av', 'typer', 'rich', 'kornia'} & set(sys.modules)))"
+    )
+    said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert (said.returncode, said.stdout.strip()) == (0, "[]"), said.stderr

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from model.errors import InputError
+from tests.train.composing import movie
 from training.material import HELD_OUT, SKIPPED, Material, read_material
 
 
@@ -16,16 +17,6 @@ def one_thread():
 def save(path, picture):
     path.parent.mkdir(parents=True, exist_ok=True)
     assert cv2.imwrite(str(path), picture)
-
-
-def film(path, frames):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    height, width = frames[0].shape[:2]
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 25, (width, height))
-    assert writer.isOpened()
-    for frame in frames:
-        writer.write(np.ascontiguousarray(frame[..., ::-1]))
-    writer.release()
 
 
 def cutout(size=80, radius=30, garbage=0):
@@ -51,8 +42,8 @@ def keyed(folder, there, size=(90, 120)):
             alpha[32:58, 42:68] = 255
         colours.append(colour)
         alphas.append(alpha)
-    film(folder / "fgr.mp4", colours)
-    film(folder / "pha.mp4", alphas)
+    movie(folder / "fgr.mp4", colours)
+    movie(folder / "pha.mp4", alphas)
 
 
 def said(folder, split="train"):
@@ -73,7 +64,7 @@ def test_a_folder_is_read_by_what_it_holds(tmp_path):
     save(tmp_path / "fg_cutouts" / "tuxpaint_pear.png", cutout())
     save(tmp_path / "fg_cutouts" / "puff.png", cutout())
     save(tmp_path / "bg_photos" / "one.jpg", np.full((50, 70, 3), (10, 20, 200), np.uint8))
-    film(tmp_path / "clips" / "walk.mp4", [np.full((60, 80, 3), (200, 30, 30), np.uint8)] * 9)
+    movie(tmp_path / "clips" / "walk.mp4", [np.full((60, 80, 3), (200, 30, 30), np.uint8)] * 9)
     found = read_material(tmp_path, "train")
     assert [(s.name, s.kind, s.motion) for s in found.sprites] == [
         ("cutout puff", "effect", "still"),
@@ -158,7 +149,7 @@ def test_every_other_run_is_cleaned_of_the_screens_green(tmp_path):
 
 def test_long_clips_are_cut_down(tmp_path):
     frames = [np.full((400, 500, 3), n // 2, np.uint8) for n in range(400)]
-    film(tmp_path / "clips" / "long.mp4", frames)
+    movie(tmp_path / "clips" / "long.mp4", frames)
     found = read_material(tmp_path, "train").clips
     assert [c.shape for c in found] == [(60, 360, 450, 3)] * 3
     starts = [float(c[0].mean()) for c in found]
@@ -235,9 +226,9 @@ def test_a_cutout_needs_alpha(tmp_path):
 def test_colour_and_alpha_of_a_shot_go_together(tmp_path):
     shot = tmp_path / "fg_video" / "shot"
     keyed(shot, [1] * 9)
-    film(shot / "pha.mp4", [np.zeros((90, 120, 3), np.uint8)] * 7)
+    movie(shot / "pha.mp4", [np.zeros((90, 120, 3), np.uint8)] * 7)
     assert said(tmp_path)[1] == f"{shot} has 9 frames of colour and 7 of alpha"
-    film(shot / "pha.mp4", [np.zeros((60, 80, 3), np.uint8)] * 9)
+    movie(shot / "pha.mp4", [np.zeros((60, 80, 3), np.uint8)] * 9)
     assert said(tmp_path)[1] == f"{shot} has colour and alpha of different sizes"
     (shot / "pha.mp4").unlink()
     assert said(tmp_path)[1] == f"{shot / 'pha.mp4'} cannot be read as a movie"
