@@ -133,18 +133,23 @@ def cropped(
 
     window = each(replace(frames, alpha=alpha), cut)
     resized = _resized(window, crop.height, crop.width)
-    return with_trimap(resized, drawing, rng)
+    return with_trimap(resized, about, drawing, rng)
 
 
-def with_trimap(frames: ClipFrames, drawing: Drawing, rng: np.random.Generator) -> ClipFrames:
-    """With the trimap it has, or one that is drawn."""
-    if frames.trimap is not None and not drawing.redraw:
-        return frames
-    alpha = snapped(frames.alpha)
-    if drawing.kind == "published":
-        trimap = morphology(alpha, drawing, rng)
-    else:
-        trimap = draw_trimaps(alpha[None], [_brush(rng, min(alpha.shape[-2:]))])[0]
+def with_trimap(
+    frames: ClipFrames, about: int, drawing: Drawing, rng: np.random.Generator
+) -> ClipFrames:
+    """With the trimap it has, or one that is drawn; that of frame ``about`` alone, if it is to
+    stand for all."""
+    alpha, trimap = frames.alpha, frames.trimap
+    if trimap is None or drawing.redraw:
+        alpha = snapped(alpha)
+        if drawing.kind == "published":
+            trimap = morphology(alpha, drawing, rng)
+        else:
+            trimap = draw_trimaps(alpha[None], [_brush(rng, min(alpha.shape[-2:]))])[0]
+    if drawing.first_only:
+        trimap = trimap[about : about + 1].expand_as(trimap).contiguous()
     return replace(frames, alpha=alpha, trimap=trimap)
 
 

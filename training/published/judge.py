@@ -51,7 +51,7 @@ class PublishedJudge:
         *,
         first_only: bool = False,
     ):
-        self.first_only = first_only
+        self.drawing = replace(JUDGED, first_only=first_only)
         most = int(table.get("max_n_video", 0))
         self.sources = replace(sources, entries=sources.entries[: most or None])
         self.window, self.asking, self.device = window, asking, device
@@ -63,7 +63,7 @@ class PublishedJudge:
         """Means over all frames that are asked for: of the network, of its alpha before the
         refining stage if there is one, and of the prior if it has one."""
         rows: dict[str, list[float]] = {}
-        for _, batch in self._chunks():
+        for batch in self._chunks(self.chunks):
             coarse, alpha = self._ask(network, batch)
             answers = {"": alpha}
             if not torch.equal(coarse, alpha):
@@ -85,11 +85,8 @@ class PublishedJudge:
     def pictures(self, network: nn.Module) -> dict[str, NDArray[np.uint8]]:
         """A sheet of the first frame asked for of a few clips: picture, trimap, truth, before and
         after refining; uint8 H×W×3."""
-        rows, seen = [], set()
-        for name, batch in self._chunks():
-            if name in seen:
-                continue
-            seen.add(name)
+        rows = []
+        for batch in self._chunks(1):
             coarse, alpha = self._ask(network, batch)
             at = self.window.shift
             greys = [batch.trimap[0, at], batch.alpha[0, at], coarse[0, 0], alpha[0, 0]]
@@ -100,23 +97,19 @@ class PublishedJudge:
         sheet = torch.cat(rows, 1).permute(1, 2, 0).clamp(0, 1)
         return {"held out": np.asarray((sheet * 255).round().byte().cpu())}
 
-    def _chunks(self) -> Iterator[tuple[str, Batch]]:
-        """Whole frames of one clip at a time, on the device."""
+    def _chunks(self, most: int) -> Iterator[Batch]:
+        """Whole frames of one clip at a time, on the device; at most so many of a clip, 0 = all."""
         asked = self.window.asked
         for entry in self.sources.entries:
             length = self.sources.length(entry)
             last = max(length - asked, 0)
             starts = [*range(0, last, asked), last]
-            for start in starts[: self.chunks or None]:
-                yield entry[1], self._read(entry, start)
+            for start in starts[: most or None]:
+                yield self._read(entry, start)
 
     def _read(self, entry: tuple[int, str], start: int) -> Batch:
         frames = self.sources.read(entry, start - self.window.shift, self.window.frames)
-        frames = with_trimap(frames, JUDGED, np.random.default_rng(0))
-        assert frames.trimap is not None
-        if self.first_only:
-            first = frames.trimap[self.window.shift : self.window.shift + 1]
-            frames = replace(frames, trimap=first.expand_as(frames.trimap).contiguous())
+        frames = with_trimap(frames, self.window.shift, self.drawing, np.random.default_rng(0))
         assert frames.trimap is not None
         linear = torch.tensor([frames.linear])
         prior = torch.zeros(0)

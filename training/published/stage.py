@@ -179,14 +179,11 @@ class PublishedStage:
         self._check_layers(frames, entry[1])
         found = cropped(frames, self.window.shift, self.crop, self.drawing, rng)
         assert found.trimap is not None
-        trimap = found.trimap
-        if self.drawing.first_only:
-            trimap = trimap[self.window.shift : self.window.shift + 1].expand_as(trimap)
         planes = {
             "light": found.light,
             "picture": picture_of(found),
             "alpha": found.alpha,
-            "trimap": trimap,
+            "trimap": found.trimap,
             "linear": torch.tensor(found.linear),
         }
         if self.weights["comp"]:
@@ -194,9 +191,10 @@ class PublishedStage:
             planes |= {"foreground": found.foreground, "background": found.background}
         if self.asking.needs_prior:
             factor = 1 + int(rng.choice(len(COARSE), p=COARSE))
-            here, count = self._solved_on, len(trimap)
+            here, count = self._solved_on, self.window.frames
             linear = planes["linear"].expand(count).to(here)
-            prior = self._solve(found.light.to(here), trimap.to(here), linear, [factor] * count)
+            light, trimap = found.light.to(here), found.trimap.to(here)
+            prior = self._solve(light, trimap, linear, [factor] * count)
             planes["prior"] = prior.cpu()
         return {name: one.contiguous().numpy() for name, one in planes.items()}
 
