@@ -21,10 +21,10 @@ from torch import Tensor
 from model.errors import SetupError
 from model.exposure import ExposureMap, to_picture
 from training.sources import ClipFrames
-from training.synthetic.trimaps import Brush, draw_trimaps, snapped
+from training.synthetic.trimaps import Brush, draw_trimaps, drawn_margin, snapped
 
 _FAINT = 1e-3  # alpha below which a foreground's colour is not looked for in its light
-_SHARE, _SPREAD = 0.31, 0.45  # of truly partial alpha in the band, see training.synthetic.trimaps
+_SHARE = 0.31  # of truly partial alpha in the band, see training.synthetic.trimaps
 _WHOLE = 1 - 1e-4  # share of a pixel that is certain when it is resized
 
 
@@ -190,9 +190,7 @@ def each(frames: ClipFrames, change: Callable[[Tensor], Tensor]) -> ClipFrames:
 
 def _brush(rng: np.random.Generator, side: int) -> Brush:
     """As `training.synthetic.scene` draws them, with an even margin."""
-    share = _SHARE * float(np.exp(rng.normal(-0.25, _SPREAD)))
-    kind, narrow = rng.random(), float(rng.uniform(0.3, 1))
-    inside, outside = (1.0, narrow) if kind < 0.35 else (narrow, 1.0) if kind < 0.5 else (1.0, 1.0)
+    share, inside, outside = drawn_margin(rng, _SHARE)
     stroke = float(rng.uniform(1, 8)) * side / 320
     return Brush(float(np.clip(share, 0.08, 0.7)), inside, outside, None, stroke)
 

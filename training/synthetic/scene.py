@@ -21,7 +21,7 @@ from training.sprites import Sprite
 from training.synthetic.camera import Noise
 from training.synthetic.layers import Layer
 from training.synthetic.motion import Array, Bending, Path, Sway, mapped, spline
-from training.synthetic.trimaps import Brush
+from training.synthetic.trimaps import Brush, drawn_margin
 
 FRAMINGS = ("close", "whole")
 _PLACINGS = 12  # tries to place a sprite, an occluder
@@ -773,13 +773,7 @@ class Cast:
 
     def _brush(self, rng: np.random.Generator) -> Brush:
         config = self.config
-        share = config.partial_share * float(np.exp(rng.normal(-0.25, 0.45)))
-        inside, outside = 1.0, 1.0
-        drawn, narrow = rng.random(), rng.uniform(0.3, 1)
-        if drawn < 0.35:
-            outside = narrow
-        elif drawn < 0.5:
-            inside = narrow
+        share, inside, outside = drawn_margin(rng, config.partial_share)
         blobs = None
         shape = spline(config.height).shape[1], spline(config.width).shape[1]
         if rng.random() < 0.4:

@@ -46,6 +46,18 @@ class Brush:
     stroke: float = 0.0
 
 
+def drawn_margin(rng: np.random.Generator, share: float) -> tuple[float, float, float]:
+    """What a clip's `Brush` wants: its share of partial alpha, around ``share`` and mostly below
+    it, and how wide it is inside and outside."""
+    wanted = share * float(np.exp(rng.normal(-0.25, 0.45)))
+    drawn, narrow = rng.random(), float(rng.uniform(0.3, 1))
+    if drawn < 0.35:
+        return wanted, 1.0, narrow
+    if drawn < 0.5:
+        return wanted, narrow, 1.0
+    return wanted, 1.0, 1.0
+
+
 def snapped(alpha: Tensor) -> Tensor:
     """Alpha with what is nearly 0 or 1 made exactly 0 or 1."""
     alpha = torch.where(alpha <= CERTAIN, torch.zeros_like(alpha), alpha)
