@@ -13,6 +13,28 @@ from model.errors import InputError
 from training.sources import ClipFrames
 
 KIND = "tests.train.disc_clips:open_discs"
+# Tables of a recipe that teaches a tiny st_fam_s by the stage matting.
+OF_DISCS = """
+[network_config]
+channels = [4, 6, 8, 8, 8]
+narrow = [4, 4]
+guide = 4
+
+[source]
+kind = "discs"
+folder = "discs/3"
+
+[validation]
+kind = "discs"
+folder = "discs/2"
+
+[synthesis]
+height = 48
+width = 48
+
+[library]
+workers = 1
+"""
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.train.disc_clips import KIND
+from tests.train.disc_clips import KIND, OF_DISCS
 from training import sources, train
 from training.loop.processes import agree_on_norms
 
 PROCESS = Path(__file__).with_name("ddp_process.py")
 # SGD, because Adam would make steps of rounding: it divides by how large gradients are.
-RECIPE = """
+RECIPE = f"""
 network = "st_fam_s"
 stage = "matting"
 alone = 0.5
@@ -29,24 +29,7 @@ learning_rate = 0.05
 optimiser = "sgd"
 clip_norm = 1.0
 ema = 0.5
-
-[network_config]
-channels = [4, 6, 8, 8, 8]
-narrow = [4, 4]
-guide = 4
-
-[source]
-kind = "discs"
-folder = "discs/3"
-
-[validation]
-kind = "discs"
-folder = "discs/1"
-
-[synthesis]
-height = 48
-width = 48
-
+{OF_DISCS}
 [pool]
 size = 4
 fill = 4
@@ -56,9 +39,6 @@ crop = 48
 
 [judge]
 clips = 1
-
-[library]
-workers = 1
 """
 
 

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from model.errors import InputError, SetupError
-from tests.train.disc_clips import KIND, Discs
+from tests.train.disc_clips import KIND, OF_DISCS, Discs
 from training import sources, train
 from training.matting import MattingStage
 from training.source_clips import MixedClips, SourceClips, Sources, open_sources
@@ -25,7 +25,7 @@ CPU = torch.device("cpu")
 NAMES = ("disc0", "disc1", "disc2")
 WHOLE = Crop(32, 32, (32,), 0.0)
 
-RECIPE = """
+RECIPE = f"""
 network = "st_fam_s"
 stage = "matting"
 alone = 0.3
@@ -35,24 +35,7 @@ steps = 3
 learning_rate = 1e-3
 clip_norm = 1.0
 ema = 0.5
-
-[network_config]
-channels = [4, 6, 8, 8, 8]
-narrow = [4, 4]
-guide = 4
-
-[source]
-kind = "discs"
-folder = "discs/3"
-
-[validation]
-kind = "discs"
-folder = "discs/2"
-
-[synthesis]
-height = 48
-width = 48
-
+{OF_DISCS}
 [pool]
 size = 4
 fill = 2
@@ -62,9 +45,6 @@ crop = 32
 
 [judge]
 clips = 2
-
-[library]
-workers = 1
 """
 
 
