@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import distance_transform_edt
 
 from model.errors import InputError
 from model.plates.input_mattes import Values
@@ -64,6 +63,10 @@ def _deep(part: npt.NDArray[np.bool_], pixels: int, motion: Values | None) -> np
     there."""
     if part.all() or not part.any():
         return part
+    # Imported here: it takes as long as all else that `dvm matte` starts with, and few shots have
+    # shapes.
+    from scipy.ndimage import distance_transform_edt
+
     if motion is None:
         return np.asarray(distance_transform_edt(part) > pixels)
     distance, (rows, columns) = distance_transform_edt(part, return_indices=True)
