@@ -13,14 +13,8 @@ from dvm_server.interrupts import Interrupts
 from dvm_server.private_server import private_server
 from dvm_server.reporting import failures, reporter
 from dvm_server.running import by_value_files, run_to_end
-from dvm_server.shot_input import (
-    Wishes,
-    build_shot,
-    find_clip,
-    parse_holdouts,
-    parse_keyframes,
-    parse_roi,
-)
+from dvm_server.shot_input import Wishes, build_shot, find_clip
+from dvm_server.typed import parse_holdouts, parse_keyframes, parse_roi
 from host_plugins.client.connection import default_state_dir, find
 from host_plugins.client.shot import Options, Roto, shot_id
 from host_plugins.client.shot_parts import MOST_HANDLES, WIDEST_ROTO
