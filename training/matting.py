@@ -45,6 +45,7 @@ from training.synthesis import HOLD_OUT_SEED, Synthesis, SynthesisConfig
 
 FRAMES = 6  # of a clip
 CENTRES = (2, 3)
+WINDOWS = [[c, c - 2, c - 1, c + 1, c + 2] for c in CENTRES]  # whole ones, the centre first
 LEAK = 0.05
 AWAY = (0, 2, 1, 1, 2)  # of a window's frames, the centre first; also where a frame is repeated
 WEIGHTS = {
@@ -177,7 +178,7 @@ class MattingStage:
             return [[c, c - 2, c - 1] for c in CENTRES]
         if draw < 0.2:
             return [[c, c - 2, c - 1, c, c] for c in CENTRES]
-        return [[c, c - 2, c - 1, c + 1, c + 2] for c in CENTRES]
+        return WINDOWS
 
     def _hold_out(
         self,
@@ -209,7 +210,7 @@ class MattingStage:
         for batch in self._judged:
             for i in range(len(batch.linear)):
                 one = batch_of([planes[i : i + 1] for planes in _planes(batch)], 0)
-                full, _ = answers(network, one, [[c, c - 2, c - 1, c + 1, c + 2] for c in CENTRES])
+                full, _ = answers(network, one, WINDOWS)
                 alone, _ = answers(network, one, [[c] for c in CENTRES])
                 prior = torch.cat([one.prior[:, c] for c in CENTRES])
                 rows.append(
@@ -234,7 +235,7 @@ class MattingStage:
         rows = []
         for batch in self._judged:
             one = batch_of([planes[:1] for planes in _planes(batch)], 0)
-            full, _ = answers(network, one, [[c, c - 2, c - 1, c + 1, c + 2] for c in CENTRES])
+            full, _ = answers(network, one, WINDOWS)
             known = one.trimap[:, 2] != 0.5
             ours = torch.where(known, one.trimap[:, 2], full.alpha[:1].clamp(0, 1))
             grey = [one.trimap[:, 2], one.alpha[:, 2], one.prior[:, 2], ours]

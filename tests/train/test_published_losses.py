@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from model.exposure import ExposureMap, to_picture
-from training.published import losses as losses
+from training.published import losses
 
 N = 8 * 8
 

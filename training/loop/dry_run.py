@@ -19,7 +19,7 @@ from training.loop.processes import check_parts
 from training.loop.recipe_file import recipe_hash, table_of
 from training.loop.schedule import learning_rate, total_steps
 from training.material import material_files
-from training.matting import CENTRES, FRAMES, MattingStage, answers
+from training.matting import FRAMES, WINDOWS, MattingStage, answers
 from training.pool import Batch, PoolConfig
 from training.published.answers import asking
 from training.published.init import initialise
@@ -239,7 +239,7 @@ def _saved(
             window = window_of(table_of(recipe, "clips"))
             how = asking(str(recipe["network"]), table_of(recipe, "network_config"), window)
             return how.ask(network, batch, window)
-        return answers(network, batch, [[c, c - 2, c - 1, c + 1, c + 2] for c in CENTRES])
+        return answers(network, batch, WINDOWS)
 
     with FakeTensorMode():
         network = network_class(**recipe.get("network_config", {}))

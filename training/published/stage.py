@@ -150,7 +150,7 @@ class PublishedStage:
 
     def loss(self, network: Any, batch: PublishedBatch) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted sum, a mean over clips, and its parts before weighing."""
-        learned = batch.step // self.epoch_steps > 0 if self.norm == "first_epoch" else False
+        learned = self.norm == "first_epoch" and batch.step >= self.epoch_steps
         freeze(network, frozen=learned or self.norm == "frozen")
         reply = self.asking.ask(network, batch, self.window)
         parts = [self._losses(reply, batch, i) for i in range(len(batch.linear))]
