@@ -19,6 +19,10 @@ else. What differs between networks is in their stages (`training.matting`, `tra
 (averaged weights, float16, with their record), ``log.jsonl`` and TensorBoard's files. SIGTERM, and
 the end of --time-budget, save and stop after the step under way; a loss that is not finite stops
 the run and saves the batch it came from.
+
+With --anneal-by-time the learning rate is at its end when the time budget is, however many steps
+that took: for machines that are rented by the minute, whose speed is not known before. Source: Li,
+Yumer, Ramanan, "Budgeted Training", ICLR 2020. Such a run cannot be repeated to the bit.
 """
 
 from __future__ import annotations
@@ -46,7 +50,7 @@ from model.checkpoint import CheckpointRecord, load_tensors, read_record
 from model.errors import CapacityError, EngineError, InputError, SetupError
 from training.loop.processes import agree_on_norms, anyone, launched, own_part
 from training.loop.recipe_file import check_keys, read_recipe, recipe_hash, table_of, with_folder
-from training.loop.schedule import learning_rate, optimiser_of, total_steps
+from training.loop.schedule import learning_rate, optimiser_of, place_in_time, total_steps
 from training.loop.weights_record import write_checkpoint
 from training.published.init import initialise
 
@@ -138,6 +142,7 @@ def run(options: argparse.Namespace) -> int:
     network_class = _named(NETWORKS, recipe["network"], "network")
     stage_class = _named(STAGES, recipe["stage"], "stage")
     check_keys(recipe, stage_class, network_class)
+    _check_annealing(options)
     learning_rate(recipe, 0)  # refuses a schedule that is not known
     placed = with_folder(recipe, "source", options.source)
     placed = with_folder(placed, "validation", options.validation)
@@ -178,7 +183,7 @@ def run(options: argparse.Namespace) -> int:
     for line in begun:
         log.line(line)
     log.line(f"{recipe['network']}: {_count(network):.2f} M parameters, step {progress.step}")
-    saved = seen = time.monotonic()
+    saved = seen = ready = time.monotonic()
     batches = stage.batches(progress.step)
     try:
         while progress.step < steps:
@@ -187,7 +192,11 @@ def run(options: argparse.Namespace) -> int:
                 if late:
                     log.line(f"time budget spent at step {progress.step}")
                 break
-            rate = learning_rate(recipe, progress.step, epoch_steps)
+            place = progress.step
+            if options.anneal_by_time:
+                spent = (time.monotonic() - ready) / (begin + options.time_budget - ready)
+                place = place_in_time(recipe, place, steps, spent)
+            rate = learning_rate(recipe, place, epoch_steps)
             for group in optimiser.param_groups:
                 group["lr"] = rate
             batch = next(batches)
@@ -222,6 +231,16 @@ def run(options: argparse.Namespace) -> int:
     _save(options.out, recipe, network, average, optimiser, progress, fabric, data)
     log.line(f"stopped at step {progress.step}")
     return STOPPED if anyone(fabric, stop.asked) else 0
+
+
+def _check_annealing(options: argparse.Namespace) -> None:
+    if options.anneal_by_time and (options.resume or math.isinf(options.time_budget)):
+        why = "a run that is resumed has none" if options.resume else "there is none"
+        raise SetupError(
+            "setup.no_budget",
+            f"--anneal-by-time lowers the learning rate as a time budget is spent, and {why}",
+            hint="give --time-budget 9m, and go on with --init rather than --resume",
+        )
 
 
 def judging(recipe: Mapping[str, Any], epoch_steps: int, every: int | None) -> tuple[int, int]:
@@ -491,6 +510,11 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
     parser.add_argument("--init", type=Path, help="checkpoint to start from")
     parser.add_argument("--time-budget", type=_seconds, default=math.inf, metavar="9m")
+    parser.add_argument(
+        "--anneal-by-time",
+        action="store_true",
+        help="the learning rate falls with --time-budget, whatever the number of steps",
+    )
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--accelerator", default="auto", choices=("auto", "cpu", "cuda"))
     parser.add_argument("--devices", default="1", help="how many; torchrun says it by itself")

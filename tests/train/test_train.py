@@ -7,6 +7,8 @@ import os
 import signal
 import sys
 from dataclasses import dataclass
+from itertools import count
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -150,6 +152,26 @@ def test_the_time_budget_ends_a_run_that_can_be_resumed(recipe, tmp_path):
     assert state(tmp_path / "run")["step"] == 0
     assert go(recipe, tmp_path / "run", "--resume") == 0
     assert state(tmp_path / "run")["step"] == 12
+
+
+def test_the_learning_rate_can_fall_with_the_time_budget(recipe, tmp_path, monkeypatch):
+    monkeypatch.setattr(train, "time", SimpleNamespace(monotonic=count().__next__))
+    plan = "--anneal-by-time", "--time-budget", "60s", "--log-every", "1"
+    assert go(recipe, tmp_path / "run", *plan, "--set", "steps=100000") == 0
+    text = (tmp_path / "run" / "log.jsonl").read_text()
+    lines = [json.loads(line) for line in text.splitlines()]
+    rates = [line["rate"] for line in lines if "rate" in line]
+    assert 5 < len(rates) < 60
+    assert rates[:2] == pytest.approx([5e-3, 1e-2])  # warm-up is counted in steps
+    assert rates[2:] == sorted(rates[2:], reverse=True)
+    assert rates[-1] < 5e-4  # as good as at its end, after a hundredth of the steps at most
+
+
+@pytest.mark.parametrize("odd", [[], ["--resume", "--time-budget", "9m"]])
+def test_annealing_by_time_needs_a_time(recipe, tmp_path, capsys, odd):
+    assert go(recipe, tmp_path / "run", "--anneal-by-time", *odd) == 20
+    assert "time budget" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 def test_init_takes_weights_and_nothing_else(recipe, tmp_path):

@@ -69,6 +69,8 @@ def tell(
     shape = _shape(recipe, stage_class, processes)
     lines += _told_batch(recipe, shape, processes)
     lines += _told_schedule(recipe, epoch_steps)
+    if options.anneal_by_time:
+        lines.append(f"  its steps go by faster where {options.time_budget:g} s are spent before")
     lines += _told_losses(recipe, stage_class)
     every, start = judging(recipe, epoch_steps, options.judge_every)
     first = -(-max(start, 1) // every) * every

@@ -35,6 +35,14 @@ def learning_rate(recipe: Mapping[str, Any], step: int, epoch_steps: int = 1) ->
     return max(SCHEDULES[schedule](recipe, step, epoch_steps), float(recipe.get("min_lr", 0.0)))
 
 
+def place_in_time(recipe: Mapping[str, Any], step: int, steps: int, spent: float) -> int:
+    """The step whose rate is due at ``step`` when a share of the time is spent, 0…1: never one gone
+    by, and in the warm-up, which is counted in steps, the step itself."""
+    if step < int(recipe.get("warm_up", 0)):
+        return step
+    return max(step, min(int(spent * steps), steps - 1))
+
+
 def total_steps(recipe: Mapping[str, Any], epoch_steps: int) -> int:
     """``steps``, or ``niter`` + ``niter_decay`` epochs."""
     if "steps" in recipe:
