@@ -42,9 +42,9 @@ class Rise(nn.Module):
     def __init__(self, inside: int, outside: int, skip: int):
         super().__init__()
         self.spread = nn.Conv2d(inside, 4 * outside, 1, bias=False)
-        self.spread_norm = nn.BatchNorm2d(4 * outside)
+        self.spread_norm: nn.Module = nn.BatchNorm2d(4 * outside)
         self.join = nn.Conv2d(outside + skip, outside, 3, padding=1, bias=False)
-        self.join_norm = nn.BatchNorm2d(outside)
+        self.join_norm: nn.Module = nn.BatchNorm2d(outside)
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
         up = F.pixel_shuffle(F.relu(self.spread_norm(self.spread(x))), 2)

@@ -12,6 +12,9 @@ What is saved, all of it exact but for the order of rounding:
 * maps are kept channels last, and on processors wide 3×3 convolutions take half of the
   multiplications (`r50_winograd`).
 
+A GPU convolves a whole frame faster than it gathers a region: there only the first two and channels
+last are made use of, unless tiles are asked for, which take less memory.
+
 Tensor names: C channels, h×w of a level, P pixels of a region.
 """
 
@@ -27,9 +30,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from cuda_ops.deform_conv import modulated_deform_conv2d
 from model.networks.r50_alignment import SLOPE, R50Alignment, wishes
 from model.networks.r50_decoder import REACH, Refine, Rise, WideKernel
-from model.networks.r50_encoder import Bottleneck, R50Encoder
+from model.networks.r50_encoder import Bottleneck
 from model.networks.r50_fusion import R50Fusion
 from model.networks.r50_regions import MARGIN, Region, Sheet, convolve, ended, product
 from model.networks.r50_sampling import Looks
@@ -72,32 +76,39 @@ class Found:
 
 @dataclass(frozen=True)
 class Kernel:
-    """A convolution's numbers, BatchNorm in them."""
+    """A convolution's numbers."""
 
     weight: Tensor
     bias: Tensor
 
     @staticmethod
-    def of(conv: nn.Module, norm: nn.Module | None = None) -> Kernel:
-        one = conv if norm is None else _with_norm(conv, norm)
-        assert isinstance(one, nn.Conv2d) and one.bias is not None
-        return Kernel(one.weight.detach().contiguous(memory_format=LAST), one.bias.detach())
+    def of(conv: nn.Module) -> Kernel:
+        assert isinstance(conv, nn.Conv2d) and conv.bias is not None
+        return Kernel(conv.weight.detach().contiguous(memory_format=LAST), conv.bias.detach())
 
 
 class FastR50:
-    """Made of the plain form, which is not changed and can be let go."""
+    """Made of the plain form, which is not changed and can be let go.
 
-    def __init__(self, network: StFamR50):
+    Args:
+        network: the plain form, in evaluation mode.
+        dense: convolve whole frames where no tiles are asked for; None = on a GPU.
+    """
+
+    def __init__(self, network: StFamR50, *, dense: bool | None = None):
         self.shift = network.shift
         self.refines = network.refine is not None
-        self._encoder = _folded(network.encoder)
-        self._align = [_Alignment(one) for one in network.align if isinstance(one, R50Alignment)]
-        self._fuse = [_Fusion(one) for one in network.fuse if isinstance(one, R50Fusion)]
-        decoder = network.decoder
+        folded = _folded(network)
+        self._dense = folded.encoder.conv.weight.is_cuda if dense is None else dense
+        self._encoder, self._whole = folded.encoder, folded
+        self._align = [_Alignment(one) for one in folded.align if isinstance(one, R50Alignment)]
+        folded.align = nn.ModuleList()  # its numbers are kept otherwise
+        self._fuse = [_Fusion(one) for one in folded.fuse if isinstance(one, R50Fusion)]
+        decoder = folded.decoder
         self._wide = [_Wide(one) for one in decoder.wide if isinstance(one, WideKernel)]
         self._rise = [_Rise(one) for one in decoder.rise if isinstance(one, Rise)]
         self._head = Kernel.of(decoder.head)
-        self._refine = None if network.refine is None else _Refine(network.refine)
+        self._refine = None if folded.refine is None else _Refine(folded.refine)
 
     def encode(self, planes: Tensor) -> FrameMaps:
         """A frame, 1×4×H×W; see `model.networks.st_fam_r50.planes_of`."""
@@ -116,6 +127,8 @@ class FastR50:
                 0 = all at once.
         """
         planes = window[-1].planes
+        if self._dense and not side:
+            return self._everywhere(window)
         wanted = _Wanted.of(unknown[0, 0], refine=self._refine is not None)
         x: Sheet | None = None
         for level in reversed(range(len(self._wide))):
@@ -140,6 +153,18 @@ class FastR50:
             return Found(Sheet(coarse, wanted.coarse).spread(), alpha)
         found = Sheet(alpha, wanted.coarse).spread()
         return Found(found, found)
+
+    def _everywhere(self, window: Sequence[FrameMaps]) -> Found:
+        """As the plain form does it, with what is kept of the frames."""
+        fused = []
+        for level, fuse in enumerate(self._whole.fuse):
+            maps = [one.levels[level] for one in window]
+            if level < len(self._align):
+                maps = self._align[level].whole(maps, [one.near[level] for one in window])
+            fused.append(fuse(torch.cat(maps, 1)))
+        planes = window[-1].planes
+        coarse, alpha = self._whole.alphas(fused, planes)
+        return Found(coarse, alpha)
 
     def _fused(self, window: Sequence[FrameMaps], level: int, wanted: _Wanted) -> Sheet:
         """One level of the window made one frame."""
@@ -196,17 +221,27 @@ class _Wanted:
         return _Wanted(tuple(refined), coarse, tuple(joins), joined[0], tuple(skips), tuple(fused))
 
 
-def _folded(encoder: R50Encoder) -> R50Encoder:
-    """A copy with BatchNorm inside of its convolutions."""
-    found = copy.deepcopy(encoder)
-    found.conv, found.norm = _with_norm(found.conv, found.norm), nn.Identity()
-    for block in found.modules():
-        if isinstance(block, Bottleneck):
-            block.conv1, block.norm1 = _with_norm(block.conv1, block.norm1), nn.Identity()
-            block.conv2, block.norm2 = _with_norm(block.conv2, block.norm2), nn.Identity()
-            block.conv3, block.norm3 = _with_norm(block.conv3, block.norm3), nn.Identity()
-            if block.shortcut is not None:
-                block.shortcut = nn.Sequential(_with_norm(*block.shortcut))
+def _folded(network: StFamR50) -> StFamR50:
+    """A copy with BatchNorm inside of its convolutions, channels last."""
+    found = copy.deepcopy(network)
+    encoder = found.encoder
+    encoder.conv, encoder.norm = _with_norm(encoder.conv, encoder.norm), nn.Identity()
+    for one in found.modules():
+        if isinstance(one, Bottleneck):
+            one.conv1, one.norm1 = _with_norm(one.conv1, one.norm1), nn.Identity()
+            one.conv2, one.norm2 = _with_norm(one.conv2, one.norm2), nn.Identity()
+            one.conv3, one.norm3 = _with_norm(one.conv3, one.norm3), nn.Identity()
+            if one.shortcut is not None:
+                one.shortcut = nn.Sequential(_with_norm(*one.shortcut))
+        elif isinstance(one, R50Fusion):
+            one.merge, one.norm = _with_norm(one.merge, one.norm), nn.Identity()
+        elif isinstance(one, Rise):
+            one.spread, one.spread_norm = _with_norm(one.spread, one.spread_norm), nn.Identity()
+            one.join, one.join_norm = _with_norm(one.join, one.join_norm), nn.Identity()
+        elif isinstance(one, Refine):
+            pairs = zip(one.convs, one.norms, strict=True)
+            one.convs = nn.ModuleList(_with_norm(conv, norm) for conv, norm in pairs)
+            one.norms = nn.ModuleList(nn.Identity() for _ in one.convs)
     return found.to(memory_format=LAST).eval().requires_grad_(False)
 
 
@@ -232,16 +267,26 @@ class _Alignment:
         self, maps: Sequence[Tensor], near: Sequence[Tensor], where: Region
     ) -> tuple[Tensor, Tensor]:
         """K frames: their aligned rows P×(K·C), and the means over the frame 1×(K·C)."""
-        far = self._far(maps[-1])
         rows, means = [], []
-        for looks in self._looks(maps, near, far):
+        for looked in self._looks(maps, near):
+            looks = Looks.of(*looked)
             rows.append(looks.convolved(self._weight, self._by_taps, self._bias, where))
             means.append(looks.mean() @ self._weight.flatten(1).t() + self._bias)
         return torch.cat(rows, 1), torch.cat(means).view(1, -1)
 
+    def whole(self, maps: Sequence[Tensor], near: Sequence[Tensor]) -> list[Tensor]:
+        """K frames aligned, 1×C×h×w each."""
+        found: list[Tensor] = []
+        for x, offsets, masks in self._looks(maps, near):
+            moved = modulated_deform_conv2d(x, offsets, masks, self._weight, self._bias, padding=1)
+            found += torch.split(moved, 1)
+        return found
+
     def _looks(
-        self, maps: Sequence[Tensor], near: Sequence[Tensor], far: Tensor
-    ) -> Iterator[Looks]:
+        self, maps: Sequence[Tensor], near: Sequence[Tensor]
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Frames, as many as go together, and what `wishes` says of their taps."""
+        far = self._far(maps[-1])
         together = len(near) if far.shape[2] * far.shape[3] <= FEW else 1
         for first in range(0, len(near), together):
             some = near[first : first + together]
@@ -250,7 +295,7 @@ class _Alignment:
             thought = F.leaky_relu_(self._think(thought), SLOPE)
             offsets, masks = wishes(thought, self._taps)
             x = torch.cat(list(maps[first : first + together]))
-            yield Looks.of(x, offsets, masks)
+            yield x, offsets, masks
 
 
 class _Fusion:
@@ -259,7 +304,7 @@ class _Fusion:
     def __init__(self, one: R50Fusion):
         self._weigh = one.weigh
         self._space = one.space.weight.detach()
-        merge = Kernel.of(one.merge, one.norm)
+        merge = Kernel.of(one.merge)
         self._merge, self._bias = merge.weight.flatten(1), merge.bias
 
     def __call__(self, rows: Tensor, means: Tensor, where: Region, wanted: Region) -> Sheet:
@@ -315,13 +360,13 @@ class _Rise:
     """`Rise` in a region."""
 
     def __init__(self, one: Rise):
-        spread = Kernel.of(one.spread, one.spread_norm)
+        spread = Kernel.of(one.spread)
         outside = spread.bias.numel() // 4
         # Sub-pixels first, so that each is a row by itself.
         weight = spread.weight.reshape(outside, 4, -1).transpose(0, 1)
         self._weight = weight.reshape(4 * outside, -1)
         self._bias = spread.bias.view(outside, 4).t().reshape(-1)
-        self._join = Kernel.of(one.join, one.join_norm)
+        self._join = Kernel.of(one.join)
 
     def __call__(self, x: Sheet, skip: Sheet, wanted: Region, most: int) -> Sheet:
         where = skip.region
@@ -338,7 +383,7 @@ class _Refine:
     """`Refine` in regions."""
 
     def __init__(self, one: Refine):
-        self._kernels = [Kernel.of(c, n) for c, n in zip(one.convs, one.norms, strict=True)]
+        self._kernels = [Kernel.of(conv) for conv in one.convs]
         self._head = Kernel.of(one.head)
 
     def __call__(self, x: Sheet, wanted: Sequence[Region], most: int) -> Sheet:

@@ -21,7 +21,7 @@ class R50Fusion(nn.Module):
         self.excite = nn.Linear(channels, count * channels, bias=False)
         self.space = nn.Conv2d(2, 1, 7, padding=3, bias=False)
         self.merge = nn.Conv2d(count * channels, channels, 1, bias=False)
-        self.norm = nn.BatchNorm2d(channels)
+        self.norm: nn.Module = nn.BatchNorm2d(channels)
 
     def forward(self, frames: Tensor) -> Tensor:
         """N×(K·C)×h×w, oldest first → N×C×h×w."""

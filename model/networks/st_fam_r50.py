@@ -106,12 +106,21 @@ class StFamR50(nn.Module):
             if level < len(self.align):
                 slices = [self.align[level](one, x[-count:]) for one in slices]
             fused.append(fuse(torch.cat(slices, 1)))
-        logit = self.decoder(fused, planes[-count:]).float()
-        coarse = torch.sigmoid(logit)
-        alpha = coarse
-        if self.refine is not None:
-            alpha = torch.sigmoid(logit + self.refine(planes[-count:, :3], coarse).float())
+        coarse, alpha = self.alphas(fused, planes[-count:])
         return Answer(coarse, alpha, tuple(fused))
+
+    def alphas(self, fused: Sequence[Tensor], planes: Tensor) -> tuple[Tensor, Tensor]:
+        """The first alpha and the refined one, N×1×H×W each: `Answer`'s.
+
+        Args:
+            fused: the five levels of N frames.
+            planes: of these frames, N×4×H×W.
+        """
+        logit = self.decoder(fused, planes).float()
+        coarse = torch.sigmoid(logit)
+        if self.refine is None:
+            return coarse, coarse
+        return coarse, torch.sigmoid(logit + self.refine(planes[:, :3], coarse).float())
 
 
 def planes_of(picture: Tensor, trimap: Tensor) -> Tensor:

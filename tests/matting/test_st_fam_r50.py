@@ -105,11 +105,17 @@ def test_the_encoder_is_a_resnet_50():
         assert (found - right).abs().max() < 1e-4 * right.abs().max()
 
 
-@pytest.fixture(scope="module", params=["published", "one frame back, not refined"])
+@pytest.fixture(
+    scope="module",
+    params=["published", "one frame back, not refined", "published, as on a GPU"],
+)
 def forms(request):
-    published = request.param == "published"
+    published = request.param.startswith("published")
     network = network_by_rule(NARROW, shift=2 if published else 1, refine=published)
-    return network, StFamR50Matting(network)
+    face = StFamR50Matting(network)
+    if request.param.endswith("GPU"):
+        face.network = FastR50(network, dense=True)
+    return network, face
 
 
 def clip(height: int, width: int, unknown: str, count: int = 4) -> list[Frame]:
