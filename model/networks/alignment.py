@@ -13,10 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cuda_ops.deform_conv import modulated_deform_conv2d
-from model.networks.blocks import act, conv, zeroed
+from model.networks.blocks import act_, conv, zeroed
 
 GROUPS = 4
 TAPS = 9
+TOGETHER = 16  # columns that are matched as one matrix
 FURTHEST = 2.5  # most that a scale adds to the shift of the coarser one, in pixels of the scale
 STRAY = 2.0  # most that a tap adds to that
 
@@ -65,8 +66,8 @@ class Alignment(nn.Module):
             shift = 2 * F.interpolate(coarser[1], scale_factor=2, mode="bilinear")
         moved = warp(neighbour, shift)
         seen = [moved, centre, matches(moved, centre, self.reach), guide, shift.to(centre.dtype)]
-        guide = act(self.look(torch.cat(seen, 1)))
-        guide = act(self.think(guide))
+        guide = act_(self.look(torch.cat(seen, 1)))
+        guide = act_(self.think(guide))
         shift = shift + FURTHEST * torch.tanh(self.shift(guide).float())
         wishes = self.taps(guide).float()
         stray = STRAY * torch.tanh(wishes[:, : 2 * GROUPS * TAPS])
@@ -101,9 +102,18 @@ def warp(x: Tensor, shift: Tensor) -> Tensor:
 def matches(neighbour: Tensor, centre: Tensor, reach: int) -> Tensor:
     """Cosine between the centre's feature and the neighbour's at each place up to ``reach`` pixels
     away in either axis: N×(2·reach+1)²×h×w."""
-    h, w = centre.shape[2:]
-    centre = F.normalize(centre, dim=1, eps=1e-4)
-    around = F.pad(F.normalize(neighbour, dim=1, eps=1e-4), (reach, reach, reach, reach))
-    steps = range(2 * reach + 1)
-    found = [(centre * around[..., y : y + h, x : x + w]).sum(1) for y in steps for x in steps]
+    n, channels, h, w = centre.shape
+    many, side = -(-w // TOGETHER), 2 * reach + 1
+    spare = many * TOGETHER - w
+    # Channels last, and columns in runs: a run's features times those around it in the neighbour's
+    # row are one small matrix, on whose diagonals lie the products that are wanted.
+    left = F.pad(F.normalize(centre, dim=1, eps=1e-4).permute(0, 2, 3, 1), (0, 0, 0, spare))
+    left = left.reshape(n, h, many, TOGETHER, channels)
+    around = F.normalize(neighbour, dim=1, eps=1e-4).permute(0, 2, 3, 1)
+    around = F.pad(around, (0, 0, reach, reach + spare, reach, reach))
+    runs = around.unfold(2, TOGETHER + 2 * reach, TOGETHER)
+    found = []
+    for y in range(side):
+        products = left @ runs[:, y : y + h]
+        found += [products.diagonal(x, 3, 4).reshape(n, h, -1)[..., :w] for x in range(side)]
     return torch.stack(found, 1)

@@ -151,11 +151,14 @@ class StFamS(nn.Module):
 
     def encode(self, planes: Tensor) -> Encoding:
         """N×9×H×W, H and W multiples of 16; see `frame_planes`."""
+        prior = planes[:, PRIOR : PRIOR + 1].float() + 0.5
+        device, dtype = planes.device.type, planes.dtype
+        if torch.is_autocast_enabled(device):
+            dtype = torch.get_autocast_dtype(device)  # convolutions would make it that each time
+        planes = planes.to(dtype, memory_format=torch.channels_last)
         maps = self.encoder(planes)
         narrowed = [narrow(x) for narrow, x in zip(self.narrow, maps[-self.aligned :], strict=True)]
-        return Encoding(
-            planes, planes[:, PRIOR : PRIOR + 1].float() + 0.5, tuple(maps), tuple(narrowed)
-        )
+        return Encoding(planes, prior, tuple(maps), tuple(narrowed))
 
     def decode(
         self, window: Sequence[Encoding], centre: int, away: Sequence[int] | None = None
@@ -238,7 +241,7 @@ class StFamSMatting:
         # The pipeline pads, but a network asked directly takes any size too.
         down, right = -planes.shape[2] % self.multiple, -planes.shape[3] % self.multiple
         planes = F.pad(planes, (0, right, 0, down), mode="replicate")
-        return self.network.encode(planes.contiguous(memory_format=torch.channels_last))
+        return self.network.encode(planes)
 
     def decode(self, window: Sequence[Encoding], centre: int, side: int = 0) -> Estimate:
         answer = self.network.decode(window, centre)

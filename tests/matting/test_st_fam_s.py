@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from model.checkpoint import CheckpointRecord, save_checkpoint
 from model.errors import SetupError
 from model.face import Estimate, Frame
-from model.networks.alignment import Alignment, warp
+from model.networks.alignment import Alignment, matches, warp
 from model.networks.frame_encoder import BOTH
 from model.networks.fusion import Fusion
 from model.networks.st_fam_s import NAME, StFamS, StFamSMatting, open_network
@@ -105,6 +106,22 @@ def test_warp_looks_up_at_p_plus_shift():
     shift = torch.zeros(1, 2, 4, 5)
     shift[:, 1] = -1
     assert torch.allclose(warp(x, shift)[..., 1:, :], x[..., :-1, :], atol=1e-5)
+
+
+@pytest.mark.parametrize(("width", "reach"), [(5, 1), (16, 3), (33, 2), (64, 3)])
+def test_features_are_matched_with_all_around(width, reach):
+    g = torch.Generator().manual_seed(width)
+    here, there = (torch.randn(2, 6, 7, width, generator=g) for _ in range(2))
+    found = matches(there, here, reach)
+    assert found.shape == (2, (2 * reach + 1) ** 2, 7, width)
+    for n, y, x in ((0, 0, 0), (1, 3, width // 2), (0, 6, width - 1)):
+        for place in range(found.shape[1]):
+            to_y, to_x = y + place // (2 * reach + 1) - reach, x + place % (2 * reach + 1) - reach
+            inside = 0 <= to_y < 7 and 0 <= to_x < width
+            right = (
+                F.cosine_similarity(here[n, :, y, x], there[n, :, to_y, to_x], 0) if inside else 0
+            )
+            assert float(found[n, place, y, x]) == pytest.approx(float(right), abs=1e-6)
 
 
 def test_alignment_finds_a_shift_it_is_taught():
