@@ -152,6 +152,20 @@ def test_hasty_trimaps_take_in_more_than_what_is_partial():
     )
 
 
+def test_specks_are_unknown_in_all_frames_whatever_is_there():
+    size = {"occluder_share": 0.0, "height": 144, "width": 144, "frames": 3}
+    sprites = [disc(soft=3.0)]
+    drawn, specked = (synthesis(sprites, specks_share=s, **size).clips(1, 6) for s in (0.0, 1.0))
+    assert torch.equal(drawn.alpha[0], specked.alpha[0])  # of the first clip nothing else changes
+    more = (specked.trimap[0] == 0.5) & (drawn.trimap[0] != 0.5)
+    assert 20 < int(more[0].sum()) < 0.4 * more[0].numel()
+    brush = Brush(0.3, specks=((10.0, 20.0, 4.0),))
+    alpha = torch.zeros(1, 2, 1, 32, 48)
+    unknown = draw_trimaps(alpha, [brush]) == 0.5
+    assert int(unknown.sum()) == 2 * 49  # a disc of radius 4
+    assert bool(unknown[0, :, 0, 20, 6:15].all())
+
+
 def carried_back(alpha: torch.Tensor, flow: torch.Tensor) -> torch.Tensor:
     """Frame t+1's alpha where frame t's content went."""
     height, width = alpha.shape[-2:]

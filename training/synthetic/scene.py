@@ -59,6 +59,7 @@ class SynthesisConfig:
         partial_share: mean share of partial alpha in the band of unknown pixels.
         hasty_share: of the clips, whose trimap takes in far more than what is partial, as where an
             artist paints a whole tussock unknown.
+        specks_share: of the clips, whose trimap has specks of unknown anywhere.
         kind_shares: how often each kind of sprite plays, against 1 for kinds that are not named;
             within a kind all sprites play alike.
     """
@@ -82,6 +83,7 @@ class SynthesisConfig:
     compression_share: float = 0.5
     partial_share: float = 0.31
     hasty_share: float = 0.0
+    specks_share: float = 0.0
     kind_shares: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -781,10 +783,20 @@ class Cast:
             smooth = cv2.resize(coarse, shape[::-1], interpolation=cv2.INTER_CUBIC)
             blobs = np.maximum(smooth - 0.4, 0).astype(np.float32) * float(rng.uniform(0.5, 1.5))
         stroke = 0.0 if rng.random() < 0.2 else float(rng.uniform(1, 8)) * config.unit
+        brush = Brush(float(np.clip(share, 0.08, 0.7)), inside, outside, blobs, stroke)
         if config.hasty_share and rng.random() < config.hasty_share:
-            wide = share * float(rng.uniform(0.1, 0.5))
-            return Brush(max(wide, 0.01), 1.0, outside, blobs, max(stroke, 8 * config.unit))
-        return Brush(float(np.clip(share, 0.08, 0.7)), inside, outside, blobs, stroke)
+            wide = max(share * float(rng.uniform(0.1, 0.5)), 0.01)
+            brush = Brush(wide, 1.0, outside, blobs, max(stroke, 8 * config.unit))
+        if config.specks_share and rng.random() < config.specks_share:
+            brush = replace(brush, specks=self._specks(rng))
+        return brush
+
+    def _specks(self, rng: np.random.Generator) -> tuple[tuple[float, float, float], ...]:
+        """A few, of 1.5 to 14 pixels of a frame 320 wide, more small ones than large ones."""
+        count = int(rng.integers(2, 16))
+        x, y = rng.random((2, count)) * np.array([[self.config.width], [self.config.height]])
+        radii = np.exp(rng.uniform(np.log(1.5), np.log(14), count)) * self.config.unit
+        return tuple(zip(x.tolist(), y.tolist(), radii.tolist(), strict=True))
 
 
 def _inside(places: Array, height: int, width: int) -> NDArray[np.bool_]:

@@ -37,6 +37,8 @@ class Brush:
             margin is here and there; None for an even one.
         stroke: pixels: gaps between mixed parts that are narrower than twice this are not worth
             the artist's while, and unknown too.
+        specks: places x, y and radii, in pixels, that are unknown in all frames whatever is there:
+            what a careless stroke, or a mask that a trimap was made of, leaves in what is solid.
     """
 
     share: float
@@ -44,6 +46,7 @@ class Brush:
     outside: float = 1.0
     blobs: NDArray[np.float32] | None = None
     stroke: float = 0.0
+    specks: tuple[tuple[float, float, float], ...] = ()
 
 
 def drawn_margin(rng: np.random.Generator, share: float) -> tuple[float, float, float]:
@@ -122,7 +125,19 @@ def draw_trimaps(alpha: Tensor, brushes: list[Brush]) -> Tensor:
     miss = miss + 100 * (_KNOWN - known).clamp_min(0)
     radii = send(np.array(RADII, np.float32), alpha.device)[miss.argmin(1)]
     unknown = distance <= radii[:, None, None, None, None]
+    for clip, brush in zip(unknown, brushes, strict=True):
+        clip |= _specks(brush, height, width, alpha.device)
     return torch.where(unknown, 0.5, alpha)
+
+
+def _specks(brush: Brush, height: int, width: int, device: torch.device) -> Tensor:
+    """H×W bool: in one of the brush's specks."""
+    y = torch.arange(height, device=device, dtype=torch.float32)[:, None]
+    x = torch.arange(width, device=device, dtype=torch.float32)
+    found = torch.zeros(height, width, dtype=torch.bool, device=device)
+    for across, down, radius in brush.specks:
+        found |= (x - across).square() + (y - down).square() <= radius**2
+    return found
 
 
 def _joined(seeds: Tensor, brushes: list[Brush]) -> Tensor:
