@@ -64,8 +64,8 @@ def test_mattes_are_better_than_the_prior(items, first, tmp_path):
         ours, prior = figures[item, "st_fam_s"], figures[item, "prior of st_fam_s"]
         assert ours[MSE].value < 1.1 * prior[MSE].value
         if first:
-            # Of three frames only. Fur loses 6 % there in steadiness, 3 % over its clip, the dancers
-            # gain; see the README.
+            # Of three frames only. Fur loses 6 % there in steadiness, 3 % over its clip, while the
+            # dancers gain; see the README.
             assert ours[DTSSD].value < 1.1 * prior[DTSSD].value
     names = "st_fam_s", "prior of st_fam_s"
     ours, prior = (sum(figures[item, name][MSE].value for item in items) for name in names)
