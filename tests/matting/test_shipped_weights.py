@@ -7,11 +7,12 @@ import pytest
 import torch
 
 from model.checkpoint import load_tensors, read_record
+from model.networks.st_fam_s import StFamS
 from model.registry import NETWORKS, WEIGHTS_FOLDER
 from training.judging.evaluation import Request, judge
 from training.judging.judgement import DTSSD, MSE, RECALL, WIDTH, WRONG
 from training.judging.subjects import FLOW
-from training.train import read_recipe, recipe_hash
+from training.train import begun_with, read_recipe, recipe_hash
 
 ROOT = Path(__file__).parents[2]
 EVAL = ROOT / ".." / "shared" / "data" / "eval"
@@ -43,6 +44,15 @@ def test_they_say_how_they_were_made_and_the_recipes_are_here(entry):
         assert training["steps"] > 0
         assert all(training["material"].values())
         training = training["init"]
+
+
+@pytest.mark.parametrize("name", ["st_fam_s_cpu_specks", "st_fam_s", "published_st_fam_s"])
+def test_recipes_that_begin_with_them_can(name):
+    recipe = read_recipe(ROOT / "training/recipes" / f"{name}.toml")
+    network = StFamS(**recipe["network_config"])
+    record, tensors = begun_with(network, WEIGHTS_FOLDER / "st_fam_s.safetensors", "st_fam_s")
+    network.load_state_dict(tensors)
+    assert network.config == {**record.config, "trust": 1.0}  # nothing of theirs was left out
 
 
 @real
