@@ -105,17 +105,11 @@ def test_the_encoder_is_a_resnet_50():
         assert (found - right).abs().max() < 1e-4 * right.abs().max()
 
 
-@pytest.fixture(
-    scope="module",
-    params=["published", "one frame back, not refined", "published, as on a GPU"],
-)
+@pytest.fixture(scope="module", params=["published", "one frame back, not refined"])
 def forms(request):
-    published = request.param.startswith("published")
+    published = request.param == "published"
     network = network_by_rule(NARROW, shift=2 if published else 1, refine=published)
-    face = StFamR50Matting(network)
-    if request.param.endswith("GPU"):
-        face.network = FastR50(network, dense=True)
-    return network, face
+    return network, StFamR50Matting(network)
 
 
 def clip(height: int, width: int, unknown: str, count: int = 4) -> list[Frame]:
@@ -162,6 +156,21 @@ def test_the_fast_form_is_the_plain_one_where_it_is_unknown(forms, height, width
             if plain.refine is not None:
                 moved = (right - answer.coarse[..., :height, :width][region]).abs()
                 assert (1 - found.confidence[region] - moved).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize(("height", "width"), [(33, 225), (150, 301)])
+@torch.inference_mode()
+def test_whole_frames_convolved_as_on_a_gpu_are_the_plain_form(forms, height, width):
+    plain, _ = forms
+    planes = torch.cat([planes_of(f.picture, f.trimap) for f in clip(height, width, "scattered")])
+    fast = FastR50(plain, dense=True)
+    window = [fast.encode(one) for one in planes[-1 - plain.shift :].split(1)]
+    unknown = torch.ones_like(planes[:1, :1]).bool()
+    found, answer = fast.decode(window, unknown), plain(planes[-1 - plain.shift :])
+    assert (found.alpha - answer.alpha).abs().max() < 1e-4
+    assert (found.coarse - answer.coarse).abs().max() < 1e-4
+    by_region = fast.decode(window, unknown, 64)  # tiles are asked for
+    assert (by_region.alpha - answer.alpha).abs().max() < 1e-4
 
 
 @pytest.mark.parametrize("channels", [16, 512])
