@@ -87,7 +87,7 @@ def runs(python: Path) -> bool:
 
 @contextmanager
 def run_on_all(folder: str, minutes: int, **more: str) -> Iterator[dict[str, Future[Outcome]]]:
-    """Run a folder's tests on every version, two at a time: much of their time they wait.
+    """Run a folder's tests on every version, all at once: most of their time they wait.
 
     Args:
         folder: of tests, from the repository's root.
@@ -113,7 +113,7 @@ def run_on_all(folder: str, minutes: int, **more: str) -> Iterator[dict[str, Fut
             check=False,
         )
 
-    with ThreadPoolExecutor(2) as pool:
+    with ThreadPoolExecutor(len(VERSIONS)) as pool:
         yield {version: pool.submit(run, version) for version in VERSIONS}
 
 
