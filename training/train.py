@@ -195,7 +195,8 @@ def run(options: argparse.Namespace) -> int:
             place = progress.step
             if options.anneal_by_time:
                 spent = (time.monotonic() - ready) / (begin + options.time_budget - ready)
-                place = place_in_time(recipe, place, steps, spent)
+                # Clocks of several processes differ, and rates must not.
+                place = fabric.broadcast(place_in_time(recipe, place, steps, spent))
             rate = learning_rate(recipe, place, epoch_steps)
             for group in optimiser.param_groups:
                 group["lr"] = rate

@@ -83,7 +83,9 @@ def test_two_processes_learn_what_one_learns(recipe, tmp_path):
 @pytest.mark.timeout(180)
 def test_a_signal_stops_both_at_the_same_step_and_saves(recipe, tmp_path):
     out = tmp_path / "run"
-    command = "--set", "steps=100000", "--log-every", "1"
+    command = (
+        "--set", "steps=100000", "--log-every", "1", "--anneal-by-time", "--time-budget", "10m",
+    )  # fmt: skip
     with torchrun(recipe, out, *command, start_new_session=True) as process:
         until = time.monotonic() + 120
         while not (out / "log.jsonl").is_file() and time.monotonic() < until:
