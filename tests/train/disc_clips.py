@@ -13,13 +13,8 @@ from model.errors import InputError
 from training.sources import ClipFrames
 
 KIND = "tests.train.disc_clips:open_discs"
-# Tables of a recipe that teaches a tiny st_fam_s by the stage matting.
-OF_DISCS = """
-[network_config]
-channels = [4, 6, 8, 8, 8]
-narrow = [4, 4]
-guide = 4
-
+# Tables of a recipe: its clips, and what teaches a tiny st_fam_s by them in the stage matting.
+CLIPS = """
 [source]
 kind = "discs"
 folder = "discs/3"
@@ -27,7 +22,13 @@ folder = "discs/3"
 [validation]
 kind = "discs"
 folder = "discs/2"
-
+"""
+OF_DISCS = f"""
+[network_config]
+channels = [4, 6, 8, 8, 8]
+narrow = [4, 4]
+guide = 4
+{CLIPS}
 [synthesis]
 height = 48
 width = 48

@@ -12,7 +12,7 @@ import torch
 from model.checkpoint import CheckpointRecord, load_tensors, read_record, save_checkpoint
 from model.errors import SetupError
 from model.networks.st_fam_r50 import StFamR50, open_network
-from tests.train.disc_clips import KIND, Discs
+from tests.train.disc_clips import CLIPS, KIND, Discs
 from training import sources, train
 from training.loop.recipe_file import check_keys, read_recipe
 from training.pool import Share
@@ -20,7 +20,7 @@ from training.published.stage import PublishedStage
 
 CPU = torch.device("cpu")
 RECIPES = Path(__file__).parents[2] / "training" / "recipes"
-COMMON = """
+COMMON = f"""
 stage = "published"
 seed = 2
 batch = 1
@@ -34,15 +34,7 @@ ema = 0.0
 niter = 1
 niter_decay = 1
 validate_freq = 1
-
-[source]
-kind = "discs"
-folder = "discs/3"
-
-[validation]
-kind = "discs"
-folder = "discs/2"
-
+{CLIPS}
 [trimap]
 kernel = [3]
 iterations = [1, 2]
