@@ -293,7 +293,7 @@ def answers(
             )
             for f in needed
         ]
-    ).contiguous(memory_format=torch.channels_last)
+    )
     encoded = network.encode(planes)
     place = {frame: i for i, frame in enumerate(needed)}
 

@@ -126,9 +126,9 @@ class FastR50:
             side: convolutions of regions are made so many pixels squared of the frame at a time;
                 0 = all at once.
         """
-        planes = window[-1].planes
         if self._dense and not side:
             return self._everywhere(window)
+        planes = window[-1].planes
         wanted = _Wanted.of(unknown[0, 0], refine=self._refine is not None)
         x: Sheet | None = None
         for level in reversed(range(len(self._wide))):
@@ -162,9 +162,7 @@ class FastR50:
             if level < len(self._align):
                 maps = self._align[level].whole(maps, [one.near[level] for one in window])
             fused.append(fuse(torch.cat(maps, 1)))
-        planes = window[-1].planes
-        coarse, alpha = self._whole.alphas(fused, planes)
-        return Found(coarse, alpha)
+        return Found(*self._whole.alphas(fused, window[-1].planes))
 
     def _fused(self, window: Sequence[FrameMaps], level: int, wanted: _Wanted) -> Sheet:
         """One level of the window made one frame."""

@@ -125,19 +125,12 @@ def draw_trimaps(alpha: Tensor, brushes: list[Brush]) -> Tensor:
     miss = miss + 100 * (_KNOWN - known).clamp_min(0)
     radii = send(np.array(RADII, np.float32), alpha.device)[miss.argmin(1)]
     unknown = distance <= radii[:, None, None, None, None]
+    y = torch.arange(height, device=alpha.device, dtype=torch.float32)[:, None]
+    x = torch.arange(width, device=alpha.device, dtype=torch.float32)
     for clip, brush in zip(unknown, brushes, strict=True):
-        clip |= _specks(brush, height, width, alpha.device)
+        for column, row, reach in brush.specks:
+            clip |= (x - column).square() + (y - row).square() <= reach**2
     return torch.where(unknown, 0.5, alpha)
-
-
-def _specks(brush: Brush, height: int, width: int, device: torch.device) -> Tensor:
-    """H×W bool: in one of the brush's specks."""
-    y = torch.arange(height, device=device, dtype=torch.float32)[:, None]
-    x = torch.arange(width, device=device, dtype=torch.float32)
-    found = torch.zeros(height, width, dtype=torch.bool, device=device)
-    for across, down, radius in brush.specks:
-        found |= (x - across).square() + (y - down).square() <= radius**2
-    return found
 
 
 def _joined(seeds: Tensor, brushes: list[Brush]) -> Tensor:
