@@ -8,6 +8,7 @@ means over those that do. What BatchNorm keeps for use is nearly the same.
 from __future__ import annotations
 
 import argparse
+import atexit
 import os
 from collections.abc import Mapping
 from typing import Any, cast
@@ -38,7 +39,16 @@ def launched(options: argparse.Namespace, recipe: Mapping[str, Any]) -> Fabric:
         precision=recipe.get("precision", "32-true"),
     )
     fabric.launch()
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        # Lightning does so for NCCL alone. The threads of gloo, left running, now and then abort a
+        # process that has ended well, and torchrun then says that training failed.
+        atexit.register(_leave)
     return fabric
+
+
+def _leave() -> None:
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def _all_devices(options: argparse.Namespace) -> int:
