@@ -133,6 +133,19 @@ class _Keyframes(_Panel):
             row.operator("dvm.use_painting", text="Use Painting").tree = tree.name
 
 
+class _Guides(_Panel):
+    bl_label = "Garbage, Core, Clean Plate"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context):
+        layout = self.layout
+        tree = self.tree(context)
+        layout.use_property_split = True
+        layout.enabled = adapter.is_editable(tree)
+        for name in shots.GUIDES.values():
+            layout.prop(tree.dvm, name)
+
+
 class _Run(_Panel):
     bl_label = "Matte"
 
@@ -250,7 +263,7 @@ def has_shapes(mask, name: str) -> bool:
 
 def _panels():
     """Each part in each editor."""
-    parts = [_Server, _Clip, _Keyframes, _Run, _Options]
+    parts = [_Server, _Clip, _Keyframes, _Guides, _Run, _Options]
     editors = {"NODE_EDITOR": "node", "CLIP_EDITOR": "clip", "IMAGE_EDITOR": "image"}
     for space, short in editors.items():
         for order, part in enumerate(parts):

@@ -24,6 +24,7 @@ KINDS = [
     ("PAINT", "Painted", "Painted over the plate in the Image Editor"),
     ("FILE", "File", "A trimap image: 0 background, middle grey unknown, white foreground"),
 ]
+_FILES = "A sequence numbered as the plates are, or one image for all of them"
 _TEXTS = {
     "": ("From the clip", "Linear for scene-linear and log plates, display for video and pictures"),
     "linear": ("Linear", "The matte is composited in scene-linear light"),
@@ -34,6 +35,12 @@ _TEXTS = {
     "hold": ("Hold", "The nearest earlier plate stands in"),
     "black": ("Black", "Write an empty matte"),
 }
+
+
+def _picture(name, description):
+    return StringProperty(
+        name=name, subtype="FILE_PATH", options=RELATIVE, description=f"{description}. {_FILES}"
+    )
 
 
 def _choices(names):
@@ -99,6 +106,10 @@ class DVM_PG_shot(bpy.types.PropertyGroup):
         name="Shrink", min=0, max=1000, description="The core, in pixels of the plate"
     )
     grow: IntProperty(name="Grow", min=0, max=1000, description="The edge, in pixels of the plate")
+
+    garbage_matte: _picture("Garbage matte", "Where it is white, alpha is 0")
+    core_matte: _picture("Core matte", "Where it is white, alpha is 1, unless garbage says 0")
+    clean_plate: _picture("Clean plate", "The background alone, filmed or painted")
 
     network: StringProperty(name="Network", description="Empty: the server's best one")
     checkpoint: StringProperty(

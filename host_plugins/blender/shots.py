@@ -8,9 +8,13 @@ from pathlib import Path
 
 from ..client.desk import FOLDER, MATTE, VERSION
 from ..client.errors import InputError
+from ..client.guides import Guides
 from ..client.shot import Client, Keyframe, Options, Outputs, Plates, Shot, shot_id
-from ..client.timing import Timing, is_movie, pattern_of
+from ..client.timing import Timing, is_movie, pattern_of, sequence_or_one
 from . import adapter
+
+# Properties by what the client calls them.
+GUIDES = {"garbage": "garbage_matte", "core": "core_matte", "clean": "clean_plate"}
 
 
 @dataclass(frozen=True)
@@ -160,9 +164,19 @@ def build(tree, source: Source, layers: Sequence[str], cache: Path) -> Shot:
             overwrite=True,  # mattes of other plates or trimaps: they are in our own cache
         ),
         client=Client(adapter.host_name(), VERSION),
+        guides=_guides(tree, range(first, last + 1)),
     )
     pattern = cache / shot_id(made)[:16] / "alpha.####.exr"
     return replace(made, outputs=replace(made.outputs, pattern=str(pattern)))
+
+
+def _guides(tree, plates: Sequence[int]) -> Guides:
+    chosen = {
+        role: adapter.absolute(getattr(tree.dvm, name), tree) for role, name in GUIDES.items()
+    }
+    return Guides.of_patterns(
+        {role: sequence_or_one(path, plates) for role, path in chosen.items() if path}
+    )
 
 
 def layers_wanted(tree) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ or one for all frames. They travel as the plates do: by path, or as parts of ``s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -53,6 +53,15 @@ class Guides:
             guide = getattr(self, one.name)
             if guide is not None:
                 yield one.name, guide
+
+    @classmethod
+    def of_patterns(cls, patterns: Mapping[str, str]) -> Guides:
+        """By path.
+
+        Args:
+            patterns: by role; "" for those that there are none of.
+        """
+        return cls(**{role: Guide(pattern) for role, pattern in patterns.items() if pattern})
 
     def to_json(self) -> dict[str, Any]:
         """As `read_guides` reads it; those that are not there are left out."""

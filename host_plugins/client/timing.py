@@ -8,6 +8,7 @@ or matted again.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -73,6 +74,21 @@ def pattern_of(path: str) -> tuple[str, int]:
     return str(Path(folder) / name), int(digits)
 
 
+def sequence_or_one(path: str, plates: Sequence[int]) -> str:
+    """What a file that was picked stands for: the sequence it belongs to, if there are files of
+    that for others of the plates; else itself, for all of them.
+
+    Args:
+        path: absolute; one with ``####`` is taken as it is.
+        plates: numbers of those that are wanted.
+    """
+    pattern, own = pattern_of(path)
+    if "#" in path or "#" not in pattern:
+        return path
+    others = _numbers(pattern, _stamp(pattern)) - {own}
+    return path if others.isdisjoint(plates) else pattern
+
+
 def count_plates(pattern: str, first: int) -> int:
     """How many plates there are from the first one on, up to the first gap.
 
@@ -80,15 +96,25 @@ def count_plates(pattern: str, first: int) -> int:
     """
     if "#" not in pattern:
         return 1
+    there, number = _numbers(pattern, _stamp(pattern)), first
+    while number in there:
+        number += 1
+    return number - first
+
+
+def _stamp(pattern: str) -> int | None:
+    """When something last came or went in its folder; None if that is not there."""
     try:
-        stamp = Path(pattern).parent.stat().st_mtime_ns
+        return Path(pattern).parent.stat().st_mtime_ns
     except OSError:
-        return 0
-    return _counted(pattern, first, stamp)
+        return None
 
 
 @lru_cache(maxsize=64)
-def _counted(pattern: str, first: int, stamp: int) -> int:
+def _numbers(pattern: str, stamp: int | None) -> frozenset[int]:
+    """Of a pattern's files that are there."""
+    if stamp is None:
+        return frozenset()
     name = Path(pattern).name
     signs = re.search("#+", name)
     assert signs is not None
@@ -99,7 +125,4 @@ def _counted(pattern: str, first: int, stamp: int) -> int:
         fits = one.name.startswith(head) and one.name.endswith(tail)
         if fits and middle.isdigit() and len(middle) >= width:
             there.add(int(middle))
-    number = first
-    while number in there:
-        number += 1
-    return number - first
+    return frozenset(there)

@@ -73,26 +73,29 @@ def current(node: Any) -> Any:
     return adapter.replace_node(node, FILE, keep)
 
 
-def propagate(node: Any, *, wait: bool = False) -> None:
+def propagate(node: Any, *, wait: bool = False) -> Any:
     """Carry the trimaps of the keyframes to all frames.
 
     Args:
         node: ours.
         wait: until it is done: for a terminal, where nothing goes on by itself.
 
+    Returns:
+        The node; a new one in its place if it was of an older release, see `current`.
+
     Raises:
         DvmError: what can be seen at once; with ``wait``, all that goes wrong.
     """
-    _run(node, "propagate", wait)
+    return _run(node, "propagate", wait)
 
 
-def matte(node: Any, *, wait: bool = False) -> None:
+def matte(node: Any, *, wait: bool = False) -> Any:
     """Find the alpha of all frames; trimaps are carried first. See `propagate`."""
-    _run(node, "matte", wait)
+    return _run(node, "matte", wait)
 
 
-def _run(node: Any, what: str, wait: bool = False) -> None:
-    running = live.live()
+def _run(node: Any, what: str, wait: bool = False) -> Any:
+    node, running = current(node), live.live()
     try:
         key = running.run(node, what)
     except DvmError as error:
@@ -103,17 +106,19 @@ def _run(node: Any, what: str, wait: bool = False) -> None:
         state = running.wait(key)
         if state.failed:
             raise SetupError("setup.run_failed", state.text, hint=state.hint)
+    return node
 
 
-def add_keyframe(node: Any) -> None:
-    """Make the frame that is looked at a keyframe, with what comes into Trimap.
+def add_keyframe(node: Any) -> Any:
+    """Make the frame that is looked at a keyframe, with what comes into Trimap. See `propagate`.
 
     Raises:
         InputError: ``input.no_source``, ``input.no_trimap``, ``input.frame_range``,
             ``input.render``.
     """
-    running = live.live()
+    node, running = current(node), live.live()
     at_once(keyframing.taking_trimap(running, running.own(node), node, adapter.frame()))
+    return node
 
 
 def _in_steps(begin: Callable[..., keyframing.Steps]) -> Callable[[Any], None]:
@@ -152,7 +157,7 @@ def _clear_cache(node: Any) -> None:
     live.live().clear_cache()
 
 
-BUTTONS: Mapping[str, Callable[[Any], None]] = {
+BUTTONS: Mapping[str, Callable[[Any], object]] = {
     "connect": _connect,
     "start_server": _start_server,
     "stop_server": _stop_server,

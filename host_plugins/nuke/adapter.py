@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -324,11 +324,8 @@ def read_facts(read: Any, chosen: Sequence[str]) -> ReadFacts:
         chosen: the script's views.
     """
     found = read.knobs()
-    files = {view: _file_for(found["file"], view) for view in chosen}
-    if len(set(files.values())) == 1:
-        files = {"": next(iter(files.values()))}
     return ReadFacts(
-        files=files,
+        files=_files_by_view(found["file"], chosen),
         laid=Laid(
             first=int(found["first"].value()),
             last=int(found["last"].value()),
@@ -343,6 +340,16 @@ def read_facts(read: Any, chosen: Sequence[str]) -> ReadFacts:
         on_error=str(found["on_error"].value()),
         working_space=working_space(),
     )
+
+
+def patterns(node: Any, name: str) -> Mapping[str, str]:
+    """Of a file knob, its patterns by view; one entry named "" if all views have the same."""
+    return _files_by_view(node[name], views())
+
+
+def _files_by_view(knob: Any, chosen: Sequence[str]) -> Mapping[str, str]:
+    files = {view: _file_for(knob, view) for view in chosen}
+    return {"": next(iter(files.values()))} if len(set(files.values())) == 1 else files
 
 
 def _file_for(knob: Any, view: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-VERSION = 1
+VERSION = 2
 
 TAB, DIVIDER, TEXT, BUTTON = "tab", "divider", "text", "button"
 STRING, FILE, INT, DOUBLE, BOOLEAN, CHOICE = "string", "file", "int", "double", "boolean", "choice"
@@ -147,6 +147,22 @@ KNOBS: tuple[Knob, ...] = (
         "widen by motion",
         "Frames before and after in which the roto's shapes count too: 1 for motion blur.",
         value=0,
+    ),
+    Knob("dvm_guides_line", DIVIDER, "Files that help, numbered as the plates; or one for all"),
+    Knob("dvm_garbage_matte", FILE, "garbage matte", "Where it is 1, alpha is 0.", value=""),
+    Knob(
+        "dvm_core_matte",
+        FILE,
+        "core matte",
+        "Where it is 1, alpha is 1, unless the garbage matte says 0.",
+        value="",
+    ),
+    Knob(
+        "dvm_clean_plate",
+        FILE,
+        "clean plate",
+        "The background alone, filmed or painted, of the plates' format.",
+        value="",
     ),
     Knob("dvm_matte_line", DIVIDER, "Matte"),
     Knob(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,10 @@ from ..client.cache import folder_name
 from ..client.desk import FOLDER, MATTE, VERSION
 from ..client.errors import InputError
 from ..client.finding import Options as Finding
+from ..client.guides import Guides
 from ..client.shot import Client, Keyframe, Options, Outputs, Plates, Shot, shot_id
 from . import adapter, keyframes
-from .plates import Source, frames_wanted
+from .plates import Source, frames_wanted, hashed
 
 _TRAVEL = {"automatic": "AUTO", "by path": "PATHS", "travel": "FILES"}
 _OF_SERVER = ("dvm_server", "dvm_keys", "dvm_travel", "dvm_command", "dvm_cache", "dvm_cache_gb")
@@ -22,6 +23,8 @@ _OF_SHOT = (
     "dvm_network", "dvm_foreground", "dvm_colourspace", "dvm_composited_in", "dvm_missing",
     "dvm_checkpoint", "dvm_window",
 )  # fmt: skip
+# Knobs by what the client calls them.
+_GUIDES = {"garbage": "dvm_garbage_matte", "core": "dvm_core_matte", "clean": "dvm_clean_plate"}
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,7 @@ class Settings:
         first, last: frames of the script that are wanted; None = the whole clip.
         network, checkpoint, window, missing, colourspace, composited_in: "" = by default.
         foreground: its colours are wanted too.
+        guides: patterns by view of each role; see `adapter.patterns`.
     """
 
     keyframes: Mapping[int, str]
@@ -49,6 +53,7 @@ class Settings:
     colourspace: str = ""
     composited_in: str = ""
     foreground: bool = False
+    guides: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 def settings_of(node: Any) -> Settings:
@@ -72,6 +77,7 @@ def settings_of(node: Any) -> Settings:
         colourspace=said["dvm_colourspace"].strip(),
         composited_in=_chosen(said["dvm_composited_in"]),
         foreground=said["dvm_foreground"],
+        guides={role: adapter.patterns(node, name) for role, name in _GUIDES.items()},
     )
 
 
@@ -185,6 +191,17 @@ def _shot(
             overwrite=True,  # mattes of other plates or trimaps: they are in our own cache
         ),
         client=Client(adapter.host_name(), VERSION),
+        guides=_guides(settings, view),
+    )
+
+
+def _guides(settings: Settings, view: str) -> Guides:
+    """Those of a view; of the first one, where all views have the same plates."""
+    return Guides.of_patterns(
+        {
+            role: hashed(files.get(view) or next(iter(files.values())))
+            for role, files in settings.guides.items()
+        }
     )
 
 

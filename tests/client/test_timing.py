@@ -5,7 +5,13 @@ import time
 
 import pytest
 
-from host_plugins.client.timing import Timing, count_plates, is_movie, pattern_of
+from host_plugins.client.timing import (
+    Timing,
+    count_plates,
+    is_movie,
+    pattern_of,
+    sequence_or_one,
+)
 
 
 @pytest.mark.parametrize(
@@ -46,3 +52,18 @@ def test_plates_are_counted_up_to_the_first_gap(tmp_path):
     (tmp_path / "plate.11.exr").touch()
     os.utime(tmp_path, ns=(1, time.time_ns()))
     assert count_plates(str(tmp_path / "plate.##.exr"), 8) == 5  # and what came is seen
+
+
+def test_a_picked_file_stands_for_its_sequence_if_others_of_the_plates_have_one(tmp_path):
+    for number in (1001, 1003):
+        (tmp_path / f"garbage.{number}.png").touch()
+    picked = str(tmp_path / "garbage.1001.png")
+    pattern = str(tmp_path / "garbage.####.png")
+    assert sequence_or_one(picked, range(1001, 1005)) == pattern  # that 1002 misses is told later
+    assert sequence_or_one(picked, range(1, 5)) == picked
+    assert sequence_or_one(pattern, range(1, 5)) == pattern
+    (tmp_path / "garbage.1003.png").unlink()
+    os.utime(tmp_path, ns=(1, time.time_ns()))
+    assert sequence_or_one(picked, range(1001, 1005)) == picked
+    assert sequence_or_one("/none/clean_v2.png", range(1, 5)) == "/none/clean_v2.png"
+    assert sequence_or_one("/none/clean.png", range(1, 5)) == "/none/clean.png"

@@ -23,9 +23,10 @@ import pytest
 
 from host_plugins.client.errors import SetupError
 from host_plugins.client.fake_server import FakeServer, Script
-from tests.hosts.serving import Server, read_pictures, wait_for
+from tests.hosts.serving import Server, make_mattes, read_pictures, wait_for
 
 __all__ = [
+    "test_a_clean_plate_is_used",
     "test_a_clip_that_moves_keeps_its_keyframes",
     "test_a_job_that_is_cancelled_keeps_what_is_finished",
     "test_a_missing_plate_is_named",
@@ -36,6 +37,7 @@ __all__ = [
     "test_clearing_the_cache_takes_only_what_is_ours_and_unused",
     "test_copies_of_a_node_share_plates",
     "test_everything_is_there_when_a_file_is_opened_again",
+    "test_garbage_and_core_mattes_pin_alpha_and_a_missing_one_is_named",
     "test_keyframes_from_files_become_mattes_and_pixels",
     "test_no_keyframe_is_said_at_once",
     "test_no_server_is_said_and_work_goes_on_when_there_is_one",
@@ -80,6 +82,10 @@ class Host(Protocol):
 
     def set_option(self, node: Any, name: str, value: Any) -> None:
         """``network``, ``foreground`` (bool), ``start`` (the host's frame of the first plate)."""
+
+    def set_guide(self, node: Any, name: str, pattern: Path) -> None:
+        """``garbage_matte``, ``core_matte``, ``clean_plate``: one image, or a sequence by its
+        pattern, whose first is that of plate 1001."""
 
     def run(self, node: Any, what: str) -> None:
         """``propagate`` or ``matte``: begin it, as a button does. Errors are told, not raised."""
@@ -175,6 +181,46 @@ def test_propagating_comes_first_and_is_not_done_twice(host, server, clip):
     assert not finish(host, node).failed
     assert host.files(node, 1003)["alpha"].is_file()
     assert events(server, "trimap") == carried
+
+
+def test_garbage_and_core_mattes_pin_alpha_and_a_missing_one_is_named(host, server, clip):
+    node = started(host, clip)
+    garbage, core = make_mattes(clip.parent)
+    host.run(node, "matte")
+    assert not finish(host, node).failed
+    carried = events(server, "trimap")
+    before = alphas(host, node)
+    host.set_guide(node, "garbage_matte", garbage)
+    host.set_guide(node, "core_matte", core)
+    host.run(node, "matte")
+    told = finish(host, node)
+    assert not told.failed, told
+    pinned = {0.0: 0, 1.0: 0, None: 0}
+    for plate, alpha in alphas(host, node).items():
+        for i, (was, now) in enumerate(zip(before[plate], alpha)):
+            column, row = i % 64, i // 64
+            wanted = 0.0 if column < 0.4 * 64 else 1.0 if row < 24 else None
+            assert now == wanted or wanted is None
+            pinned[wanted] += now != was or (wanted is None and 0 < now < 1)
+    assert all(count > 20 for count in pinned.values())
+    assert events(server, "trimap") == carried, "trimaps were carried again"
+    garbage.with_name("garbage.1004.png").unlink()
+    host.run(node, "matte")
+    told = finish(host, node)
+    assert told.failed and "garbage matte" in told.text and "1004" in told.text
+    assert is_a_sentence(told.text) and is_a_sentence(told.hint)
+
+
+def test_a_clean_plate_is_used(host, server, clip):
+    node = started(host, clip)
+    host.run(node, "matte")
+    assert not finish(host, node).failed
+    assert any(0 < a < 1 for a in alphas(host, node)[1003])
+    # The engine of these tests takes for background what looks like it: here, everything.
+    host.set_guide(node, "clean_plate", clip)
+    host.run(node, "matte")
+    assert not finish(host, node).failed
+    assert all(set(alpha) == {0.0} for alpha in alphas(host, node).values())
 
 
 def test_no_keyframe_is_said_at_once(host, server, clip):
@@ -354,6 +400,13 @@ def test_the_host_closes_during_a_job(host, server, clip):
     host.run(node, "matte")
     wait_for(lambda: host.told(node).busy and events(server, "frame") >= 1, 30)
     assert host.close() == []
+
+
+def alphas(host: Host, node: Any) -> Mapping[int, list[float]]:
+    """Of each plate that is matted, its alpha."""
+    files = {plate: host.files(node, plate)["alpha"] for plate in range(1001, 1007)}
+    read = read_pictures(*files.values())
+    return {plate: read[str(path)][2] for plate, path in files.items()}
 
 
 def events(server: Server, kind: str) -> int:

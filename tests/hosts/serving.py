@@ -53,6 +53,22 @@ for i in range(count):
     write_image(key, trimap.astype(np.uint8), ("Y",), pixel_type="uint8")
 """
 
+_MATTES = """
+import json, sys
+from pathlib import Path
+import numpy as np
+from model.plates.image_files import write_image
+folder, first, count, width, height = json.loads(sys.argv[1])
+folder = Path(folder)
+x = np.arange(width) + np.zeros((height, 1))
+y = np.arange(height)[:, None] + np.zeros(width)
+for frame in range(first, first + count):
+    garbage = np.where(x < 0.4 * width, 255, 0).astype(np.uint8)
+    write_image(folder / f"garbage.{frame:04d}.png", garbage, ("Y",), pixel_type="uint8")
+core = np.where((x >= 0.4 * width) & (y < height / 2), 255, 0).astype(np.uint8)
+write_image(folder / "core.png", core, ("Y",), pixel_type="uint8")
+"""
+
 _READ = """
 import json, sys
 import OpenImageIO as oiio
@@ -88,6 +104,15 @@ def make_clip(
     folder.mkdir(parents=True, exist_ok=True)
     run_in_project(_PAINT, [str(folder), first, count, size[0], size[1], suffix])
     return folder / f"plate.####{suffix}"
+
+
+def make_mattes(
+    folder: Path, first: int = 1001, count: int = 6, size: tuple[int, int] = (64, 48)
+) -> tuple[Path, Path]:
+    """Garbage mattes of the left 0.4 of each plate, and one core matte for all, of the upper half
+    of the rest: the pattern of those, and the file of that."""
+    run_in_project(_MATTES, [str(folder), first, count, size[0], size[1]])
+    return folder / "garbage.####.png", folder / "core.png"
 
 
 def read_pictures(*paths: Path) -> dict[str, tuple[list[str], list[int], list[float]]]:

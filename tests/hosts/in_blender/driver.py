@@ -62,6 +62,9 @@ class Blender:
         else:
             setattr(tree.dvm, {"foreground": "use_foreground"}.get(name, name), value)
 
+    def set_guide(self, node, name, pattern):
+        setattr(self.tree(node).dvm, name, str(output_path(str(pattern), 1001)))
+
     def run(self, node, what):
         try:
             bpy.ops.dvm.run(tree=self.tree(node).name, what=what)

@@ -81,6 +81,9 @@ class Nuke:
         else:
             ours[f"dvm_{name}"].setValue(value)
 
+    def set_guide(self, node, name, pattern):
+        self.node(node)[f"dvm_{name}"].setValue(str(pattern))
+
     def run(self, node, what):
         self.press(node, what)
         self.control.run_events(0.02)

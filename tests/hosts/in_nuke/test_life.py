@@ -12,7 +12,7 @@ from pathlib import Path
 
 import nuke
 import pytest
-from deep_video_matte.nuke import actions, group, knobs, live, showing
+from deep_video_matte.nuke import actions, group, knobs, live, shots, showing, sources
 
 from tests.hosts.contract import events, finish, is_a_sentence, near, started
 from tests.hosts.serving import (
@@ -511,6 +511,13 @@ def test_two_views_are_matted_each_and_one_path_reads_both(host, server, tmp_pat
         nuke.frame(plate)
         host.press(node, "add_keyframe")
     assert not host.control.messages
+    ours["dvm_garbage_matte"].setValue(str(tmp_path / "%V" / "garbage.%V.####.png"))
+    source = sources.at_once(sources.source_now(ours))
+    built = shots.build(shots.settings_of(ours), source, ("alpha",), tmp_path)
+    assert [one.guides.garbage.pattern for one in built] == [
+        str(tmp_path / view / f"garbage.{view}.####.png") for view in ("left", "right")
+    ]
+    ours["dvm_garbage_matte"].setValue("")
     host.run(node, "matte")
     told = finish(host, node)
     assert not told.failed, told
@@ -665,6 +672,17 @@ def test_a_node_of_an_older_release_is_built_anew_in_its_place(host, clip):
     host.run(node, "matte")
     assert not finish(host, node).failed
     assert host.files(node, 1003) == files
+
+
+def test_a_script_gets_the_node_that_an_older_one_became(host, clip, monkeypatch):
+    node = started(host, clip)
+    ours = host.node(node)
+    ours.removeKnob(ours["dvm_clean_plate"])
+    ours["dvm_version"].setValue(1)
+    monkeypatch.setattr(nuke, "GUI", False)
+    again = actions.matte(ours, wait=True)
+    assert again["dvm_version"].value() == knobs.VERSION and again == host.node(node)
+    assert host.files(node, 1003)["alpha"].is_file()
 
 
 def test_a_node_of_a_newer_release_is_left_alone(host, clip):
