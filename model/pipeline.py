@@ -54,7 +54,7 @@ from model.view import LightView
 _MARGIN = 64
 _MARGIN_SHARE = 16
 
-ENGINE_VERSION = "3"  # raised when pixels change for the same input; part of every key
+ENGINE_VERSION = "4"  # raised when pixels change for the same input; part of every key
 
 
 def open_engine(options: EngineOptions) -> ShotMatte:
@@ -366,10 +366,14 @@ class ShotMatte:
         """The second stage: priors of frames that are new to the window, then the network."""
         solved: dict[tuple[int, Window], Seen] = {}
         features: dict[tuple[int, Any], Any] = {}
+        canvas = None
         for read in windows:
             clock = _Clock(read.seconds)
             solved = {key: seen for key, seen in solved.items() if key[0] in read.around}
+            if read.canvas != canvas:  # another may have the same size, and lie elsewhere
+                features.clear()
             features = {key: kept for key, kept in features.items() if key[0] in read.around}
+            canvas = read.canvas
             for f, frame in read.new.items():
                 if cancelled():
                     raise Cancelled(frame=read.number)

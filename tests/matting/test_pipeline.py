@@ -1,6 +1,6 @@
 """Windows, canvas, light, foreground and memory fallbacks of `ShotMatte`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Event
 from threading import enumerate as threads
 from weakref import WeakSet
@@ -33,6 +33,7 @@ class Recorder:
     needs_both: bool = False
     causal: bool = False
     tiles_itself: bool = False
+    steadied: bool = False
     reach: int = 2
     halo: int = 4
     multiple: int = 8
@@ -312,6 +313,29 @@ def test_tiles_without_unknown_pixels_are_not_run(clip_of):
     network = Count()
     estimate_in_tiles(network, [Seen(frame, network.prior(frame))], 0, {}, 32, "float32")
     assert len(ran) == 1
+
+
+def test_features_are_not_those_of_another_canvas_of_the_same_size(clip_of):
+    clip = clip_of(8, 48, 64)
+    wider = {1001: Window(-6, 0, 63, 47), 1008: Window(0, 0, 69, 47)}
+    plates = {}
+    for f, plate in clip.plates.items():
+        window = wider.get(f, plate.header.data_window)
+        pixels = np.pad(plate.pixels, ((0, 0), (max(-window.x0, 0), window.x1 - 63), (0, 0)))
+        plates[f] = Plate(pixels, replace(plate.header, data_window=window))
+
+    class Mean(Recorder):
+        def decode(self, window, centre, side=0):
+            alpha = sum(frame.light.mean(1, keepdim=True) for frame, _ in window) / len(window)
+            return Estimate(alpha.clamp(0, 1), torch.ones_like(alpha))
+
+    engine = engine_with(Mean())
+    (block,) = blocks(clip.frames)
+    sources = plates.__getitem__, clip.trimaps.__getitem__, NEVER
+    together = {m.frame: m.alpha for m in engine.matte(block, clip.frames, block.frames, *sources)}
+    for number in block.frames:
+        (alone,) = engine.matte(block, clip.frames, [number], *sources)
+        assert np.array_equal(alone.alpha, together[number]), number
 
 
 def test_data_windows_that_change_share_a_canvas_and_come_back(clip_of):
