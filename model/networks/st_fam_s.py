@@ -208,6 +208,7 @@ class StFamSMatting:
 
     causal = False
     tiles_itself = False
+    steadied = True
     needs_both = False  # it has learned what smoke looks like, where a prior knows nothing
     reach = 2
     multiple = 16
