@@ -18,6 +18,9 @@ import pytest
 from tests.hosts.serving import read_pictures
 from tests.hosts.window.running import missing_programs, run_script, virtual_screen
 
+pytestmark = pytest.mark.skipif(
+    "DVM_HOSTS" not in os.environ, reason="takes a minute: make test-hosts"
+)
 FRAMES = 12
 SIZE = 640, 360
 
