@@ -37,7 +37,7 @@ import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -50,7 +50,14 @@ from model.checkpoint import CheckpointRecord, load_tensors, read_record
 from model.errors import CapacityError, EngineError, InputError, SetupError
 from training.loop.processes import agree_on_norms, anyone, launched, own_part
 from training.loop.recipe_file import check_keys, read_recipe, recipe_hash, table_of, with_folder
-from training.loop.schedule import learning_rate, optimiser_of, place_in_time, total_steps
+from training.loop.schedule import (
+    Plateau,
+    judged,
+    learning_rate,
+    optimiser_of,
+    place_in_time,
+    total_steps,
+)
 from training.loop.weights_record import write_checkpoint
 from training.published.init import initialise
 
@@ -105,11 +112,12 @@ class TakesOver(Protocol):
 @dataclass
 class Progress:
     """Where a run stands; saved with it. ``best`` is the lowest score, ``judged`` the step that was
-    judged last."""
+    judged last, ``plateau`` what that means for the rate."""
 
     step: int = 0
     best: float = math.inf
     judged: int = -1
+    plateau: Plateau = field(default_factory=Plateau)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -197,7 +205,7 @@ def run(options: argparse.Namespace) -> int:
                 spent = (time.monotonic() - ready) / (begin + options.time_budget - ready)
                 # Clocks of several processes differ, and rates must not.
                 place = fabric.broadcast(place_in_time(recipe, place, steps, spent))
-            rate = learning_rate(recipe, place, epoch_steps)
+            rate = learning_rate(recipe, place, epoch_steps, progress.plateau.lowered)
             for group in optimiser.param_groups:
                 group["lr"] = rate
             batch = next(batches)
@@ -220,7 +228,9 @@ def run(options: argparse.Namespace) -> int:
                     {"loss": total.detach(), "norm": norm, "rate": rate, "steps/s": speed, **parts},
                 )
             if progress.step % judge_every == 0 and progress.step >= judge_from:
-                _judge(stage, average, recipe, progress, log, options)
+                # One process judges. What is judged because a run stops says nothing of its rate.
+                score = fabric.broadcast(_judge(stage, average, recipe, progress, log, options))
+                progress.plateau = judged(recipe, progress.plateau, score)
                 seen = time.monotonic()
             if anyone(fabric, time.monotonic() - saved > options.save_every):
                 _save(options.out, recipe, network, average, optimiser, progress, fabric, data)
@@ -262,11 +272,15 @@ def _judge(
     progress: Progress,
     log: _Log,
     options: argparse.Namespace,
-) -> None:
-    """Judge the averaged weights on what was held out, and keep them if they are the best yet."""
+) -> float:
+    """Judge the averaged weights on what was held out, and keep them if they are the best yet.
+
+    Returns:
+        The score; of a process that does not judge, infinity.
+    """
     progress.judged = progress.step
     if not log.active:
-        return
+        return math.inf
     average.eval()
     figures = stage.validate(average)
     log.scalars(progress.step, {f"held out/{k}": v for k, v in figures.items()})
@@ -277,6 +291,7 @@ def _judge(
     if figures["score"] < progress.best:
         progress.best = figures["score"]
         write_checkpoint(options.out / "best.safetensors", *arguments)
+    return float(figures["score"])
 
 
 def _check_finite(fabric: Fabric, total: Tensor, batch: Any, step: int, out: Path) -> None:
@@ -322,6 +337,7 @@ def _save(
             "optimiser": optimiser.state_dict(),
             "step": progress.step,
             "best": progress.best,
+            "plateau": asdict(progress.plateau),
             "data": data,
         },
         part,
@@ -373,7 +389,8 @@ def _load(
     network.load_state_dict(state["network"])
     average.load_state_dict(state["average"])
     optimiser.load_state_dict(state["optimiser"])
-    return Progress(state["step"], state["best"])
+    plateau = Plateau(**state.get("plateau", {}))  # runs of before have none
+    return Progress(state["step"], state["best"], plateau=plateau)
 
 
 def _digest(described: Mapping[str, Any]) -> str:

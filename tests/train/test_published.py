@@ -15,6 +15,7 @@ from model.networks.st_fam_r50 import StFamR50, open_network
 from tests.train.disc_clips import CLIPS, KIND, Discs
 from training import sources, train
 from training.loop.recipe_file import check_keys, read_recipe
+from training.loop.schedule import Plateau, judged
 from training.pool import Share
 from training.published.stage import PublishedStage
 
@@ -294,7 +295,7 @@ def test_the_licence_of_what_it_began_with_goes_on(tmp_path):
         ("learning_rat=1.0", 20, "recipe has no key 'learning_rat'\n  is learning_rate meant?"),
         ("network_config.shft=1", 20, "[network_config] has no key 'shft'\n  is shift meant?"),
         ("quirks.nothing_alike=true", 20, "no key 'nothing_alike'\n  known are grad_reweighs"),
-        ('schedule="plateau"', 20, "'plateau' is not known\n  use one of: warm_cosine, linear"),
+        ('schedule="hill"', 20, "'hill' is not known\n  use one of: warm_cosine, linear"),
         ('optimiser="lion"', 20, "'lion' is not known"),
         ('norm="off"', 20, "'off' is not known"),
         ("clips.ahead=1", 20, "cannot see 2 frames back and 1 ahead"),
@@ -388,6 +389,42 @@ def test_the_published_recipes_say_what_was_published():
     check_keys(ours, PublishedStage, train._named(train.NETWORKS, "st_fam_s", "network"))
     for key in ("learning_rate", "min_lr", "niter", "niter_decay", "betas", "clip_norm", "batch"):
         assert ours[key] == recipe[key]
+
+
+def test_the_rate_is_lowered_where_judgements_get_no_better():
+    recipe = {"learning_rate": 1.0, "schedule": "plateau", "plateau_patience": 2}
+    state, rates = Plateau(), []
+    for score in (2.0, 1.5, 1.5, 1.499, 1.6, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0):
+        state = judged(recipe, state, score)
+        rates.append(train.learning_rate(recipe, 99, 1, state.lowered))
+    assert rates == pytest.approx([1, 1, 1, 1, 0.2, 0.2, 0.2, 0.2, 0.04, 0.04, 0.04, 0.008])
+    floor = recipe | {"min_lr": 0.1}
+    assert train.learning_rate(floor, 0, 1, state.lowered) == 0.1
+    other = recipe | {"plateau_factor": 0.5, "plateau_threshold": 0.5}
+    assert judged(other, Plateau(2.0), 1.5).waited == 1
+    assert train.learning_rate(other, 0, 1, 3) == 0.125
+
+
+def test_a_plateau_is_kept_when_a_run_goes_on(tmp_path):
+    """No judgement is better by so much, so each but the first lowers the rate; and stopping, which
+    judges too, does not."""
+    never = (
+        *("--set", 'schedule="plateau"', "--set", "plateau_threshold=0.9"),
+        *("--set", "plateau_patience=0", "--set", "niter=2", "--set", "min_lr=1e-9"),
+    )
+    assert go(OURS, tmp_path / "whole", *never) == 0
+    assert go(OURS, tmp_path / "parts", *never, "--time-budget", "0s") == 0
+    for _ in range(20):
+        assert go(OURS, tmp_path / "parts", *never, "--resume", "--time-budget", "0.2s") == 0
+        if torch.load(tmp_path / "parts" / "state.pt", weights_only=True)["step"] == 9:
+            break
+    whole, parts = (
+        torch.load(tmp_path / one / "state.pt", weights_only=True) for one in ("whole", "parts")
+    )
+    assert whole["step"] == parts["step"] == 9
+    assert whole["plateau"] == parts["plateau"] and whole["plateau"]["lowered"] == 2
+    rates = [line["rate"] for line in lines(tmp_path / "whole") if "rate" in line]
+    assert rates == pytest.approx([2e-3] * 6 + [4e-4] * 3)
 
 
 @pytest.mark.parametrize("recipe", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.stem)

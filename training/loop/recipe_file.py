@@ -25,7 +25,7 @@ LOOP = frozenset(
         *("seed", "steps", "precision", "optimiser", "betas", "momentum", "weight_decay"),
         *("schedule", "warm_up", "last_share", "niter", "niter_decay", "min_lr", "lr_decay_iters"),
         *("base_lr", "max_lr", "cyclical_step", "validate_start", "validate_freq", "own_clips"),
-        *("licence", "network_config"),
+        *("plateau_factor", "plateau_threshold", "plateau_patience", "licence", "network_config"),
     ]
 )
 TABLES: Mapping[str, frozenset[str]] = {"init": frozenset(["type", "gain", "backbone"])}

@@ -2,13 +2,15 @@
 
 ``warm_cosine`` is ours, and what a recipe has that names none. The others are those of the
 published `train.py` (``--lr_policy``), which counts in epochs: ``linear`` (its own), ``step``,
-``cosine``, and ``cyclic``, which counts in clips. An epoch is as many steps as the stage says.
+``cosine``, ``cyclic``, which counts in clips, and ``plateau``, which counts judgements. An epoch is
+as many steps as the stage says.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -19,8 +21,36 @@ from model.errors import SetupError
 Rate = Callable[[Mapping[str, Any], int, int], float]
 
 
-def learning_rate(recipe: Mapping[str, Any], step: int, epoch_steps: int = 1) -> float:
-    """The rate of a step, from 0; never below the recipe's ``min_lr``, if it has one.
+@dataclass(frozen=True)
+class Plateau:
+    """What judgements have said so far; saved with a run.
+
+    Attributes:
+        least: the score that counts as the best.
+        waited: judgements since, none of which was better.
+        lowered: how often the rate was made less for it.
+    """
+
+    least: float = math.inf
+    waited: int = 0
+    lowered: int = 0
+
+
+def judged(recipe: Mapping[str, Any], before: Plateau, score: float) -> Plateau:
+    """After one more judgement. The rate is lowered once more than ``plateau_patience`` of them
+    (5) in a row were not better by a share of ``plateau_threshold`` (0.01)."""
+    if score < before.least * (1 - float(recipe.get("plateau_threshold", 0.01))):
+        return replace(before, least=score, waited=0)
+    if before.waited < int(recipe.get("plateau_patience", 5)):
+        return replace(before, waited=before.waited + 1)
+    return replace(before, waited=0, lowered=before.lowered + 1)
+
+
+def learning_rate(
+    recipe: Mapping[str, Any], step: int, epoch_steps: int = 1, lowered: int = 0
+) -> float:
+    """The rate of a step, from 0; never below the recipe's ``min_lr``, if it has one. That of
+    ``plateau`` is multiplied by ``plateau_factor`` (0.2) as often as it was ``lowered``.
 
     Raises:
         SetupError: ``setup.bad_recipe`` for a schedule that is not known.
@@ -32,7 +62,10 @@ def learning_rate(recipe: Mapping[str, Any], step: int, epoch_steps: int = 1) ->
             f"the recipe's schedule {schedule!r} is not known",
             hint=f"use one of: {', '.join(SCHEDULES)}",
         )
-    return max(SCHEDULES[schedule](recipe, step, epoch_steps), float(recipe.get("min_lr", 0.0)))
+    rate = SCHEDULES[schedule](recipe, step, epoch_steps)
+    if schedule == "plateau":
+        rate *= float(recipe.get("plateau_factor", 0.2)) ** lowered
+    return max(rate, float(recipe.get("min_lr", 0.0)))
 
 
 def place_in_time(recipe: Mapping[str, Any], step: int, steps: int, spent: float) -> int:
@@ -117,10 +150,15 @@ def _cyclic(recipe: Mapping[str, Any], step: int, epoch_steps: int) -> float:
     return low + (high - low) * up * math.pow(0.5, cycle - 1)
 
 
+def _plateau(recipe: Mapping[str, Any], step: int, epoch_steps: int) -> float:
+    return float(recipe["learning_rate"])
+
+
 SCHEDULES: Mapping[str, Rate] = {
     "warm_cosine": _warm_cosine,
     "linear": _linear,
     "step": _step,
     "cosine": _cosine,
     "cyclic": _cyclic,
+    "plateau": _plateau,
 }
