@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +154,9 @@ class Live(Desk):
     def _running(self, key: str, node: Any, what: str) -> Iterator[None]:
         state = self.states[key]
         settings = shots.settings_of(node)
+        yield
+        guides = yield from shots.guides_of(node)
+        settings = replace(settings, guides=guides)
         yield
         finding = shots.finding_of(node)
         yield

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ class Settings:
         first, last: frames of the script that are wanted; None = the whole clip.
         network, checkpoint, window, missing, colourspace, composited_in: "" = by default.
         foreground: its colours are wanted too.
-        guides: patterns by view of each role; see `adapter.patterns`.
+        guides: of `guides_of`: patterns by view of each role that has one.
     """
 
     keyframes: Mapping[int, str]
@@ -77,8 +77,18 @@ def settings_of(node: Any) -> Settings:
         colourspace=said["dvm_colourspace"].strip(),
         composited_in=_chosen(said["dvm_composited_in"]),
         foreground=said["dvm_foreground"],
-        guides={role: adapter.patterns(node, name) for role, name in _GUIDES.items()},
     )
+
+
+def guides_of(node: Any) -> Generator[None, None, Mapping[str, Mapping[str, str]]]:
+    """What is set on a node as `Settings.guides`; in steps, for each path asks much of Nuke."""
+    said = adapter.values(node, tuple(_GUIDES.values()))
+    found = {}
+    for role, name in _GUIDES.items():
+        if said[name]:
+            yield
+            found[role] = adapter.patterns(node, name)
+    return found
 
 
 def finding_of(node: Any) -> Finding:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import nuke
@@ -19,6 +20,7 @@ from tests.hosts.serving import (
     REPOSITORY,
     Server,
     make_clip,
+    make_mattes,
     read_pictures,
     run_in_project,
     wait_for,
@@ -513,7 +515,9 @@ def test_two_views_are_matted_each_and_one_path_reads_both(host, server, tmp_pat
     assert not host.control.messages
     ours["dvm_garbage_matte"].setValue(str(tmp_path / "%V" / "garbage.%V.####.png"))
     source = sources.at_once(sources.source_now(ours))
-    built = shots.build(shots.settings_of(ours), source, ("alpha",), tmp_path)
+    guides = sources.at_once(shots.guides_of(ours))
+    settings = replace(shots.settings_of(ours), guides=guides)
+    built = shots.build(settings, source, ("alpha",), tmp_path)
     assert [one.guides.garbage.pattern for one in built] == [
         str(tmp_path / view / f"garbage.{view}.####.png") for view in ("left", "right")
     ]
@@ -841,6 +845,9 @@ def test_nothing_takes_the_main_thread_for_more_than_50_ms(host, server, clip, t
         longest[name] = max([*entries, longest.get(name, (0.0, "", 0))])
 
     ours["dvm_foreground"].setValue(True)
+    garbage, core = make_mattes(clip.parent)
+    ours["dvm_garbage_matte"].setValue(str(garbage))
+    ours["dvm_core_matte"].setValue(str(core))
     measured("create", lambda: host.control.run_menu("Nodes", "Deep Video Matte/DeepVideoMatte"))
     measured("connect", lambda: host.control.press(ours, "dvm_connect"))
     nuke.frame(1003)
