@@ -1,7 +1,8 @@
-"""`dvm-train checkpoint`: bring a published checkpoint over, or show what a checkpoint is.
+"""`dvm-train checkpoint`: bring a published checkpoint over, average several, show what one is.
 
     dvm-train checkpoint import best_net_Base.pth [--network st_fam_r50] [--out FILE.safetensors]
                                                   [--half] [--overwrite]
+    dvm-train checkpoint average FILE FILE … --out FILE.safetensors [--trust 0.8] [--overwrite]
     dvm-train checkpoint show FILE.safetensors
 
 Needs torch, numpy and safetensors alone; ``python -m training.checkpoint`` is the same. The import
@@ -30,6 +31,7 @@ from model.checkpoint import (
 from model.errors import EngineError, SetupError
 from model.networks.r50_published_names import published_name, widths_of
 from model.networks.st_fam_r50 import NAME, StFamR50
+from training.averaged import average
 
 LICENCE = (
     "weights: the user's own copy of the checkpoint published with Y. Sun et al., CVPR 2021; under "
@@ -45,6 +47,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.command == "show":
             _say(json.dumps(asdict(read_record(options.file)), indent=1))
+            return 0
+        if options.command == "average":
+            average(options.files, options.out, trust=options.trust, overwrite=options.overwrite)
+            _say(f"{options.out}: the mean of {len(options.files)}")
             return 0
         out = options.out or options.file.with_suffix(".safetensors")
         record = import_checkpoint(
@@ -173,7 +179,7 @@ def _halved(one: Tensor) -> Tensor:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="dvm-train checkpoint", description="Bring a published checkpoint over; show a file."
+        prog="dvm-train checkpoint", description="Bring a published checkpoint over; average; show."
     )
     commands = parser.add_subparsers(dest="command", required=True)
     bring = commands.add_parser(
@@ -193,6 +199,18 @@ def _parser() -> argparse.ArgumentParser:
         "--half", action="store_true", help="kernels in float16: 0.64 GB instead of 1.28"
     )
     bring.add_argument("--overwrite", action="store_true", help="if the file is there already")
+    mean = commands.add_parser(
+        "average",
+        help="write the mean of checkpoints of one network",
+        description="Writes the mean of weights, such as those before and after a further run. The "
+        "record is that of the last file, with the digests of all and without held-out figures.",
+    )
+    mean.add_argument("files", type=Path, nargs="+", metavar="FILE.safetensors")
+    mean.add_argument("--out", type=Path, required=True, metavar="FILE.safetensors")
+    mean.add_argument(
+        "--trust", type=float, help="of st_fam_s, instead of the last file's: share of the residual"
+    )
+    mean.add_argument("--overwrite", action="store_true", help="if the file is there already")
     show = commands.add_parser("show", help="print the record of a checkpoint of ours")
     show.add_argument("file", type=Path, metavar="FILE.safetensors")
     return parser

@@ -29,7 +29,10 @@ DOORS = {
     "train": ("training.train", "Train a network by a recipe."),
     "synthesis": ("training.synthesis", "Draw a contact sheet of synthetic clips."),
     "sprites": ("training.sprites", "Draw a contact sheet of sprites."),
-    "checkpoint": ("training.checkpoint", "Import a published checkpoint; show what a file is."),
+    "checkpoint": (
+        "training.checkpoint",
+        "Import a published checkpoint; average; show what a file is.",
+    ),
 }
 SETUP_EXIT, FAULT_EXIT = 20, 70
 
