@@ -104,16 +104,14 @@ class MattingNetwork(Protocol):
     foreground or the background. ``reach`` is how many frames before and after the centre it reads
     (0, or 2); ``halo`` how many pixels around a tile can influence it, given the prior;
     ``multiple`` what sizes must be divisible by inside (the pipeline pads, networks need not).
-    ``steadied`` is True if alpha is to be changed by as much as neighbours' priors change its own,
-    see `model.steadied`. ``causal`` is True if it reads none after the centre, whatever the options
-    say. One that ``tiles_itself`` needs the whole frame for something: it is given whole frames and
-    the side of tiles, and leaves out by itself what has no unknown pixels.
+    ``causal`` is True if it reads none after the centre, whatever the options say. One that
+    ``tiles_itself`` needs the whole frame for something: it is given whole frames and the side of
+    tiles, and leaves out by itself what has no unknown pixels.
     """
 
     needs_both: bool
     causal: bool
     tiles_itself: bool
-    steadied: bool
     reach: int
     halo: int
     multiple: int

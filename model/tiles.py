@@ -1,5 +1,4 @@
-"""A matting network over a whole frame or in tiles, with the same result; then steadied, if it is
-one of those.
+"""A matting network over a whole frame or in tiles, with the same result.
 
 Tiles begin at multiples of what the network needs, carry a halo as wide as its reach in pixels, and
 take crops of priors that were solved on the whole frame. Only tiles with unknown pixels are run.
@@ -20,11 +19,9 @@ from model.device_memory import does_not_fit
 from model.face import Estimate, Frame, MattingNetwork
 from model.plates.plate import Window
 from model.precision import PRECISIONS
-from model.steadied import looks_of, steadied
 
 WHOLE_UP_TO = 2048 * 1280
 TILE = 1024
-_LOOKS = "looks"  # in place of a tile
 
 
 @dataclass(frozen=True)
@@ -49,8 +46,7 @@ def estimate_in_tiles(
         network: encodes each tile of each frame once, then decodes the window.
         around: the window's frames in order, each with its prior.
         centre: which of them is estimated.
-        features: encodings kept from earlier windows, and looks of frames, by (frame, tile); new
-            ones are added.
+        features: encodings kept from earlier windows, by (frame, tile); new ones are added.
         tile: side in pixels; 0 = whole frames up to 2048×1280, else 1024.
         precision: ``float32``, ``float16`` or ``bfloat16``.
 
@@ -66,15 +62,13 @@ def estimate_in_tiles(
     height, width = middle.light.shape[-2:]
     side = tile or (0 if height * width <= WHOLE_UP_TO else TILE)
     with suppress(torch.cuda.OutOfMemoryError):
-        found = _estimate(network, around, centre, features, side, precision)
-        return _steadied(network, around, centre, features, found), ""
+        return _estimate(network, around, centre, features, side, precision), ""
     # Here the error is gone, and with it what it held of the attempt.
     features.clear()
     torch.cuda.empty_cache()
     smaller = max((side or max(height, width)) // 2, 128)
     try:
         found = _estimate(network, around, centre, features, smaller, precision)
-        found = _steadied(network, around, centre, features, found)
         return found, f"tile {smaller} for want of memory"
     except torch.cuda.OutOfMemoryError as error:
         features.clear()
@@ -115,27 +109,6 @@ def _estimate(
     alpha = torch.where(known, trimap, alpha.nan_to_num(0.5).clamp(0, 1))
     confidence = torch.where(known, 1.0, confidence.nan_to_num(0.0).clamp(0, 1))
     return Estimate(alpha, confidence)
-
-
-def _steadied(
-    network: MattingNetwork,
-    around: Sequence[Seen],
-    centre: int,
-    features: MutableMapping[tuple[int, Any], Any],
-    estimate: Estimate,
-) -> Estimate:
-    """As the priors of the frame before and the frame after would have it, if the network is one of
-    those. At a shot's ends frames are repeated, and looking back there is none after."""
-    if not network.steadied:
-        return estimate
-    middle = around[centre]
-    beside = (*around[max(centre - 1, 0) : centre], *around[centre + 1 : centre + 2])
-    seen = [middle, *(one for one in beside if one.frame.number != middle.frame.number)]
-    for one in seen:
-        if (one.frame.number, _LOOKS) not in features:
-            features[one.frame.number, _LOOKS] = looks_of(one.frame)
-    own, *others = ((one.prior, features[one.frame.number, _LOOKS]) for one in seen)
-    return steadied(estimate, middle.frame.known == 0.5, own, others)
 
 
 def tiles(whole: Window, side: int, network: MattingNetwork) -> Iterator[tuple[Window, Window]]:

@@ -33,7 +33,6 @@ class Free:
     needs_both = False
     causal = False
     tiles_itself = False
-    steadied = False
     reach = 2
     halo = 0
     multiple = 1

@@ -82,7 +82,6 @@ class ClosedForm:
     needs_both = True
     causal = False
     tiles_itself = False
-    steadied = False
     reach = 0
     halo = 0
     multiple = 1

@@ -168,7 +168,6 @@ class StFamR50Matting:
     needs_both = False
     reach = 2
     causal = True  # it was taught to look back
-    steadied = False  # it has no prior
     tiles_itself = True  # its attention over channels wants means of the whole frame
     multiple = 1  # it pads by itself
     halo = 0

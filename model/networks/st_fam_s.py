@@ -208,7 +208,6 @@ class StFamSMatting:
 
     causal = False
     tiles_itself = False
-    steadied = True
     needs_both = False  # it has learned what smoke looks like, where a prior knows nothing
     reach = 2
     multiple = 16

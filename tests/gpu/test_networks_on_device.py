@@ -5,10 +5,8 @@ import copy
 import pytest
 import torch
 
-from model.face import Estimate
 from model.networks.st_fam_s import StFamS, StFamSMatting
 from model.networks.trimap_memory_s import TrimapMemory, TrimapMemoryS
-from model.steadied import looks_of, steadied
 
 pytestmark = pytest.mark.gpu
 
@@ -58,20 +56,3 @@ def test_trimap_memory_s(device, clip_of, on):
     right, found = answers
     assert (found.probability.cpu() - right.probability).abs().mean() < 2e-3
     assert (found.confidence.cpu() - right.confidence).abs().mean() < 2e-3
-
-
-def test_mattes_are_steadied_as_on_the_processor(device, clip_of, on):
-    """Flow and all; the network itself says nothing, so only the priors differ."""
-    found = []
-    for where in (torch.device("cpu"), device):
-        frames = on(clip_of(3), where)
-        g = torch.Generator().manual_seed(2)
-        alphas = [torch.rand(f.known.shape, generator=g).to(where) for f in frames]
-        seen = [
-            (Estimate(alpha, torch.ones_like(alpha)), looks_of(frame))
-            for alpha, frame in zip(alphas, frames, strict=True)
-        ]
-        everywhere = torch.ones_like(frames[1].known, dtype=torch.bool)
-        found.append(steadied(seen[1][0], everywhere, seen[1], [seen[0], seen[2]]).alpha.cpu())
-        assert not torch.allclose(found[-1], alphas[1].cpu(), atol=0.05)
-    assert (found[0] - found[1]).abs().mean() < 1e-3

@@ -33,7 +33,6 @@ class Recorder:
     needs_both: bool = False
     causal: bool = False
     tiles_itself: bool = False
-    steadied: bool = False
     reach: int = 2
     halo: int = 4
     multiple: int = 8

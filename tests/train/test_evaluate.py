@@ -276,7 +276,7 @@ def test_every_item_counts_once_in_reliability():
 def test_a_narrow_window_repeats_what_is_near():
     class Network:
         needs_both, reach, halo, multiple = False, 2, 0, 1
-        causal, tiles_itself, steadied = False, False, False
+        causal, tiles_itself = False, False
 
         def decode(self, window, centre, side):
             return list(window), centre
@@ -306,9 +306,7 @@ def test_what_was_kept_is_found_and_what_is_broken_is_made_again(tmp_path):
     assert len(made) == 2
 
 
-def test_the_untrained_network_is_its_prior_which_frames_beside_it_steady(
-    data, untrained, tmp_path
-):
+def test_the_untrained_network_equals_its_prior_at_every_window(data, untrained, tmp_path):
     request = Request(
         data=(str(data),),
         out=tmp_path,
@@ -325,13 +323,8 @@ def test_the_untrained_network_is_its_prior_which_frames_beside_it_steady(
     for row in found.mattes:
         if row.method.startswith("st_fam_s"):
             same = prior[row.item.name].figures["MSE"].value
-            own = row.figures["MSE"].value
-            if row.item.moving and row.method == "st_fam_s":
-                assert 0.5 * same < own < 0.99 * same
-            else:
-                assert own == pytest.approx(same, rel=1e-5)
+            assert row.figures["MSE"].value == pytest.approx(same, rel=1e-5)
             assert 0 < same < 20
-    assert {row.item.moving for row in found.mattes} == {True, False}
     assert found.judged[0]["training"] == {"step": 0}
 
 

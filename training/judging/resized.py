@@ -60,7 +60,6 @@ class Resized:
             network.causal,
             network.reach,
         )
-        self.steadied = network.steadied
         self._network, self._size_of, self._nearest = network, size_of, nearest
         # By frame number, with the picture that it is of: numbers are those of one clip.
         self._priors: dict[int, tuple[Tensor, Estimate]] = {}

@@ -33,9 +33,7 @@ from training.judging.resized import Resized, at_most, published
 
 WINDOWS = (1, 3, 5)
 FLOW = "trimap_flow"
-_ENGINE = (
-    "model/classical", "model/pipeline.py", "model/tiles.py", "model/steadied.py", "model/blend.py",
-)  # fmt: skip
+_ENGINE = ("model/classical", "model/pipeline.py", "model/tiles.py", "model/blend.py")
 _LEARNED = ("model/networks", "cuda_ops")
 
 
@@ -206,8 +204,6 @@ class Observed:
     def __init__(self, network: MattingNetwork, window: int, solve: Callable[[Frame], Estimate]):
         self.needs_both, self.causal = network.needs_both, network.causal
         self.tiles_itself = network.tiles_itself
-        # Without neighbours there is nothing to be steadied by.
-        self.steadied = network.steadied and window > 1
         self.reach, self.halo, self.multiple = network.reach, network.halo, network.multiple
         self._network, self._side, self._solve = network, window // 2, solve
         self.priors: dict[int, Estimate] = {}
