@@ -41,13 +41,16 @@ def peak_bytes(call: Callable[[], Any], device: torch.device) -> int | None:
 class Watch:
     """Samples the resident memory of a process and of all that descend from it.
 
+    What counts is what two samples in a row have seen: a process that is being started shows, for a
+    moment, the memory of the one that starts it as its own.
+
     Raises:
         OSError: there is no /proc to read it from.
     """
 
     def __init__(self, pid: int):
         self.most = 0
-        self._pid = pid
+        self._pid, self._before = pid, 0
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         _resident(pid)  # raises here, and not in the thread, where there is no /proc
@@ -62,7 +65,9 @@ class Watch:
 
     def _run(self) -> None:
         while not self._end.wait(_SAMPLE_SECONDS):
-            self.most = max(self.most, sum(_resident(pid) for pid in _family(self._pid)))
+            now = sum(_resident(pid) for pid in _family(self._pid))
+            self.most = max(self.most, min(self._before, now))
+            self._before = now
 
 
 def _family(pid: int) -> list[int]:

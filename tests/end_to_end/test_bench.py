@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 
 import numpy as np
@@ -147,3 +148,21 @@ def test_pictures_have_the_share_of_unknown_pixels_they_say(share):
 @pytest.mark.parametrize("wrong", [("--size", "large"), ("everything",)])
 def test_what_cannot_be_measured(dvm, wrong):
     assert dvm("bench", *wrong).code == 2
+
+
+def test_memory_that_a_starting_process_seems_to_have_does_not_count(monkeypatch):
+    held = iter([100, 100, 250, 100, 120, 120, 110, 260])
+    over = threading.Event()
+
+    def resident(pid):
+        found = next(held, None)
+        if found is None:
+            over.set()
+        return found or 0
+
+    monkeypatch.setattr(memory, "_SAMPLE_SECONDS", 0.001)
+    monkeypatch.setattr(memory, "_family", lambda pid: [pid])
+    monkeypatch.setattr(memory, "_resident", resident)
+    with memory.Watch(1) as watch:  # which looks once by itself, before
+        assert over.wait(20)
+    assert watch.most == 120
