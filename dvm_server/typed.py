@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from host_plugins.client.guides import NAMES
-from host_plugins.client.shot import Guide, Guides
+from host_plugins.client.shot import Guides
 from model.errors import InputError
 
 _SIZE_AT = re.compile(r"(\d{1,6})x(\d{1,6})([+-]\d{1,6})([+-]\d{1,6})")
@@ -87,4 +87,4 @@ def parse_holdouts(given: Sequence[str], **named: str) -> Guides:
                 "input.holdout", f"there are two {NAMES[role]}s", hint="give one of each"
             )
         found[role] = pattern
-    return Guides(**{role: Guide(pattern) for role, pattern in found.items()})
+    return Guides.of_patterns(found)

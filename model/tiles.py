@@ -46,7 +46,8 @@ def estimate_in_tiles(
         network: encodes each tile of each frame once, then decodes the window.
         around: the window's frames in order, each with its prior.
         centre: which of them is estimated.
-        features: encodings kept from earlier windows, by (frame, tile); new ones are added.
+        features: encodings kept from earlier windows on this canvas, by (frame, tile); new ones
+            are added.
         tile: side in pixels; 0 = whole frames up to 2048×1280, else 1024.
         precision: ``float32``, ``float16`` or ``bfloat16``.
 
@@ -96,12 +97,10 @@ def _estimate(
             continue
         with torch.autocast(trimap.device.type, dtype, enabled=dtype is not None):
             for seen in around:
-                key = seen.frame.number, (outer, whole)
+                key = seen.frame.number, outer
                 if key not in features:
                     features[key] = network.encode(*_cut(seen, outer, whole, network.multiple))
-            found = network.decode(
-                [features[s.frame.number, (outer, whole)] for s in around], centre, side
-            )
+            found = network.decode([features[s.frame.number, outer] for s in around], centre, side)
         there = inner.inside(outer)
         alpha[..., rows, columns] = found.alpha[..., there[0], there[1]].float()
         confidence[..., rows, columns] = found.confidence[..., there[0], there[1]].float()

@@ -46,14 +46,7 @@ def average(
         SetupError: ``setup.exists``, ``setup.no_folder``, ``setup.other_checkpoint`` if they do not
             belong together; and as reading them.
     """
-    if out.exists() and not overwrite:
-        raise SetupError(
-            "setup.exists", f"{out} is there already", hint="add --overwrite, or name another --out"
-        )
-    if not out.parent.is_dir():
-        raise SetupError(
-            "setup.no_folder", f"there is no folder {out.parent}", hint="make it first"
-        )
+    check_place(out, overwrite)
     if len(files) < 2:
         raise SetupError(
             "setup.other_checkpoint", "one checkpoint has no mean", hint="name two or more"
@@ -83,6 +76,22 @@ def average(
     record = replace(last, config=config, training=training, licence=licence)
     save_checkpoint(out, _mean(tensors), record)
     return record
+
+
+def check_place(out: Path, overwrite: bool) -> None:
+    """That a checkpoint may be written there.
+
+    Raises:
+        SetupError: ``setup.exists``, ``setup.no_folder``.
+    """
+    if out.exists() and not overwrite:
+        raise SetupError(
+            "setup.exists", f"{out} is there already", hint="add --overwrite, or name another --out"
+        )
+    if not out.parent.is_dir():
+        raise SetupError(
+            "setup.no_folder", f"there is no folder {out.parent}", hint="make it first"
+        )
 
 
 def _size(record: CheckpointRecord) -> Mapping[str, Any]:

@@ -31,7 +31,7 @@ from model.checkpoint import (
 from model.errors import EngineError, SetupError
 from model.networks.r50_published_names import published_name, widths_of
 from model.networks.st_fam_r50 import NAME, StFamR50
-from training.averaged import average
+from training.averaged import average, check_place
 
 LICENCE = (
     "weights: the user's own copy of the checkpoint published with Y. Sun et al., CVPR 2021; under "
@@ -88,14 +88,7 @@ def import_checkpoint(
         SetupError: ``setup.no_checkpoint``, ``setup.bad_checkpoint``, ``setup.other_checkpoint`` if
             it is not of this network, ``setup.exists``, ``setup.no_folder``.
     """
-    if out.exists() and not overwrite:
-        raise SetupError(
-            "setup.exists", f"{out} is there already", hint="add --overwrite, or name another --out"
-        )
-    if not out.parent.is_dir():
-        raise SetupError(
-            "setup.no_folder", f"there is no folder {out.parent}", hint="make it first"
-        )
+    check_place(out, overwrite)
     published = load_pickled(file)
     config, tensors = ours(published, str(file))
     if half:

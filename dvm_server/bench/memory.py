@@ -50,7 +50,7 @@ class Watch:
 
     def __init__(self, pid: int):
         self.most = 0
-        self._pid, self._before = pid, 0
+        self._pid = pid
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         _resident(pid)  # raises here, and not in the thread, where there is no /proc
@@ -64,10 +64,11 @@ class Watch:
         self._thread.join()
 
     def _run(self) -> None:
+        before = 0
         while not self._end.wait(_SAMPLE_SECONDS):
             now = sum(_resident(pid) for pid in _family(self._pid))
-            self.most = max(self.most, min(self._before, now))
-            self._before = now
+            self.most = max(self.most, min(before, now))
+            before = now
 
 
 def _family(pid: int) -> list[int]:

@@ -175,7 +175,7 @@ def _guides(tree, plates: Sequence[int]) -> Guides:
         role: adapter.absolute(getattr(tree.dvm, name), tree) for role, name in GUIDES.items()
     }
     return Guides.of_patterns(
-        {role: sequence_or_one(path, plates) for role, path in chosen.items() if path}
+        {role: sequence_or_one(path, plates) for role, path in chosen.items()}
     )
 
 

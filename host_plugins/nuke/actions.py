@@ -86,16 +86,16 @@ def propagate(node: Any, *, wait: bool = False) -> Any:
     Raises:
         DvmError: what can be seen at once; with ``wait``, all that goes wrong.
     """
-    return _run(node, "propagate", wait)
+    return _run(current(node), "propagate", wait)
 
 
 def matte(node: Any, *, wait: bool = False) -> Any:
     """Find the alpha of all frames; trimaps are carried first. See `propagate`."""
-    return _run(node, "matte", wait)
+    return _run(current(node), "matte", wait)
 
 
 def _run(node: Any, what: str, wait: bool = False) -> Any:
-    node, running = current(node), live.live()
+    running = live.live()
     try:
         key = running.run(node, what)
     except DvmError as error:
@@ -166,8 +166,8 @@ BUTTONS: Mapping[str, Callable[[Any], object]] = {
     "previous_keyframe": _in_steps(partial(keyframing.walking, ahead=False)),
     "next_keyframe": _in_steps(partial(keyframing.walking, ahead=True)),
     "suggest": _in_steps(keyframing.suggesting),
-    "propagate": propagate,
-    "matte": matte,
+    "propagate": partial(_run, what="propagate"),
+    "matte": partial(_run, what="matte"),
     "cancel": _cancel,
     "clear_cache": _clear_cache,
 }

@@ -46,7 +46,9 @@ def test_they_say_how_they_were_made_and_the_recipes_are_here(entry):
         training = training["init"]
 
 
-@pytest.mark.parametrize("name", ["st_fam_s_cpu_smoke", "st_fam_s", "published_st_fam_s"])
+@pytest.mark.parametrize(
+    "name", ["st_fam_s_cpu_specks", "st_fam_s_cpu_smoke", "st_fam_s", "published_st_fam_s"]
+)
 def test_recipes_that_begin_with_them_can(name):
     recipe = read_recipe(ROOT / "training/recipes" / f"{name}.toml")
     network = StFamS(**recipe["network_config"])
