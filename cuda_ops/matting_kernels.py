@@ -129,7 +129,12 @@ def reduce(
 
 
 def solve(
-    light: Tensor, known: Tensor, picture: Tensor, linear: bool, searches: Searches
+    light: Tensor,
+    known: Tensor,
+    picture: Tensor,
+    linear: bool,
+    searches: Searches,
+    said: tuple[Tensor, Tensor] | None = None,
 ) -> Answer:
     """Alpha of a frame that has unknown pixels, and known ones of both classes.
 
@@ -139,6 +144,8 @@ def solve(
         picture: float32 3×H×W, finite: where look-alikes are looked for.
         linear: whether light is linear.
         searches: how.
+        said: alpha and weight, float32 H×W each, finite: what pixels say by themselves, as a data
+            term; None = nothing.
     """
     height, width = known.shape
     light, picture, known = light.contiguous(), picture.contiguous(), known.contiguous()
@@ -158,6 +165,8 @@ def solve(
     if linear:
         typical = light.flatten(1).index_select(1, long).abs().mean(0).median()
     system = _System(light, known, tiles, pixels, number, starts, typical, linear)
+    if said is not None:
+        system.hear(*(plane.flatten().index_select(0, long) for plane in said))
     ends, to_known = neighbours(picture, known, pixels, number, searches)
     return system.solved(ends, to_known, searches)
 
@@ -215,6 +224,12 @@ class _System:
             laplacian, (-(-count // 64), 1, 1), light, known, number, pixels, count, *known.shape,
             int(linear), typical, self.weights, self.others, self.tied, self.diagonal, self.right,
         )  # fmt: skip
+
+    def hear(self, alpha: Tensor, weight: Tensor) -> None:
+        """Add a data term, of the unknown pixels: each is tied to one more that is known."""
+        self.tied += weight
+        self.diagonal += weight
+        self.right += weight * alpha
 
     def solved(self, ends: Tensor, to_known: Tensor, searches: Searches) -> Answer:
         options, weight = searches.options, searches.strength / sum(searches.counts)

@@ -6,7 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
+import numpy.typing as npt
 import torch
+
+from model.classical.data_term import DataTerm
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,8 @@ class Frame:
         background_known: bool, 1 channel: where the clean plate is known.
         whole_pixels: of the whole frame, if this is the part of it around a region that is wanted;
             0 = this is all of it. What depends on a frame's size depends on this.
+        hint: what was seen of single pixels while the trimap was carried here, see
+            `model.classical.hints`; None if it was not.
     """
 
     number: int
@@ -39,6 +45,7 @@ class Frame:
     whole_pixels: int = 0
     background: torch.Tensor | None = None
     background_known: torch.Tensor | None = None
+    hint: DataTerm | None = None
 
     @property
     def share(self) -> float:
@@ -48,7 +55,9 @@ class Frame:
 
     def planes(self) -> list[torch.Tensor]:
         """Every tensor of it."""
-        all_of_it = (self.light, self.picture, self.trimap, self.background, self.background_known)
+        all_of_it = [self.light, self.picture, self.trimap, self.background, self.background_known]
+        if self.hint is not None:
+            all_of_it += [self.hint.alpha, self.hint.weight]
         return [one for one in all_of_it if one is not None]
 
     @property
@@ -63,7 +72,7 @@ class Frame:
         return self.trimap
 
     def crop(self, rows: slice, columns: slice) -> Frame:
-        """A part of it, for a network: without the clean plate, which has been used by then."""
+        """A part of it, for a network: without clean plate and hint, which it does not look at."""
         cut = (slice(None), slice(None), rows, columns)
         return replace(
             self,
@@ -72,6 +81,7 @@ class Frame:
             trimap=None if self.trimap is None else self.trimap[cut],
             background=None,
             background_known=None,
+            hint=None,
         )
 
 
@@ -84,16 +94,34 @@ class Estimate:
 
 
 @dataclass(frozen=True)
+class Clues:
+    """What one direction of propagation saw at a frame beside its trimap, at working size: float32
+    h×w(×3) on the CPU.
+
+    Attributes:
+        light: of the frame.
+        background: in the same light, as frames gone by have shown it.
+        known: 0 = it was never seen … 1 = it was seen in the frame before.
+    """
+
+    light: npt.NDArray[np.float32]
+    background: npt.NDArray[np.float32]
+    known: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
 class Classes:
     """Trimap classes of one frame.
 
     Attributes:
         probability: float32 1×3×H×W, background, unknown, foreground; sums to 1.
         confidence: float32 1×1×H×W in 0…1: how much to trust it against the other direction.
+        clues: what else was seen, if anything.
     """
 
     probability: torch.Tensor
     confidence: torch.Tensor
+    clues: Clues | None = None
 
 
 @runtime_checkable

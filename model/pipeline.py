@@ -1,4 +1,5 @@
-"""The two passes over a shot: `ShotMatte` carries trimaps along a span and mattes a block.
+"""The two passes over a shot: `ShotMatte` has trimaps carried along a span, by `model.carry`, and
+mattes a block.
 
 Both are generators that hold a window's worth of frames, so memory does not grow with the shot.
 Their stages overlap: frames are read and brought to the device while the network is at work on an
@@ -23,8 +24,8 @@ import numpy.typing as npt
 import torch
 
 from model.ahead import ahead
-from model.blend import blend
 from model.canvas import canvas_of, region_canvas
+from model.carry import carry_trimaps
 from model.checkpoint import read_record, sha256_of_file, shared_out
 from model.classical import clean_plate
 from model.classical.coarse_to_fine import coarseness
@@ -34,7 +35,7 @@ from model.device_memory import device_full, needed_and_free
 from model.engine import EngineOptions, FrameMatte, file_stamp
 from model.errors import Cancelled, CapacityError, InputError, SetupError
 from model.exposure import ExposureMap
-from model.face import Classes, Estimate, Frame, MattingNetwork, PropagationNetwork
+from model.face import Estimate, Frame, MattingNetwork, PropagationNetwork
 from model.passes import Block, Span, window
 from model.plates import colour
 from model.plates.holdout import Guides, Limits, no_guides
@@ -54,7 +55,7 @@ from model.view import LightView
 _MARGIN = 64
 _MARGIN_SHARE = 16
 
-ENGINE_VERSION = "4"  # raised when pixels change for the same input; part of every key
+ENGINE_VERSION = "5"  # raised when pixels change for the same input; part of every key
 
 
 def open_engine(options: EngineOptions) -> ShotMatte:
@@ -220,57 +221,10 @@ class ShotMatte:
         scratch: Path,
         cancelled: Callable[[], bool],
     ) -> Generator[tuple[int, Trimap], None, None]:
-        """Pass A: forward and backward from the span's keyframes, then blended."""
-        canvas = canvas_of((f, header(f)) for f in span.frames)
-        anchors = [self._view.frame(f, plate(f), canvas, keyframes[f]) for f in span.keyframes]
-        forward = span.frames[0] in span.keyframes
-        backward = span.frames[-1] in span.keyframes and len(span.frames) > 1
-        if forward and backward:
-            # The forward half waits on disk for the other: a span may be long.
-            for number, classes in self._carry(
-                span, span.frames, canvas, plate, anchors, cancelled
-            ):
-                _spool(scratch / f"{number}.npz", classes)
-        order = span.frames[::-1] if backward else span.frames
-        steps = max(len(span.frames) - 1, 1)
-        for number, classes in self._carry(span, order, canvas, plate, anchors, cancelled):
-            other = _unspool(scratch / f"{number}.npz", classes) if forward and backward else None
-            position = span.frames.index(number) / steps
-            ahead, behind = (other, classes) if backward else (classes, None)
-            found = blend(ahead, behind, position)
-            pixels, confidence = (x.cpu().numpy() for x in found)
-            sure = np.rint(confidence * 255).astype(np.uint8)
-            yield number, Trimap(pixels, canvas, "propagated", sure)
-
-    def _carry(
-        self,
-        span: Span,
-        order: Sequence[int],
-        canvas: Window,
-        plate: Callable[[int], Plate],
-        anchors: Sequence[Frame],
-        cancelled: Callable[[], bool],
-    ) -> Iterator[tuple[int, Classes]]:
-        """One direction: the span's wanted frames in the order given."""
-        wanted = set(span.wanted)
-        memory = self._propagation.start(anchors, order[0])
-        numbers = [f for f in order[1:] if f not in span.keyframes]
-        with closing(ahead(self._looks(numbers, canvas, plate), name="view")) as frames:
-            for frame in frames:
-                if cancelled():
-                    raise Cancelled(frame=frame.number)
-                memory, classes = self._propagation.step(memory, frame)
-                if frame.number in wanted:
-                    yield frame.number, classes
-
-    def _looks(
-        self, numbers: Sequence[int], canvas: Window, plate: Callable[[int], Plate]
-    ) -> Generator[Frame, None, None]:
-        upload = Upload(self._view.device)
-        for f in numbers:
-            with device_full(f, self._view.device):
-                frame = upload(partial(self._view.frame, f, plate(f), canvas))
-            yield frame
+        """Pass A; see `model.carry`."""
+        yield from carry_trimaps(
+            self._propagation, self._view, span, plate, header, keyframes, scratch, cancelled
+        )
 
     def matte(
         self,
@@ -563,22 +517,3 @@ class _Clock:
         now = time.perf_counter()
         self.seconds[stage] = self.seconds.get(stage, 0.0) + now - self._last
         self._last = now
-
-
-def _spool(path: Path, classes: Classes) -> None:
-    np.savez(
-        path,
-        probability=classes.probability.half().cpu().numpy(),
-        confidence=classes.confidence.half().cpu().numpy(),
-    )
-
-
-def _unspool(path: Path, like: Classes) -> Classes:
-    device = like.probability.device
-    with np.load(path) as stored:
-        found = Classes(
-            torch.from_numpy(stored["probability"]).to(device).float(),
-            torch.from_numpy(stored["confidence"]).to(device).float(),
-        )
-    path.unlink()
-    return found

@@ -12,10 +12,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from model.classical.data_term import DataTerm
 from model.exposure import ExposureMap, to_picture
 from model.face import Frame
 from model.plates import colour
 from model.plates.channels import roles
+from model.plates.hint import hint_values, placed_hint
 from model.plates.holdout import ALL
 from model.plates.image_files import rgb, rgb_indices
 from model.plates.plate import Plate, Trimap, Window
@@ -82,14 +84,20 @@ class LightView:
             picture = display.clamp(0, 1)
         if light is None or picture is None:
             raise ValueError(f"no light called {composited_in!r}")
-        placed = None
+        placed = hint = None
         if trimap is not None:
             placed = self._on(canvas, _classes(trimap, plate), plate)
+            packed = placed_hint(trimap, plate.header)
+            if packed is not None:
+                both = (self._on(canvas, x[..., None], plate) for x in hint_values(packed))
+                hint = DataTerm(*both)
         background = known = None
         if clean is not None:
             background = self._light(canvas, clean, self.space(clean), composited_in)
             known = self._on(canvas, _is_known(clean), clean) > 0
-        return Frame(number, light, picture, placed, composited_in, whole_pixels, background, known)
+        return Frame(
+            number, light, picture, placed, composited_in, whole_pixels, background, known, hint
+        )
 
     def in_plate_space(self, light: Pixels, plate: Plate) -> Pixels:
         """Colours (H×W×3) from the light they were composited in back to the plate's own space."""

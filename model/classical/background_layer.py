@@ -12,7 +12,7 @@ import numpy as np
 from model.classical.filters import Image, Mask, blur, box
 from model.classical.flow import stays_inside, warp
 
-_FADE = np.float32(0.98)  # of what is known, each frame that it is covered
+FADE = 0.98  # of what is known, each frame that it is covered
 _NOISE = 0.01  # least standard deviation of a channel: grain, compression, resampling
 _FEW = np.float32(1e-4)  # share of pixels below which the noise around a place is not measured
 
@@ -22,7 +22,7 @@ class BackgroundLayer:
     """The background of one frame.
 
     Attributes:
-        colours: H×W×3, scaled Lab.
+        colours: H×W×3, in whatever it is to be compared in; for `density` that is scaled Lab.
         known: H×W, 0 = never seen … 1 = seen in this frame.
     """
 
@@ -31,7 +31,7 @@ class BackgroundLayer:
 
     def moved(self, back: Image) -> BackgroundLayer:
         """The layer seen from the next frame; ``back`` is the background's motion."""
-        known = warp(self.known, back) * stays_inside(back) * _FADE
+        known = warp(self.known, back) * stays_inside(back) * np.float32(FADE)
         return BackgroundLayer(warp(self.colours, back), known)
 
     def with_seen(self, colours: Image, seen: Mask) -> BackgroundLayer:

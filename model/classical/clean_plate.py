@@ -43,16 +43,18 @@ _AT_ONCE = 1 << 18  # pixels that are looked at together, to bound memory
 _LEAST = 1e-6
 
 
-def evidence(frame: Frame) -> DataTerm | None:
+def evidence(frame: Frame, loose: Tensor | None = None) -> DataTerm | None:
     """What the clean plate says about the unknown pixels, before anything is solved.
 
     Args:
         frame: with its trimap.
+        loose: float32 1×1×H×W, by how much more the clean plate may differ than it does where the
+            background is seen: a variance, of each channel. None = by no more.
 
     Returns:
         None if the frame has no clean plate, or no unknown pixel where it is known.
     """
-    seen = _seen(frame, (frame.known == 1).to(frame.light.dtype))
+    seen = _seen(frame, (frame.known == 1).to(frame.light.dtype), loose)
     if seen is None:
         return None
     mean, weight = (frame.light.new_zeros(frame.known.shape) for _ in range(2))
@@ -150,11 +152,12 @@ class _Seen:
         return torch.softmax(-0.5 * unlike, 0)
 
 
-def _seen(frame: Frame, purely_front: Tensor) -> _Seen | None:
+def _seen(frame: Frame, purely_front: Tensor, loose: Tensor | None = None) -> _Seen | None:
     """The layers, or None if the clean plate says nothing about any unknown pixel.
 
     Args:
         purely_front: float32 1×1×H×W in 0…1, how surely a pixel is foreground alone.
+        loose: see `evidence`.
     """
     if frame.background is None or frame.background_known is None:
         return None
@@ -168,7 +171,10 @@ def _seen(frame: Frame, purely_front: Tensor) -> _Seen | None:
     noise = (_NOISE * (pixels.abs().mean(0) + usual)).square()
     background, layer = _difference(frame, frame.background, frame.background_known, places, usual)
     mean = background[0].flatten(1).index_select(1, places) + layer.mean
-    behind = widened(replace(layer, mean=mean), _OWN_NOISE * noise)
+    own_noise = _OWN_NOISE * noise
+    if loose is not None:
+        own_noise = own_noise + loose.flatten().index_select(0, places)
+    behind = widened(replace(layer, mean=mean), own_noise)
     front = layer_around(light, purely_front, places, usual)
     if not bool(purely_front.any()):  # of a foreground that is nowhere pure any colour may be
         spread = torch.cat([usual.square().expand(3), usual.new_zeros(3)])[:, None]

@@ -15,7 +15,7 @@ from torch.nn.functional import avg_pool2d, pad
 
 from model.classical import on_device
 from model.classical.clean_plate import evidence
-from model.classical.data_term import DataTerm
+from model.classical.data_term import DataTerm, joined
 from model.classical.dissection import Dissection, dissect
 from model.classical.elimination import Factor, factorise
 from model.classical.laplacian import OWN, UnknownSystem, assemble
@@ -67,7 +67,7 @@ def solve_alpha(
         tolerance: of the solver, relative to the right-hand side; with ``picture`` it is 1e-4.
         picture: float 1×3×H×W, 0…1, encoded: if it is given, unknown pixels are joined to pixels of
             like colours too, anywhere in the frame, see `look_alikes`.
-        told: what is known of single pixels besides, say from a clean plate.
+        told: what is known of single pixels besides, from a clean plate or a carried trimap's hint.
 
     Returns:
         float32 1×1×H×W in 0…1, exactly 0 and 1 where the trimap is. If only one of the two is
@@ -91,9 +91,9 @@ class ClosedForm:
 
         Confidence is 1 where the trimap is certain, else see `_confidence`; 0 where the trimap
         lacks foreground or background, for then there is nothing to tell them apart by, unless
-        there is a clean plate.
+        there is a clean plate or a carried trimap's hint.
         """
-        told = evidence(frame)
+        told = joined(evidence(frame), frame.hint)
         named = frame.light, frame.known, frame.composited_in
         return Estimate(*_solve(*named, TOLERANCE, None, told, judge=True))
 
@@ -138,9 +138,9 @@ def _solve(
     foreground, background = (known == 1).any(), (known == 0).any()
     if not (foreground and background) and told is None:
         return torch.full_like(trimap, float(foreground)), (~unknown)[None, None].to(trimap.dtype)
-    if seen is not None and told is None and not judge:
+    if seen is not None and foreground and background and not judge:
         named = composited_in == "linear", ALIKE[composited_in]
-        found = on_device.solve_alpha(light, known[None, None], seen, *named)
+        found = on_device.solve_alpha(light, known[None, None], seen, *named, told)
         if found is not None:
             return found, torch.zeros_like(trimap)
     looks = light if seen is None else seen

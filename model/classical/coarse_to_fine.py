@@ -17,7 +17,7 @@ from torch import Tensor
 
 from model.classical import on_device
 from model.classical.closed_form import ALIKE, regularisation, solve_alpha
-from model.classical.data_term import DataTerm
+from model.classical.data_term import DataTerm, reduced
 
 # Pixels that are solved one by one; of a larger frame, squares of pixels are solved as one each. By
 # the frame's size and not by what is unknown in it, which changes from frame to frame and would
@@ -42,27 +42,26 @@ def prior_alpha(
         picture: float 1×3×H×W, 0…1, encoded: where look-alikes are looked for.
         composited_in: ``linear`` or ``display``: which light that is.
         most: see `MOST_PIXELS`.
-        told: see `model.classical.closed_form.solve_alpha`. Kernels do not know of it: with it, all
-            is done in plain torch.
+        told: see `model.classical.closed_form.solve_alpha`.
 
     Returns:
         As `model.classical.closed_form.solve_alpha`, and the same if the frame has no more pixels.
     """
     named = composited_in == "linear", ALIKE[composited_in]
-    found = None if told else on_device.prior_alpha(light, trimap, picture, *named, most)
+    found = on_device.prior_alpha(light, trimap, picture, *named, most, told)
     if found is not None:
         return found
     factor, known = _coarse_trimap(trimap, most, both=told is None)
     if factor == 1:
         return solve_alpha(light, trimap, composited_in=composited_in, picture=picture, told=told)
     light = light.nan_to_num().clamp(-1e6, 1e6)
-    small = _reduced(light, factor)
+    small = reduced(light, factor)
     solved = solve_alpha(
         small,
         known,
         composited_in=composited_in,
-        picture=_reduced(picture, factor),
-        told=_reduced_data(told, factor) if told else None,
+        picture=reduced(picture, factor),
+        told=told.reduced(factor) if told else None,
     )
     functions = _linear_functions(solved, small, _softness(small, known, composited_in))
     open_ = (trimap[0, 0] == 0.5).flatten().nonzero().squeeze(1)
@@ -75,13 +74,6 @@ def coarseness(pixels: int, most: int = MOST_PIXELS) -> int:
     return math.ceil(math.sqrt(pixels / most))
 
 
-def _reduced_data(told: DataTerm, factor: int) -> DataTerm:
-    """A square says what its pixels say in the mean, as firmly as they do in the mean."""
-    weight = _reduced(told.weight, factor)
-    alpha = _reduced(told.weight * told.alpha, factor) / weight.clamp_min(1e-12)
-    return DataTerm(alpha, weight)
-
-
 def _coarse_trimap(trimap: Tensor, most: int, *, both: bool = True) -> tuple[int, Tensor]:
     """How many pixels to the side of a square are solved as one, and the trimap of these squares.
 
@@ -90,7 +82,7 @@ def _coarse_trimap(trimap: Tensor, most: int, *, both: bool = True) -> tuple[int
     False, and something else tells the layers apart.
     """
     for factor in range(coarseness(trimap.numel(), most), 1, -1):
-        shares = _reduced(torch.cat([trimap == 0, trimap == 1], 1).float(), factor)
+        shares = reduced(torch.cat([trimap == 0, trimap == 1], 1).float(), factor)
         background, foreground = shares[:, :1], shares[:, 1:]
         known = torch.full_like(background, 0.5)
         known[(background >= 0.5) & (foreground == 0)] = 0
@@ -98,11 +90,6 @@ def _coarse_trimap(trimap: Tensor, most: int, *, both: bool = True) -> tuple[int
         if not both or (bool((known == 0).any()) and bool((known == 1).any())):
             return factor, known
     return 1, trimap
-
-
-def _reduced(planes: Tensor, factor: int) -> Tensor:
-    """Means of squares; those cut off by the frame's border are of what there is."""
-    return F.avg_pool2d(planes, factor, ceil_mode=True, count_include_pad=False)
 
 
 def _softness(light: Tensor, trimap: Tensor, composited_in: str) -> Tensor:

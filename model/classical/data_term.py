@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor
+
+_LEAST = 1e-12
 
 
 @dataclass(frozen=True)
@@ -19,3 +23,25 @@ class DataTerm:
 
     alpha: Tensor
     weight: Tensor
+
+    def reduced(self, factor: int) -> DataTerm:
+        """Of squares of pixels: each says what its pixels say in the mean, as firmly as they do in
+        the mean."""
+        weight = reduced(self.weight, factor)
+        alpha = reduced(self.weight * self.alpha, factor) / weight.clamp_min(_LEAST)
+        return DataTerm(alpha, weight)
+
+
+def reduced(planes: Tensor, factor: int) -> Tensor:
+    """Means of squares; those cut off by the frame's border are of what there is."""
+    return F.avg_pool2d(planes, factor, ceil_mode=True, count_include_pad=False)
+
+
+def joined(*said: DataTerm | None) -> DataTerm | None:
+    """Several at once; None if nothing is said. Where none says anything alpha is 0."""
+    given = [one for one in said if one is not None]
+    if len(given) < 2:
+        return given[0] if given else None
+    weight = torch.stack([one.weight for one in given]).sum(0)
+    pull = torch.stack([one.weight * one.alpha for one in given]).sum(0)
+    return DataTerm(pull / weight.clamp_min(_LEAST), weight)

@@ -18,6 +18,7 @@ from torch import Tensor
 from cuda_ops import matting_kernels, variants
 from cuda_ops.neighbours import Searches
 from cuda_ops.nvrtc import KernelError
+from model.classical.data_term import DataTerm
 from model.classical.look_alikes import MOST_KNOWN, SEARCHES
 
 CHOICE = "DVM_PRIOR"  # of the environment: "torch" for plain torch everywhere
@@ -26,7 +27,12 @@ _broken: dict[torch.device, str] = {}  # where kernels failed, and how
 
 
 def solve_alpha(
-    light: Tensor, trimap: Tensor, picture: Tensor, linear: bool, strength: float
+    light: Tensor,
+    trimap: Tensor,
+    picture: Tensor,
+    linear: bool,
+    strength: float,
+    told: DataTerm | None = None,
 ) -> Tensor | None:
     """As `model.classical.closed_form.solve_alpha`, of a frame that has unknown pixels and known
     ones of both classes; None if no kernel runs.
@@ -38,17 +44,24 @@ def solve_alpha(
     def found() -> Tensor:
         three, seen, known = _planes(light, picture, trimap)
         three, seen = (planes.nan_to_num().clamp(-1e6, 1e6) for planes in (three, seen))
-        alpha = matting_kernels.solve(three, known, seen, linear, _searches(strength)).alpha
+        said = _said(told)
+        alpha = matting_kernels.solve(three, known, seen, linear, _searches(strength), said).alpha
         return alpha[None, None].to(trimap.dtype)
 
     return _tried(found, light)
 
 
 def prior_alpha(
-    light: Tensor, trimap: Tensor, picture: Tensor, linear: bool, strength: float, most: int
+    light: Tensor,
+    trimap: Tensor,
+    picture: Tensor,
+    linear: bool,
+    strength: float,
+    most: int,
+    told: DataTerm | None = None,
 ) -> Tensor | None:
     """As `model.classical.coarse_to_fine.prior_alpha`; None if no kernel runs, or the frame is to
-    be solved as it is.
+    be solved as it is, or lacks a class that something told stands in for.
 
     Args:
         strength: of the look-alikes.
@@ -60,11 +73,14 @@ def prior_alpha(
         for factor in range(coarsest, 1, -1):
             small, small_seen, known = matting_kernels.reduce(three, seen, said, factor)
             if torch.stack([(known == 0).any(), (known == 1).any()]).all():
+                data = _said(told.reduced(factor)) if told else None
                 answer = matting_kernels.solve(
-                    small, known, small_seen, linear, _searches(strength)
+                    small, known, small_seen, linear, _searches(strength), data
                 )
                 alpha = matting_kernels.carry(small, answer, three, said, linear, factor)
                 return alpha[None, None].to(trimap.dtype)
+            if told:
+                return None  # told, a grid may lack a class: it is not made finer for that
         return None
 
     return _tried(found, light) if coarsest > 1 else None
@@ -98,6 +114,14 @@ def _planes(light: Tensor, picture: Tensor, trimap: Tensor) -> tuple[Tensor, Ten
         picture[0].float().contiguous(),
         trimap[0, 0].float().contiguous(),
     )
+
+
+def _said(told: DataTerm | None) -> tuple[Tensor, Tensor] | None:
+    """Alpha and weight, H×W each, finite."""
+    if told is None:
+        return None
+    alpha, weight = (x[0, 0].float().nan_to_num() for x in (told.alpha, told.weight))
+    return alpha, weight
 
 
 def _searches(strength: float) -> Searches:

@@ -40,7 +40,7 @@ from model.classical.guided import follow_edges
 from model.classical.keyframe import resolve
 from model.classical.working_size import WorkingSize
 from model.errors import SetupError
-from model.face import Classes, Frame
+from model.face import Classes, Clues, Frame
 
 # In pixels of a 640×360 picture.
 _BAND = 7.0  # how far the unknown band reaches beyond what looks mixed
@@ -65,6 +65,7 @@ class Memory:
         open: what colours cannot narrow; see `keyframe`.
         confidence: 0…1.
         background: its background layer.
+        behind: the same in the light that the shot is composited in.
         anchor: the keyframe's trimap and where it lies now.
     """
 
@@ -76,6 +77,7 @@ class Memory:
     open: Mask
     confidence: Image
     background: BackgroundLayer
+    behind: BackgroundLayer
     anchor: Anchor
 
 
@@ -102,7 +104,7 @@ class TrimapFlow:
         )
         nearest = min(range(len(solved)), key=lambda i: abs(keyframes[i].number - origin))
         picture, first = size.reduce(keyframes[nearest].picture), solved[nearest]
-        colours = lab(picture)
+        colours, bare = lab(picture), (first.trimap == 0).astype(np.float32)
         return Memory(
             size=size,
             wholes=wholes,
@@ -111,7 +113,8 @@ class TrimapFlow:
             alpha=first.alpha,
             open=first.open,
             confidence=np.ones_like(first.alpha),
-            background=BackgroundLayer(colours, (first.trimap == 0).astype(np.float32)),
+            background=BackgroundLayer(colours, bare),
+            behind=BackgroundLayer(size.reduce(keyframes[nearest].light), bare),
             anchor=Anchor.at(first.trimap),
         )
 
@@ -120,11 +123,11 @@ class TrimapFlow:
         size = memory.size
         _check_size(frame, size)
         picture = size.reduce(frame.picture)
-        colours, levels = lab(picture), luminance(picture)
+        colours, levels, light = lab(picture), luminance(picture), size.reduce(frame.light)
         move = motion(memory.levels, levels)
         shown = shows_background(memory.alpha, memory.open, move, size)
         still = extend(move.back, shown.astype(np.float32))
-        layer = memory.background.moved(still)
+        layer, behind = memory.background.moved(still), memory.behind.moved(still)
         anchor = memory.anchor.carried(move, still, size)
         open_ = _carried_open(memory, move)
 
@@ -140,6 +143,7 @@ class TrimapFlow:
         confidence = np.asarray(
             warp(memory.confidence, move.back) * (0.99 - 0.1 * doubt), np.float32
         )
+        bare = (band == 0) & (trimap == 0)
         after = replace(
             memory,
             colours=colours,
@@ -147,12 +151,14 @@ class TrimapFlow:
             alpha=alpha,
             open=open_,
             confidence=confidence,
-            background=layer.with_seen(colours, (band == 0) & (trimap == 0)),
+            background=layer.with_seen(colours, bare),
+            behind=behind.with_seen(light, bare),
             anchor=anchor,
         )
         planes = np.stack([trimap == 0, trimap == 0.5, trimap == 1], 2).astype(np.float32)
+        clues = Clues(light, behind.colours, behind.known)
         device = frame.picture.device
-        return after, Classes(size.enlarge(planes, device), size.enlarge(confidence, device))
+        return after, Classes(size.enlarge(planes, device), size.enlarge(confidence, device), clues)
 
 
 def open_network(checkpoint: str | None, device: torch.device) -> TrimapFlow:

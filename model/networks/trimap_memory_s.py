@@ -238,7 +238,7 @@ def _laid_over(answer: Answer, classes: Classes, size: WorkingSize) -> Classes:
         )
     added = added.to(classes.probability.device)
     logits, sure = Answer(added[:, :3], added[:, 3:]).over(classes.probability, classes.confidence)
-    return Classes(logits.softmax(1), sure.sigmoid())
+    return Classes(logits.softmax(1), sure.sigmoid(), classes.clues)
 
 
 def open_network(checkpoint: str | None, device: torch.device) -> TrimapMemory:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from model.plates.hint import placed_hint
 from model.plates.input_mattes import InputMatte, Values, other_size, place_input_matte
 from model.plates.plate import Plate, PlateHeader, Trimap
 from model.plates.trimap import BACKGROUND, FOREGROUND, UNKNOWN, place_trimap
@@ -66,7 +67,13 @@ class Limits:
         if trimap.confidence is not None:
             confidence = place_trimap(Trimap(trimap.confidence, trimap.window), header).copy()
             confidence[background | foreground] = 255
-        return replace(trimap, pixels=pixels, window=header.data_window, confidence=confidence)
+        return replace(
+            trimap,
+            pixels=pixels,
+            window=header.data_window,
+            confidence=confidence,
+            hint=placed_hint(trimap, header),
+        )
 
     def loosened(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """A placed trimap as it is true of the limited alpha: unknown where a certain pixel got

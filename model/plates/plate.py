@@ -146,6 +146,8 @@ class Trimap:
         source: ``painted``, ``propagated`` or ``given``.
         confidence: uint8 H×W, 255 = sure; ``None`` for painted and given ones.
         path: of its file, for messages; ``""`` for propagated ones.
+        hint: uint8 2×H×W, what was seen of single pixels while it was carried, see
+            `model.plates.hint`; ``None`` for painted and given ones.
     """
 
     pixels: npt.NDArray[np.uint8]
@@ -153,3 +155,4 @@ class Trimap:
     source: str = "painted"
     confidence: npt.NDArray[np.uint8] | None = None
     path: str = ""
+    hint: npt.NDArray[np.uint8] | None = None

@@ -1,8 +1,8 @@
 """Propagated trimaps between the two passes: one lossless file a frame.
 
 A file is one line with the sha256 of all that follows, one line of JSON, and the pixels of the
-trimap and its confidence through zlib. It lives no longer than its job, but may outlive a crash,
-so it is believed only if the sum is right.
+trimap, its confidence and its hint through zlib. It lives no longer than its job, but may outlive a
+crash, so it is believed only if the sum is right.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _FASTEST = 1
 
 
 def write_trimap_spool(path: str | Path, trimap: Trimap) -> None:
-    """Write a trimap with its window, confidence and source, in one step.
+    """Write a trimap with its window, confidence, hint and source, in one step.
 
     Raises:
         InputError: ``input.output_unwritable``.
@@ -33,10 +33,10 @@ def write_trimap_spool(path: str | Path, trimap: Trimap) -> None:
         "window": None if trimap.window is None else list(astuple(trimap.window)),
         "source": trimap.source,
         "confidence": trimap.confidence is not None,
+        "hint": trimap.hint is not None,
     }
-    pixels = trimap.pixels.tobytes()
-    if trimap.confidence is not None:
-        pixels += trimap.confidence.tobytes()
+    more = [plane for plane in (trimap.confidence, trimap.hint) if plane is not None]
+    pixels = b"".join(plane.tobytes() for plane in (trimap.pixels, *more))
     body = json.dumps(said).encode() + b"\n" + zlib.compress(pixels, _FASTEST)
     write_bytes(Path(path), hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
 
@@ -60,4 +60,5 @@ def read_trimap_spool(path: str | Path) -> Trimap:
         window=None if said["window"] is None else Window(*said["window"]),
         source=said["source"],
         confidence=planes[1] if said["confidence"] else None,
+        hint=planes[-2:] if said["hint"] else None,
     )

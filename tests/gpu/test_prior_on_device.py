@@ -11,6 +11,7 @@ from cuda_ops import nvrtc, variants
 from model.classical import on_device
 from model.classical.closed_form import solve_alpha
 from model.classical.coarse_to_fine import prior_alpha
+from model.classical.data_term import DataTerm
 
 pytestmark = pytest.mark.gpu
 
@@ -64,6 +65,18 @@ def test_as_on_the_cpu(size, more, light, device, clip_of):
     frame = widened(clip_of(1, *size)[0], more)
     right, found = both(frame, device, light)
     alike(right, found, frame.trimap)
+
+
+@pytest.mark.parametrize("size", [(200, 301), (541, 963)])
+def test_with_what_is_told(size, device, clip_of):
+    """A clean plate's or a hint's word goes into the kernels."""
+    frame = widened(clip_of(1, *size)[0], 9)
+    checks = ((torch.arange(size[0])[:, None] + torch.arange(size[1])) // 9 % 2)[None, None]
+    told = DataTerm(checks.float(), 0.02 * torch.ones(1, 1, *size))
+    right = prior_alpha(frame.light, frame.trimap, frame.picture, "display", told=told)
+    there = (tensor.to(device) for tensor in (frame.light, frame.trimap, frame.picture))
+    on_it = DataTerm(told.alpha.to(device), told.weight.to(device))
+    alike(right, prior_alpha(*there, "display", told=on_it).cpu(), frame.trimap)
 
 
 def test_a_frame_solved_as_it_is(device, clip_of):

@@ -258,18 +258,22 @@ def test_a_plate_from_a_file_gives_its_matte_the_same_frame(tmp_path):
     window=st.none() | st.builds(Window.of_size, st.just(5), st.just(7), st.integers(-9, 9)),
     source=st.sampled_from(["painted", "propagated", "given"]),
     confidence=st.none() | arrays.arrays(np.uint8, (7, 5)),
+    hint=st.none() | arrays.arrays(np.uint8, (2, 7, 5)),
 )
 def test_the_spool_gives_back_what_it_was_given(
-    tmp_path_factory, pixels, window, source, confidence
+    tmp_path_factory, pixels, window, source, confidence, hint
 ):
     path = tmp_path_factory.mktemp("spool") / "a.trimap"
-    write_trimap_spool(path, Trimap(pixels, window, source, confidence))
+    write_trimap_spool(path, Trimap(pixels, window, source, confidence, hint=hint))
     found = read_trimap_spool(path)
     np.testing.assert_array_equal(found.pixels, pixels)
     assert (found.window, found.source) == (window, source)
     assert (found.confidence is None) == (confidence is None)
     if confidence is not None:
         np.testing.assert_array_equal(found.confidence, confidence)
+    assert (found.hint is None) == (hint is None)
+    if hint is not None:
+        np.testing.assert_array_equal(found.hint, hint)
     assert [one.name for one in path.parent.iterdir()] == ["a.trimap"]
 
 

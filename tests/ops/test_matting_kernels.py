@@ -13,6 +13,7 @@ from cuda_ops.neighbours import Searches
 from model.classical import on_device
 from model.classical.closed_form import regularisation, solve_alpha
 from model.classical.coarse_to_fine import prior_alpha
+from model.classical.data_term import DataTerm
 from model.classical.laplacian import OWN, assemble
 from tests.ops.cuda_on_cpu import GXX, PRIOR, Emulator
 
@@ -90,6 +91,37 @@ def test_the_prior_as_in_torch(size, light, most, largest, reach, emulator, monk
     assert alike(right, found, case[1])
     assert ("carry" in made.launched) == (most < 10**9)
     assert "descend" in made.launched
+
+
+@needs_gxx
+@pytest.mark.parametrize(("size", "light", "most", "largest", "reach"), PRIORS[1:4])
+def test_the_prior_with_what_is_told(size, light, most, largest, reach, emulator, monkeypatch):
+    """A clean plate's or a hint's word: on one side pixels are told another alpha than theirs."""
+    made = emulator()
+    monkeypatch.setattr(matting_kernels, "_MOST_LARGEST", largest)
+    case = frame(*size, light, reach)
+    checks = ((torch.arange(size[0])[:, None] + torch.arange(size[1])) // 5 % 2)[None, None]
+    told = DataTerm(
+        checks.float(), 2.0 * (torch.arange(size[1]) > size[1] // 2) * torch.ones(1, 1, *size)
+    )
+    without = in_torch(monkeypatch, prior_alpha, *case, light, most)
+    right = in_torch(monkeypatch, prior_alpha, *case, light, most, told)
+    assert (right - without).abs().max() > 0.2
+    assert alike(right, prior_alpha(*case, light, most, told), case[1])
+    assert "descend" in made.launched
+
+
+@needs_gxx
+@pytest.mark.parametrize("most", [10**9, 60 * 91 // 4])
+def test_told_where_a_class_is_missing(most, emulator, monkeypatch):
+    made = emulator()
+    light, trimap, picture = frame(60, 91)
+    trimap = torch.where(trimap == 0, 0.0, torch.full_like(trimap, 0.5))
+    told = DataTerm((picture.mean(1, keepdim=True) > 0.45).float(), torch.full_like(trimap, 0.01))
+    arguments = (light, trimap, picture, "display", most, told)
+    right = in_torch(monkeypatch, prior_alpha, *arguments)
+    assert torch.equal(prior_alpha(*arguments), right) and right.max() > 0.9
+    assert "descend" not in made.launched  # plain torch does that
 
 
 @needs_gxx

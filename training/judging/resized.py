@@ -13,6 +13,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor
 
+from model.classical.data_term import DataTerm
 from model.face import Estimate, Frame, MattingNetwork
 from model.tiles import padded
 
@@ -108,7 +109,14 @@ class Resized:
             light=F.interpolate(frame.light, size, mode=mode),
             picture=F.interpolate(frame.picture, size, mode=mode),
             trimap=trimap,
+            hint=self._small_hint(frame.hint, size, mode),
         )
+
+    @staticmethod
+    def _small_hint(hint: DataTerm | None, size: Size, mode: str) -> DataTerm | None:
+        if hint is None:
+            return None
+        return DataTerm(*(F.interpolate(x, size, mode=mode) for x in (hint.alpha, hint.weight)))
 
     def _back(self, found: Estimate, size: Size) -> Estimate:
         if found.alpha.shape[-2:] == size:

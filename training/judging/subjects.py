@@ -23,6 +23,7 @@ from model.exposure import ExposureMap
 from model.face import Estimate, Frame, MattingNetwork
 from model.passes import blocks, spans
 from model.pipeline import ENGINE_VERSION, ShotMatte
+from model.plates.hint import placed_hint
 from model.plates.plate import Trimap
 from model.plates.trimap import place_trimap
 from model.registry import NETWORKS, NetworkEntry, checkpoint_path, find, open_network
@@ -33,7 +34,14 @@ from training.judging.resized import Resized, at_most, published
 
 WINDOWS = (1, 3, 5)
 FLOW = "trimap_flow"
-_ENGINE = ("model/classical", "model/pipeline.py", "model/tiles.py", "model/blend.py")
+_ENGINE = (
+    "model/classical",
+    "model/pipeline.py",
+    "model/carry.py",
+    "model/tiles.py",
+    "model/blend.py",
+    "model/plates/hint.py",
+)
 _LEARNED = ("model/networks", "cuda_ops")
 
 
@@ -245,10 +253,7 @@ def run_matting(
         EngineError: as the engine does.
     """
     view = LightView("", item.light, subject.exposure, device)
-    digests = {
-        n: key_of(f.plate.pixels, f.plate.header.colourspace, trimaps[n].pixels, item.light)
-        for n, f in frames.items()
-    }
+    digests = {n: _digest(f, trimaps[n], item.light) for n, f in frames.items()}
     way = (subject.way,) if subject.way else ()
     identity = (
         ENGINE_VERSION, subject.entry.name, subject.digest, subject.window, str(device), *way
@@ -279,6 +284,12 @@ def run_matting(
             kept.keep(keys[matte.frame], vars(one))
             found[matte.frame] = one
     return {n: found[n] for n in wanted}
+
+
+def _digest(frame: Judged, trimap: Trimap, light: str) -> str:
+    """Of all that a matte's window reads of one frame."""
+    plate = frame.plate
+    return key_of(plate.pixels, plate.header.colourspace, trimap.pixels, trimap.hint, light)
 
 
 def _data_window(frame: Judged, prior: Estimate) -> tuple[Alpha, Alpha]:
@@ -341,6 +352,9 @@ def run_propagation(
                     found[f"{n} trimap"] = place_trimap(trimap, frames[n].plate.header)
                     sure = Trimap(_present(trimap.confidence), trimap.window)
                     found[f"{n} confidence"] = place_trimap(sure, frames[n].plate.header)
+                    hint = placed_hint(trimap, frames[n].plate.header)
+                    if hint is not None:
+                        found[f"{n} hint"] = hint
         return found
 
     arrays = kept.arrays(key, compute)
@@ -350,6 +364,7 @@ def run_propagation(
             frames[n].plate.header.data_window,
             "propagated",
             arrays[f"{n} confidence"],
+            hint=arrays.get(f"{n} hint"),
         )
         for n in order
         if f"{n} trimap" in arrays
@@ -363,7 +378,10 @@ def _kept_prior(subject: Subject, kept: Kept, device: torch.device) -> Callable[
 
     def solve(frame: Frame) -> Estimate:
         assert frame.trimap is not None
-        seen = (frame.light.cpu().numpy(), frame.trimap.cpu().numpy(), frame.composited_in)
+        planes = [frame.light, frame.trimap]
+        if frame.hint is not None:
+            planes += [frame.hint.alpha, frame.hint.weight]
+        seen = (*(plane.cpu().numpy() for plane in planes), frame.composited_in)
         way = [subject.way] if isinstance(subject.network, Resized) else []
         key = key_of("prior", ENGINE_VERSION, code, subject.entry.name, str(device), *way, *seen)
 

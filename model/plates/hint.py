@@ -1,0 +1,59 @@
+"""What was seen of single pixels while a trimap was carried, as bytes beside it.
+
+Two planes: an alpha, 0…255, and how much it weighs against the matting Laplacian, on a logarithmic
+scale: 0 = nothing is said, 1 = `_LEAST`, 255 = `_MOST`, six hundredths apart.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from model.plates.plate import PlateHeader, Trimap
+from model.plates.trimap import place_trimap
+
+Bytes = npt.NDArray[np.uint8]
+Values = npt.NDArray[np.float32]
+
+_LEAST, _MOST = 1e-6, 2.0
+_STEP = math.log(_MOST / _LEAST) / 254
+
+
+def hint_bytes(alpha: Values, weight: Values) -> Bytes:
+    """Pack a hint.
+
+    Args:
+        alpha: H×W in 0…1.
+        weight: H×W, 0 or more; what is below a millionth says nothing, above 2 it is 2.
+
+    Returns:
+        uint8 2×H×W.
+    """
+    there = weight >= _LEAST
+    steps = np.log(np.clip(weight, _LEAST, _MOST) / _LEAST) / _STEP
+    scaled = np.where(there, 1 + np.rint(steps), 0)
+    shown = np.where(there, np.rint(alpha.clip(0, 1) * 255), 0)
+    return np.stack([shown, scaled]).astype(np.uint8)
+
+
+def hint_values(packed: Bytes) -> tuple[Values, Values]:
+    """Alpha and weight, float32 H×W each, of what `hint_bytes` packed."""
+    weights = np.exp(np.arange(-1, 255, dtype=np.float64) * _STEP) * _LEAST
+    weights[0] = 0
+    return packed[0].astype(np.float32) / np.float32(255), weights.astype(np.float32)[packed[1]]
+
+
+def placed_hint(trimap: Trimap, header: PlateHeader) -> Bytes | None:
+    """A trimap's hint over a plate's data window, or None; placed as the trimap is, but that it
+    says nothing beyond the trimap's edge."""
+    if trimap.hint is None:
+        return None
+    window = trimap.window or header.display_window
+    planes = np.stack([place_trimap(Trimap(one, trimap.window), header) for one in trimap.hint])
+    inside = np.zeros(planes.shape[1:], bool)
+    shared = window.intersection(header.data_window)
+    if shared is not None:
+        inside[shared.inside(header.data_window)] = True
+    return np.where(inside, planes, np.uint8(0))
