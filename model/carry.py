@@ -32,6 +32,9 @@ from model.transfers import Upload
 from model.view import LightView
 
 _HALF = 65504.0  # the largest half float
+# From one keyframe: how many frames get their hints at once, and how many after them are looked at
+# for that.
+_AT_ONCE, _AHEAD = 16, 32
 
 _Bytes = npt.NDArray[np.uint8]
 _Classified = tuple[_Bytes, _Bytes]  # a trimap and its confidence
@@ -57,26 +60,22 @@ def carry_trimaps(
     canvas = canvas_of((f, header(f)) for f in span.frames)
     anchors = [view.frame(f, plate(f), canvas, keyframes[f]) for f in span.keyframes]
 
-    def looks(order: Sequence[int]) -> Iterator[Frame]:
+    def one_way(order: Sequence[int]) -> Iterator[tuple[int, Classes]]:
         """The span's frames in the order given, but for keyframes."""
+        memory = network.start(anchors, order[0])
         numbers = [f for f in order if f not in span.keyframes]
         with closing(ahead(_looks(view, numbers, canvas, plate), name="view")) as frames:
             for frame in frames:
                 if cancelled():
                     raise Cancelled(frame=frame.number)
-                yield frame
-
-    def one_way(order: Sequence[int]) -> Iterator[tuple[int, Classes]]:
-        memory = network.start(anchors, order[0])
-        for frame in looks(order):
-            memory, classes = network.step(memory, frame)
-            yield frame.number, classes
+                memory, classes = network.step(memory, frame)
+                yield frame.number, classes
 
     light = anchors[0].composited_in
     if len(span.keyframes) == 2:
         carried = _from_both_ends(span, one_way, light, scratch)
     else:
-        carried = _from_one_end(span, one_way, looks, light, scratch)
+        carried = _from_one_end(span, one_way, light, scratch)
     for number, (pixels, sure), hint in carried:
         yield number, Trimap(pixels, canvas, "propagated", sure, hint=hint)
 
@@ -102,26 +101,39 @@ def _from_both_ends(
 def _from_one_end(
     span: Span,
     one_way: Callable[[Sequence[int]], Iterator[tuple[int, Classes]]],
-    looks: Callable[[Sequence[int]], Iterator[Frame]],
     light: str,
     scratch: Path,
 ) -> Iterator[_Carried]:
-    """If the network keeps clues, trimaps wait on disk for those of a way back."""
-    onward = span.frames if span.frames[0] in span.keyframes else span.frames[::-1]
-    waiting = []
-    for number, classes in one_way(onward):
+    """If the network keeps clues, trimaps wait on disk for what frames after them show: for as many
+    of them as `_AHEAD`, so that somebody who waits for trimaps need not wait for the last."""
+    waiting: list[int] = []
+    for number, classes in one_way(span.frames[:: 1 if span.frames[0] in span.keyframes else -1]):
         found = _blended(classes, None, 0.0)
-        if classes.clues is not None:
-            waiting.append(number)
-            _spool_trimap(scratch / f"{number}.npz", found, classes.clues)
-        elif number in span.wanted:
-            yield number, found, None
+        if classes.clues is None:
+            if number in span.wanted:
+                yield number, found, None
+            continue
+        waiting.append(number)
+        _spool_trimap(scratch / f"{number}.npz", found, classes.clues)
+        if len(waiting) == _AT_ONCE + _AHEAD:
+            yield from _seen_from_behind(span, waiting, _AT_ONCE, light, scratch)
+            del waiting[:_AT_ONCE]
+    yield from _seen_from_behind(span, waiting, len(waiting), light, scratch)
+
+
+def _seen_from_behind(
+    span: Span, waiting: Sequence[int], count: int, light: str, scratch: Path
+) -> Iterator[_Carried]:
+    """The first ``count`` of the frames that wait, which need not wait any longer."""
     memory = None
-    for frame in looks(waiting[::-1]):
-        found, before = _unspool_trimap(scratch / f"{frame.number}.npz")
-        memory, after = look_back(memory, frame, found[0])
-        if frame.number in span.wanted:
-            yield frame.number, found, _hint(frame.number, found[0], light, (before, after))
+    for place in range(len(waiting) - 1, -1, -1):
+        number, path = waiting[place], scratch / f"{waiting[place]}.npz"
+        found, before = _unspool_trimap(path)
+        memory, after = look_back(memory, before, found[0])
+        if place < count:
+            path.unlink()
+            if number in span.wanted:
+                yield number, found, _hint(number, found[0], light, (before, after))
 
 
 def _blended(first: Classes, last: Classes | None, position: float) -> _Classified:
@@ -174,9 +186,7 @@ def _spool_trimap(path: Path, found: _Classified, clues: Clues) -> None:
 
 def _unspool_trimap(path: Path) -> tuple[_Classified, Clues]:
     with np.load(path) as stored:
-        found = (stored["pixels"], stored["sure"]), _clues(stored)
-    path.unlink()
-    return found
+        return (stored["pixels"], stored["sure"]), _clues(stored)
 
 
 def _halves(clues: Clues | None) -> dict[str, Any]:

@@ -96,17 +96,21 @@ class Estimate:
 @dataclass(frozen=True)
 class Clues:
     """What one direction of propagation saw at a frame beside its trimap, at working size: float32
-    h×w(×3) on the CPU.
+    h×w, h×w×2 or h×w×3 on the CPU.
 
     Attributes:
         light: of the frame.
         background: in the same light, as frames gone by have shown it.
         known: 0 = it was never seen … 1 = it was seen in the frame before.
+        back: from a pixel to its place in the frame before, x and y in pixels.
+        forth: from a pixel of the frame before to its place in this one.
     """
 
     light: npt.NDArray[np.float32]
     background: npt.NDArray[np.float32]
     known: npt.NDArray[np.float32]
+    back: npt.NDArray[np.float32]
+    forth: npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,11 @@ def luminance(picture: Image) -> Grey:
 
 def motion(before: Grey, now: Grey) -> Motion:
     """Match two frames both ways."""
-    back, forth = _dis(now, before), _dis(before, now)
+    return motion_of(_dis(now, before), _dis(before, now))
+
+
+def motion_of(back: Image, forth: Image) -> Motion:
+    """With the error of both ways together. Turned around it is `motion_of` (forth, back)."""
     return Motion(back, forth, length(back + warp(forth, back)))
 
 

@@ -1,24 +1,25 @@
 """The background behind a frame as the frames after it show it, once all their trimaps are known.
 
 With one keyframe trimaps are carried one way, and each frame knows the background of those before
-it alone. A way back over the same frames, with nothing to be found but how the background moves,
-knows that of the others.
+it alone. On a way back over the same frames, by what is known of their motion already, each learns
+of that of the others.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from model.classical.anchor import three_classes
 from model.classical.background_layer import BackgroundLayer
 from model.classical.evidence import shows_background
 from model.classical.filters import Image
-from model.classical.flow import Grey, extend, luminance, motion
+from model.classical.flow import extend, motion_of
 from model.classical.working_size import WorkingSize
-from model.face import Clues, Frame
+from model.face import Clues
 
 
 @dataclass(frozen=True)
@@ -26,40 +27,38 @@ class Hindsight:
     """What is carried from frame to frame; its size depends on the working size alone.
 
     Attributes:
-        levels: luminance of the last frame.
-        trimap: its trimap, 0, 0.5 or 1.
-        behind: its background.
+        clues: of the last frame, from the way there.
+        trimap: of it, 0, 0.5 or 1.
+        behind: its background, from the frames behind it on the way there.
     """
 
-    levels: Grey
+    clues: Clues
     trimap: Image
     behind: BackgroundLayer
 
 
 def look_back(
-    memory: Hindsight | None, frame: Frame, trimap: np.ndarray[tuple[int, int], np.dtype[np.uint8]]
+    memory: Hindsight | None, clues: Clues, trimap: npt.NDArray[np.uint8]
 ) -> tuple[Hindsight, Clues]:
-    """Go on to the next frame.
+    """Go back to the frame before.
 
     Args:
-        memory: None to begin.
-        frame: it needs no trimap.
+        memory: of the frame after; None to begin.
+        clues: of this frame, from the way there.
         trimap: uint8 H×W, the carried one: 0, 128, 255.
 
     Returns:
-        The memory after this frame, and what the frames before it (on this way) show of what is
-        behind it; nothing to begin with.
+        The memory, and this frame's clues with the background that frames after it have shown;
+        none of it to begin with.
     """
     size = WorkingSize.of(*trimap.shape)
-    light, levels = size.reduce(frame.light), luminance(size.reduce(frame.picture))
     classes = np.where(trimap == 128, np.float32(0.5), trimap / np.float32(255))
     small = three_classes(size.reduce(torch.from_numpy(classes)[None, None]))
-    if memory is None:
-        behind = BackgroundLayer(light, np.zeros_like(small))
-    else:
-        move = motion(memory.levels, levels)
+    behind = BackgroundLayer(clues.light, np.zeros_like(small))
+    if memory is not None:
+        move = motion_of(memory.clues.forth, memory.clues.back)
         nothing = np.zeros(small.shape, np.bool_)
         shown = shows_background(memory.trimap, nothing, move, size)
         behind = memory.behind.moved(extend(move.back, shown.astype(np.float32)))
-    clues = Clues(light, behind.colours, behind.known)
-    return Hindsight(levels, small, behind.with_seen(light, small == 0)), clues
+    seen = replace(clues, background=behind.colours, known=behind.known)
+    return Hindsight(clues, small, behind.with_seen(clues.light, small == 0)), seen

@@ -156,7 +156,7 @@ class TrimapFlow:
             anchor=anchor,
         )
         planes = np.stack([trimap == 0, trimap == 0.5, trimap == 1], 2).astype(np.float32)
-        clues = Clues(light, behind.colours, behind.known)
+        clues = Clues(light, behind.colours, behind.known, move.back, move.forth)
         device = frame.picture.device
         return after, Classes(size.enlarge(planes, device), size.enlarge(confidence, device), clues)
 

@@ -133,27 +133,68 @@ def test_a_background_that_is_never_the_same_says_little(tmp_path):
     assert with_it < 1.05 * squared_errors(made, *found, hinted=False)
 
 
+def clues_on_the_way(made, view, plates):
+    """Of `trimap_flow`, carried from the first frame."""
+    window = plates[0].header.display_window
+    frames = [view.frame(n, plate, window) for n, plate in enumerate(plates)]
+    network = TrimapFlow()
+    memory = network.start([view.frame(0, plates[0], window, clip_of(made)[1][0])], 0)
+    found = {}
+    for frame in frames[1:]:
+        memory, classes = network.step(memory, frame)
+        found[frame.number] = classes.clues
+    return found
+
+
 def test_frames_after_show_what_is_behind(tmp_path):
     """From one keyframe trimaps are carried one way; on the way back each frame learns of the
     background that those after it have shown."""
     made = scene(COUNT)
     trimaps, plates, view = carried(made, (0,), tmp_path)
-    window = plates[0].header.display_window
+    there = clues_on_the_way(made, view, plates)
     memory, shares = None, []
     for number in range(COUNT - 1, 0, -1):
-        frame = view.frame(number, plates[number], window)
-        memory, clues = look_back(memory, frame, trimaps[number].pixels)
+        memory, clues = look_back(memory, there[number], trimaps[number].pixels)
         shares.append(float((clues.known > 0.2)[trimaps[number].pixels == 128].mean()))
         wall = (made.alphas[number] == 0) & (clues.known > 0.5)
         assert not wall.any() or np.abs(clues.background - clues.light)[wall].mean() < 0.05
     assert shares[0] == 0 and shares[1] > 0 and max(shares) > 0.2
 
 
+def test_trimaps_come_before_the_last_frame_is_reached(tmp_path, monkeypatch):
+    """A span of any length waits for so many frames alone, and the same hints come of it where they
+    are all that is known."""
+    monkeypatch.setattr("model.carry._AT_ONCE", 2)
+    monkeypatch.setattr("model.carry._AHEAD", 3)
+    made = scene(COUNT + 2)
+    plates, trimaps = clip_of(made)
+    view = LightView("", "", ExposureMap(), torch.device("cpu"))
+    engine = ShotMatte(ClosedForm(), TrimapFlow(), view, EngineOptions(), {})
+    read, order = [], []
+
+    def plate(number):
+        read.append(number)
+        return plates[number]
+
+    (span,) = spans(range(COUNT + 2), (0,))
+    sources = plate, lambda n: plates[n].header, {0: trimaps[0]}, tmp_path, NEVER
+    for number, trimap in engine.propagate(span, *sources):
+        if not order:
+            assert max(read) < COUNT + 1, "all of the span was read"
+        order.append(number)
+        assert trimap.hint is not None
+        assert len(list(tmp_path.iterdir())) <= 5
+    assert order == [2, 1, 4, 3, 6, 5, 9, 8, 7]
+    assert not list(tmp_path.iterdir())
+
+
 def clues_of(shape, background, known):
     """A plate of 0.9 in its left half and 0.2 in its right one."""
     light = np.full((*shape, 3), 0.2, np.float32)
     light[:, : shape[1] // 2] = 0.9
-    return Clues(light, np.full_like(light, background), np.full(shape, known, np.float32))
+    still = np.zeros((*shape, 2), np.float32)
+    behind, known = np.full_like(light, background), np.full(shape, known, np.float32)
+    return Clues(light, behind, known, still, still)
 
 
 def test_the_direction_that_saw_the_background_last_is_asked():
