@@ -29,6 +29,7 @@ from model.face import Clues, Frame
 
 _SEEN = 0.2  # background is believed that was seen so much, or so lately
 _OFF = 0.2  # pixels that it lies off after a frame; after n of them √n times as much
+_AROUND, _CONSENT = 5, 4  # side of the square that has a say in a pixel, and how much of one
 _LEAST = 1e-12
 
 
@@ -58,7 +59,9 @@ def hint_of(
     said = evidence(replace(frame, background=behind, background_known=seen), _drift(behind, known))
     if said is None:
         return None
-    return _enlarged(said, (small == 0.5).float(), torch.from_numpy(unknown)[None, None])
+    return _enlarged(
+        _undisputed(said), (small == 0.5).float(), torch.from_numpy(unknown)[None, None]
+    )
 
 
 def _freshest(directions: Sequence[Clues]) -> tuple[Image, Image]:
@@ -79,6 +82,21 @@ def _drift(background: Tensor, known: Image) -> Tensor:
     down = F.pad(background[..., 2:, :] - background[..., :-2, :], (0, 0, 1, 1)) / 2
     steep = (right.square() + down.square()).mean(1, keepdim=True)
     return _OFF**2 * steep * frames.clamp_min(0)
+
+
+def _undisputed(said: DataTerm) -> DataTerm:
+    """Less weight where a pixel's neighbours are told otherwise: ripples of water and pebbles that
+    lie a little off are specks of foreground by their colours, and stay specks in a matte. Edges of
+    the subject lose their weight too; those the Laplacian finds, between two sides that keep it."""
+
+    def mean(x: Tensor) -> Tensor:
+        return F.avg_pool2d(x, _AROUND, stride=1, padding=_AROUND // 2)
+
+    there = (said.weight > 0).float()
+    count = mean(there).clamp_min(_LEAST)
+    first, second = mean(there * said.alpha) / count, mean(there * said.alpha.square()) / count
+    agreed = 1 - 4 * (second - first.square()).clamp(0, 0.25)
+    return DataTerm(said.alpha, said.weight * agreed**_CONSENT)
 
 
 def _enlarged(said: DataTerm, asked: Tensor, unknown: Tensor) -> DataTerm:

@@ -235,3 +235,17 @@ def test_nothing_seen_nothing_said():
     trimap = np.full((40, 60), 128, np.uint8)
     trimap[:, :10], trimap[:, 50:] = 255, 0
     assert hint_of(1, trimap, "display", [clues_of((40, 60), 0.2, 0.0)]) is None
+
+
+def test_what_all_around_contradict_is_hardly_believed():
+    """A pebble that has rolled: one pixel of the plate is no background, the others around are."""
+    shape = (40, 60)
+    trimap = np.full(shape, 128, np.uint8)
+    trimap[:, :10], trimap[:, 50:] = 255, 0
+    clues = clues_of(shape, 0.2, 0.95)
+    plate = clues.light.copy()
+    plate[20, 42] = 0.9
+    hint = hint_of(1, trimap, "display", [replace(clues, light=plate)])
+    usual = float(hint.weight[0, 0, 10:30, 36:48].median())
+    assert hint.alpha[0, 0, 20, 42] > 0.9
+    assert hint.weight[0, 0, 20, 42] < 0.6 * hint.weight[0, 0, 20, 20] and usual > 0
