@@ -30,6 +30,7 @@ from model.face import Clues, Frame
 _SEEN = 0.2  # background is believed that was seen so much, or so lately
 _OFF = 0.2  # pixels that it lies off after a frame; after n of them √n times as much
 _AROUND, _CONSENT = 5, 4  # side of the square that has a say in a pixel, and how much of one
+_WORD = 0.2  # what it weighs against a clean plate's
 _LEAST = 1e-12
 
 
@@ -96,7 +97,7 @@ def _undisputed(said: DataTerm) -> DataTerm:
     count = mean(there).clamp_min(_LEAST)
     first, second = mean(there * said.alpha) / count, mean(there * said.alpha.square()) / count
     agreed = 1 - 4 * (second - first.square()).clamp(0, 0.25)
-    return DataTerm(said.alpha, said.weight * agreed**_CONSENT)
+    return DataTerm(said.alpha, said.weight * _WORD * agreed**_CONSENT)
 
 
 def _enlarged(said: DataTerm, asked: Tensor, unknown: Tensor) -> DataTerm:
