@@ -75,7 +75,7 @@ def carry_trimaps(
     if len(span.keyframes) == 2:
         carried = _from_both_ends(span, one_way, light, scratch)
     else:
-        carried = _from_one_end(span, one_way, light, scratch)
+        carried = _from_one_end(span, one_way, light, scratch, cancelled)
     for number, (pixels, sure), hint in carried:
         yield number, Trimap(pixels, canvas, "propagated", sure, hint=hint)
 
@@ -103,6 +103,7 @@ def _from_one_end(
     one_way: Callable[[Sequence[int]], Iterator[tuple[int, Classes]]],
     light: str,
     scratch: Path,
+    cancelled: Callable[[], bool],
 ) -> Iterator[_Carried]:
     """If the network keeps clues, trimaps wait on disk for what frames after them show: for as many
     of them as `_AHEAD`, so that somebody who waits for trimaps need not wait for the last."""
@@ -116,17 +117,24 @@ def _from_one_end(
         waiting.append(number)
         _spool_trimap(scratch / f"{number}.npz", found, classes.clues)
         if len(waiting) == _AT_ONCE + _AHEAD:
-            yield from _seen_from_behind(span, waiting, _AT_ONCE, light, scratch)
+            yield from _seen_from_behind(span, waiting, _AT_ONCE, light, scratch, cancelled)
             del waiting[:_AT_ONCE]
-    yield from _seen_from_behind(span, waiting, len(waiting), light, scratch)
+    yield from _seen_from_behind(span, waiting, len(waiting), light, scratch, cancelled)
 
 
 def _seen_from_behind(
-    span: Span, waiting: Sequence[int], count: int, light: str, scratch: Path
+    span: Span,
+    waiting: Sequence[int],
+    count: int,
+    light: str,
+    scratch: Path,
+    cancelled: Callable[[], bool],
 ) -> Iterator[_Carried]:
     """The first ``count`` of the frames that wait, which need not wait any longer."""
     memory = None
     for place in range(len(waiting) - 1, -1, -1):
+        if cancelled():
+            raise Cancelled(frame=waiting[place])
         number, path = waiting[place], scratch / f"{waiting[place]}.npz"
         found, before = _unspool_trimap(path)
         memory, after = look_back(memory, before, found[0])

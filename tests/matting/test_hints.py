@@ -15,6 +15,7 @@ from model.classical.hindsight import look_back
 from model.classical.hints import hint_of
 from model.classical.trimap_flow import TrimapFlow
 from model.engine import EngineOptions
+from model.errors import Cancelled
 from model.exposure import ExposureMap
 from model.face import Clues
 from model.passes import spans
@@ -186,6 +187,20 @@ def test_trimaps_come_before_the_last_frame_is_reached(tmp_path, monkeypatch):
         assert len(list(tmp_path.iterdir())) <= 5
     assert order == [2, 1, 4, 3, 6, 5, 9, 8, 7]
     assert not list(tmp_path.iterdir())
+
+
+def test_a_cancel_is_heard_on_the_way_back(tmp_path):
+    made = scene(COUNT)
+    plates, trimaps = clip_of(made)
+    view = LightView("", "", ExposureMap(), torch.device("cpu"))
+    engine = ShotMatte(ClosedForm(), TrimapFlow(), view, EngineOptions(), {})
+    (span,) = spans(range(COUNT), (0,))
+    told = []
+    sources = plates.__getitem__, lambda n: plates[n].header, {0: trimaps[0]}, tmp_path
+    with pytest.raises(Cancelled) as caught:
+        for number, _ in engine.propagate(span, *sources, lambda: len(told) == 2):
+            told.append(number)
+    assert told == [COUNT - 1, COUNT - 2] and caught.value.frame == COUNT - 3
 
 
 def clues_of(shape, background, known):
