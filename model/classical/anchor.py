@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
+import torch
 
 from model.classical.filters import Image, Mask, grown, highest, pixel_places, sampled, shrunk
 from model.classical.flow import Motion, length, warp
@@ -65,6 +67,12 @@ class Anchor:
         unknown = trimap == 0.5
         sliver = unknown & ~grown(shrunk(unknown, thin), thin) & grown(~held, near)
         return np.where(sliver & (derived != 0.5), derived, trimap)
+
+
+def carried_classes(trimap: npt.NDArray[np.uint8], size: WorkingSize) -> Image:
+    """A carried trimap (uint8 H×W: 0, 128, 255) at working size: 0, 0.5 or 1."""
+    classes = np.where(trimap == 128, np.float32(0.5), trimap / np.float32(255))
+    return three_classes(size.reduce(torch.from_numpy(classes)[None, None]))
 
 
 def three_classes(trimap: Image) -> Image:

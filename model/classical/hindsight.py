@@ -11,9 +11,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from model.classical.anchor import three_classes
+from model.classical.anchor import carried_classes
 from model.classical.background_layer import BackgroundLayer
 from model.classical.evidence import shows_background
 from model.classical.filters import Image
@@ -52,8 +51,7 @@ def look_back(
         none of it to begin with.
     """
     size = WorkingSize.of(*trimap.shape)
-    classes = np.where(trimap == 128, np.float32(0.5), trimap / np.float32(255))
-    small = three_classes(size.reduce(torch.from_numpy(classes)[None, None]))
+    small = carried_classes(trimap, size)
     behind = BackgroundLayer(clues.light, np.zeros_like(small))
     if memory is not None:
         move = motion_of(memory.clues.forth, memory.clues.back)

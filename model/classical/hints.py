@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.classical.anchor import three_classes
+from model.classical.anchor import carried_classes
 from model.classical.background_layer import FADE
 from model.classical.clean_plate import evidence
 from model.classical.data_term import DataTerm
@@ -51,8 +51,7 @@ def hint_of(
     """
     size = WorkingSize.of(*trimap.shape)
     unknown = trimap == 128
-    classes = torch.from_numpy(np.where(unknown, np.float32(0.5), trimap / np.float32(255)))
-    small = _tensor(three_classes(size.reduce(classes[None, None])))
+    small = _tensor(carried_classes(trimap, size))
     light = _tensor(directions[0].light)
     background, known = _freshest(directions)
     frame = Frame(number, light, light, small, composited_in)
