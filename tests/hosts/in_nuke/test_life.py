@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -884,20 +885,35 @@ print((time.process_time() - began) * 1000)
 print([one for one in ("torch", "numpy", "OpenImageIO") if one in sys.modules])
 """
 
+IMPORT_ASYNCIO = """
+import time
+began = time.process_time()
+import asyncio
+print((time.process_time() - began) * 1000)
+"""
 
-def test_the_plug_in_is_imported_in_less_than_100_ms(plugin):
-    """Of processor time, the best of three: the first one compiles, and other programs wait too."""
+
+def test_the_plug_in_is_imported_in_three_times_what_asyncio_takes(plugin):
+    """That is 100 ms where Python's own asyncio takes 33: machines differ. Of processor time, the
+    best of four in turn: the first one compiles, and other programs wait too."""
     found = []
-    for _ in range(3):
-        code = IMPORT.format(repository=str(REPOSITORY), plugin=str(plugin))
-        done = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, check=True
-        )
-        init, both, heavy = done.stdout.splitlines()
+    for _ in range(4):
+        (asyncio,) = printed(IMPORT_ASYNCIO)
+        init, both, heavy = printed(IMPORT.format(repository=str(REPOSITORY), plugin=str(plugin)))
         assert heavy == "[]"
-        found.append((float(both), float(init)))
-    both, init = min(found)
-    assert init < 20 and both < 100, found
+        found.append((float(both) / float(asyncio), float(both), float(init)))
+    ratio, both, init = min(found)
+    assert ratio < 3 and init < 0.2 * both, found
+
+
+def printed(code):
+    """The lines that a new Python prints when it runs this, with the compiled files an artist's
+    Python keeps, wherever the tests themselves write none."""
+    own = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=own, capture_output=True, text=True, check=True
+    )
+    return done.stdout.splitlines()
 
 
 def test_init_never_raises(tmp_path, monkeypatch):
