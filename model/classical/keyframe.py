@@ -42,6 +42,13 @@ class ResolvedKeyframe:
     background: Mask
     open: Mask
 
+    @property
+    def softness(self) -> float:
+        """How much of the painted band is truly mixed: 0 an edge, 1 smoke, or lace that is nowhere
+        solid. The mean of 4α(1 − α) over the unknown; 0 if nothing is."""
+        alpha = self.alpha[self.trimap == 0.5]
+        return float(np.mean(4 * alpha * (1 - alpha))) if len(alpha) else 0.0
+
 
 def resolve(frame: Frame, size: WorkingSize) -> ResolvedKeyframe:
     """Solve a keyframe's unknown band. Raises ValueError if it has no trimap."""

@@ -67,6 +67,7 @@ class Memory:
         background: its background layer.
         behind: the same in the light that the shot is composited in.
         anchor: the keyframe's trimap and where it lies now.
+        softness: of the keyframes' bands, 0…1 in the mean; see `keyframe.ResolvedKeyframe`.
     """
 
     size: WorkingSize
@@ -79,6 +80,7 @@ class Memory:
     background: BackgroundLayer
     behind: BackgroundLayer
     anchor: Anchor
+    softness: float
 
 
 class TrimapFlow:
@@ -116,6 +118,7 @@ class TrimapFlow:
             background=BackgroundLayer(colours, bare),
             behind=BackgroundLayer(size.reduce(keyframes[nearest].light), bare),
             anchor=Anchor.at(first.trimap),
+            softness=sum(one.softness for one in solved) / len(solved),
         )
 
     def step(self, memory: Memory, frame: Frame) -> tuple[Memory, Classes]:

@@ -19,7 +19,9 @@ TrimapFlow goes its own way and sees nothing of the answer. All work is done at 
 is added is enlarged and laid over `trimap_flow`'s own classes at the frame's size, so an untrained
 network answers them exactly. Confidence is the probability that the trimap is right at a pixel: not
 certain of a wrong class, and unknown where alpha is truly mixed. Where a keyframe still holds, the
-artist's trimap can be doubted (certain → unknown), but never made narrower.
+artist's trimap can be doubted (certain → unknown), but never made narrower. At the end the unknown
+is made likelier or less so, by how soft the keyframes' bands are: holes are near in smoke, where a
+wide band costs little; around a solid edge a narrow one is enough.
 
 The idea of matching a frame with keyframes by attention is that of the trimap propagation of Y. Sun
 et al., "Deep Video Matting via Spatio-Temporal Alignment and Aggregation", CVPR 2021; of keeping
@@ -61,6 +63,9 @@ NAME = "trimap_memory_s"
 MULTIPLE = 16
 RECENT = 2  # frames gone by that are remembered
 FIRM = 3.0  # logit of the class that trimap_flow has chosen: the network can change its mind
+# Log odds in favour of the unknown, at the end: around edges, and where nothing is solid.
+_AT_EDGES, _IN_SMOKE = -0.7, 1.1
+_EDGE = 0.3  # softness of a keyframe's band that is still that of an edge, with some hair
 _LEAST = 1e-4  # confidence is kept this far from 0 and 1, where its logit ends
 
 
@@ -195,7 +200,7 @@ class TrimapMemory:
         own = torch.cat([logits.softmax(1), sure.sigmoid(), guess[:, 4:].float()], 1)
         kept = self.network.keep(look, picture, own)
         after = replace(memory, flow=flow, recent=(*memory.recent, kept)[-RECENT:])
-        return after, _laid_over(answer, classes, flow.size)
+        return after, _laid_over(answer, classes, flow.size, _lean(flow.softness))
 
     def _keyframe(self, frame: Frame, size: WorkingSize) -> Kept:
         assert frame.trimap is not None  # trimap_flow has refused it
@@ -229,9 +234,18 @@ def flow_guess(classes: Image, confidence: Image, flow: trimap_flow.Memory) -> I
     return np.concatenate([classes, np.stack(others, 2).astype(np.float32)], 2)
 
 
-def _laid_over(answer: Answer, classes: Classes, size: WorkingSize) -> Classes:
-    """The answer at working size over `trimap_flow`'s at the frame's."""
-    added = torch.cat([answer.classes, answer.confidence], 1)[:, :, : size.rows, : size.columns]
+def _lean(softness: float) -> float:
+    """Log odds in favour of the unknown for keyframes whose bands are so soft."""
+    share = max(softness - _EDGE, 0) / (1 - _EDGE)
+    return _AT_EDGES + share * (_IN_SMOKE - _AT_EDGES)
+
+
+def _laid_over(answer: Answer, classes: Classes, size: WorkingSize, lean: float) -> Classes:
+    """The answer at working size over `trimap_flow`'s at the frame's, the unknown made likelier by
+    ``lean`` where there is an answer. What is remembered is without it."""
+    spoken = (answer.classes != 0).any(1, keepdim=True)
+    leaning = answer.classes + lean * F.pad(spoken.float(), (0, 0, 0, 0, 1, 1))
+    added = torch.cat([leaning, answer.confidence], 1)[:, :, : size.rows, : size.columns]
     if (size.rows, size.columns) != (size.height, size.width):
         added = F.interpolate(
             added, (size.height, size.width), mode="bilinear", align_corners=False

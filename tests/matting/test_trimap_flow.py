@@ -151,6 +151,21 @@ def test_a_trimap_without_unknown_gets_a_band():
     assert quality.certainly_wrong < 0.2
 
 
+def test_keyframes_tell_edges_from_smoke():
+    clip = scene(2, soft=1.5)
+    smoke = [np.where(trimap > 0, np.float32(0.5), trimap) for trimap in clip.trimaps]
+    hard = [np.float32(alpha > 0.5) for alpha in clip.alphas]
+    edges, fog, neither = (
+        [Scene(clip.pictures, clip.alphas, trimaps).frame(i, painted=True) for i in (0, 1)]
+        for trimaps in (clip.trimaps, smoke, hard)
+    )
+    network = TrimapFlow()
+    assert network.start(edges, 0).softness < 0.4
+    assert network.start(fog, 0).softness == 1
+    assert network.start(neither, 0).softness == 0
+    assert 0.5 < network.start([edges[0], fog[1]], 0).softness < 0.7
+
+
 @pytest.mark.parametrize("size", [(1, 1), (1, 40), (40, 1), (2, 3), (16, 16), (33, 17), (15, 40)])
 def test_any_size(size):
     rng = np.random.default_rng(3)

@@ -1,5 +1,7 @@
 """`trimap_memory_s` by itself; with its weights in place the contract suite picks it up too."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -128,6 +130,24 @@ def test_restraint_narrows_but_never_widens(clip_of, tmp_path):
     kept = walk(opened(tmp_path, trained=True, restraint=2.0), [keyframe], frames[:1])[1][0]
     unknown = [c.probability.argmax(1) == 1 for c in (free, kept)]
     assert (unknown[1] <= unknown[0]).all()
+
+
+def test_around_soft_bands_the_unknown_is_likelier(clip_of, tmp_path):
+    clip = clip_of(4, 45, 70)
+    keyframe, frames = frames_of(clip, painted=True)[0], frames_of(clip)[1:]
+    network = opened(tmp_path, trained=True)
+    begin = network.start([keyframe], keyframe.number)
+    unknown, kept = [], []
+    for softness in (0.0, 0.3, 0.6, 1.0):
+        memory = replace(begin, flow=replace(begin.flow, softness=softness))
+        after, classes = network.step(memory, frames[0])
+        unknown.append(classes.probability.argmax(1) == 1)
+        kept.append(after.recent[-1].value)
+    assert torch.equal(unknown[0], unknown[1]), "an edge with some hair is an edge"
+    assert (unknown[1] <= unknown[2]).all()
+    assert (unknown[2] <= unknown[3]).all()
+    assert unknown[1].sum() < unknown[2].sum() < unknown[3].sum()
+    assert all(torch.equal(kept[0], one) for one in kept), "it is remembered"
 
 
 def test_where_a_keyframe_holds_it_can_be_doubted_but_not_narrowed(tmp_path):
