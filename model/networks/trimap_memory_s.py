@@ -20,8 +20,8 @@ is added is enlarged and laid over `trimap_flow`'s own classes at the frame's si
 network answers them exactly. Confidence is the probability that the trimap is right at a pixel: not
 certain of a wrong class, and unknown where alpha is truly mixed. Where a keyframe still holds, the
 artist's trimap can be doubted (certain → unknown), but never made narrower. At the end the unknown
-is made likelier or less so, by how soft the keyframes' bands are: holes are near in smoke, where a
-wide band costs little; around a solid edge a narrow one is enough.
+is made likelier, the more the softer the keyframes' bands are: smoke and lace have holes soon, and
+there a wide band costs little. Around edges nothing is added.
 
 The idea of matching a frame with keyframes by attention is that of the trimap propagation of Y. Sun
 et al., "Deep Video Matting via Spatio-Temporal Alignment and Aggregation", CVPR 2021; of keeping
@@ -63,9 +63,8 @@ NAME = "trimap_memory_s"
 MULTIPLE = 16
 RECENT = 2  # frames gone by that are remembered
 FIRM = 3.0  # logit of the class that trimap_flow has chosen: the network can change its mind
-# Log odds in favour of the unknown, at the end: around edges, and where nothing is solid.
-_AT_EDGES, _IN_SMOKE = -0.7, 1.1
-_EDGE = 0.3  # softness of a keyframe's band that is still that of an edge, with some hair
+_IN_SMOKE = 1.1  # log odds in favour of the unknown, at the end, where nothing is solid
+_EDGE = 0.3  # up to this softness bands are those of edges, with some hair, and it is 0
 _LEAST = 1e-4  # confidence is kept this far from 0 and 1, where its logit ends
 
 
@@ -236,8 +235,7 @@ def flow_guess(classes: Image, confidence: Image, flow: trimap_flow.Memory) -> I
 
 def _lean(softness: float) -> float:
     """Log odds in favour of the unknown for keyframes whose bands are so soft."""
-    share = max(softness - _EDGE, 0) / (1 - _EDGE)
-    return _AT_EDGES + share * (_IN_SMOKE - _AT_EDGES)
+    return _IN_SMOKE * max(softness - _EDGE, 0) / (1 - _EDGE)
 
 
 def _laid_over(answer: Answer, classes: Classes, size: WorkingSize, lean: float) -> Classes:
