@@ -30,9 +30,8 @@ ROOT = Path(__file__).parents[2]
 ENDS = ("done", "failed", "cancelled")
 # Deadlines of a server that answers, or does not, on this machine.
 SOON = Times(hello=1.5, control=1.5, silence=3.0, reconnect=3.0, heartbeat=0.5)
-# What a call from a host's main thread may take, in seconds: less than any of those deadlines, and
-# no measure of speed, for machines are busy.
-AT_ONCE = 1.0
+# What a call from a host's main thread may take, in seconds; generous, for a busy machine.
+AT_ONCE = 0.25
 
 
 class Watched:
