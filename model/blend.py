@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from model.classical.filters import Mask, closed
+from model.classical.working_size import WorkingSize
 from model.face import Classes
 
 _BACKGROUND, _UNKNOWN, _FOREGROUND = 0, 1, 2
@@ -17,7 +19,8 @@ def blend(
 
     Each direction counts by how near its keyframe is and by its own confidence, pixel by pixel.
     Where one direction is certain of the foreground and the other of the background, the pixel
-    becomes unknown whatever the weights: a wide band costs time, a hole costs the shot.
+    becomes unknown whatever the weights: a wide band costs time, a hole costs the shot. Cracks of
+    certain pixels between the unknown of one direction and that of the other are closed.
 
     Source: the distance-weighted blend of forward and backward classes is that of the trimap
     generation module of Y. Zhang et al., "Attention-guided Temporally Coherent Video Object
@@ -51,9 +54,28 @@ def blend(
     choices = planes.argmax(1)
     choice = probability.argmax(0)
     clash = (choices == _FOREGROUND).any(0) & (choices == _BACKGROUND).any(0)
-    choice = torch.where(clash, torch.full_like(choice, _UNKNOWN), choice)
+    choice = choice.masked_fill(clash, _UNKNOWN)
+    if len(given) == 2:
+        choice = choice.masked_fill(_new_cracks(choice, choices), _UNKNOWN)
     agreed = probability.gather(0, choice[None])[0]
     own = torch.stack([c.confidence[0, 0].float() for c, _ in given])
     confidence = ((weights * own).sum(0) * agreed).clamp(0, 1)
     levels = torch.tensor([0, 128, 255], dtype=torch.uint8, device=choice.device)
     return levels[choice], confidence
+
+
+def _new_cracks(choice: Tensor, choices: Tensor) -> Tensor:
+    """Where the unknown of H×W classes has cracks, a pixel or two of the working size wide, that
+    neither of the directions N×H×W has: what one has may be as an artist has painted it."""
+    height, width = choice.shape
+    size = WorkingSize.of(height, width)
+    radius = max(1, round(size.height / size.rows))
+
+    def cracks(classes: Tensor) -> Mask:
+        unknown: Mask = (classes == _UNKNOWN).cpu().numpy()
+        return closed(unknown, radius) & ~unknown
+
+    found = cracks(choice)
+    for one in choices:
+        found &= ~cracks(one)
+    return torch.from_numpy(found).to(choice.device)

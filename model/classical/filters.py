@@ -40,6 +40,11 @@ def shrunk(mask: Mask, radius: int) -> Mask:
     return ~grown(~mask, radius)
 
 
+def closed(mask: Mask, radius: int) -> Mask:
+    """The mask, and gaps in it that are no wider than the disc."""
+    return shrunk(grown(mask, radius), radius)
+
+
 def resized(image: Image, rows: int, columns: int, *, by_area: bool) -> Image:
     """The image at another size: by area (to reduce) or bilinear; axes stay what they are."""
     mode = cv2.INTER_AREA if by_area else cv2.INTER_LINEAR

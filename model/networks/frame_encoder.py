@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from model.networks.blocks import Residual, act, conv
 
 INPUTS = 9  # planes that `frame_planes` stacks
-PRIOR, BOTH = 5, 6  # where two of its arguments lie among them
+PRIOR, BOTH, LINEAR = 5, 6, 7  # where three of its arguments lie among them
 
 
 def frame_planes(

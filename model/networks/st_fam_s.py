@@ -42,7 +42,7 @@ from model.face import Estimate, Frame
 from model.networks.alignment import Alignment
 from model.networks.blocks import conv
 from model.networks.decoder import Decoder
-from model.networks.frame_encoder import BOTH, PRIOR, FrameEncoder, frame_planes
+from model.networks.frame_encoder import BOTH, LINEAR, PRIOR, FrameEncoder, frame_planes
 from model.networks.fusion import Fusion
 
 NAME = "st_fam_s"
@@ -96,7 +96,8 @@ class StFamS(nn.Module):
         narrow: of what is aligned and fused, at 1/8 and 1/16, or at 1/4, 1/8 and 1/16.
         guide: of the map that alignment hands from scale to scale.
         trust: share of the residual that is added to the prior. Taught with 1; less is for use,
-            where a prior must not be made much worse. Frames whose prior knew nothing get all.
+            where a prior must not be made much worse. In display light, where priors are not as
+            good, what makes alpha more is added whole; frames whose prior knew nothing get all.
         both_ways: in use, each frame is asked for turned around too, see `StFamSMatting`.
     """
 
@@ -197,9 +198,13 @@ class StFamS(nn.Module):
             fused.append(self.fuse[scale](wide, own, stack, apart))
         maps = [*middle.maps[: -self.aligned], *reversed(fused)]
         found = self.decoder(maps, middle.planes)
-        knew = middle.planes[:, BOTH : BOTH + 1].float()
-        share = 1 - (1 - self.trust) * knew
-        return Answer(middle.prior + share * found[:, :1], found[:, 1:], shifts)
+        return Answer(middle.prior + self._trusted(found[:, :1], middle), found[:, 1:], shifts)
+
+    def _trusted(self, residual: Tensor, frame: Encoding) -> Tensor:
+        """What of a residual, N×1×H×W, is believed; see ``trust``."""
+        knew, linear = (frame.planes[:, at : at + 1].float() for at in (BOTH, LINEAR))
+        doubtful = residual.clamp_max(0) + linear * residual.clamp_min(0)
+        return residual - (1 - self.trust) * knew * doubtful
 
 
 class StFamSMatting:

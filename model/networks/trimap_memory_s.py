@@ -21,7 +21,7 @@ network answers them exactly. Confidence is the probability that the trimap is r
 certain of a wrong class, and unknown where alpha is truly mixed. Where a keyframe still holds, the
 artist's trimap can be doubted (certain → unknown), but never made narrower. At the end the unknown
 is made likelier, the more the softer the keyframes' bands are: smoke and lace have holes soon, and
-there a wide band costs little. Around edges nothing is added.
+there a wide band costs little. Around edges nothing is added. Cracks in the unknown are closed.
 
 The idea of matching a frame with keyframes by attention is that of the trimap propagation of Y. Sun
 et al., "Deep Video Matting via Spatio-Temporal Alignment and Aggregation", CVPR 2021; of keeping
@@ -199,7 +199,8 @@ class TrimapMemory:
         own = torch.cat([logits.softmax(1), sure.sigmoid(), guess[:, 4:].float()], 1)
         kept = self.network.keep(look, picture, own)
         after = replace(memory, flow=flow, recent=(*memory.recent, kept)[-RECENT:])
-        return after, _laid_over(answer, classes, flow.size, _lean(flow.softness))
+        told = _without_cracks(_leaning(answer, _lean(flow.softness)), guess)
+        return after, _laid_over(told, classes, flow.size)
 
     def _keyframe(self, frame: Frame, size: WorkingSize) -> Kept:
         assert frame.trimap is not None  # trimap_flow has refused it
@@ -238,12 +239,32 @@ def _lean(softness: float) -> float:
     return _IN_SMOKE * max(softness - _EDGE, 0) / (1 - _EDGE)
 
 
-def _laid_over(answer: Answer, classes: Classes, size: WorkingSize, lean: float) -> Classes:
-    """The answer at working size over `trimap_flow`'s at the frame's, the unknown made likelier by
-    ``lean`` where there is an answer. What is remembered is without it."""
-    spoken = (answer.classes != 0).any(1, keepdim=True)
-    leaning = answer.classes + lean * F.pad(spoken.float(), (0, 0, 0, 0, 1, 1))
-    added = torch.cat([leaning, answer.confidence], 1)[:, :, : size.rows, : size.columns]
+def _leaning(answer: Answer, lean: float) -> Answer:
+    """The unknown made likelier by ``lean`` where there is an answer."""
+    spoken = (answer.classes != 0).any(1, keepdim=True).float()
+    return replace(answer, classes=answer.classes + lean * F.pad(spoken, (0, 0, 0, 0, 1, 1)))
+
+
+def _without_cracks(answer: Answer, guess: Tensor) -> Answer:
+    """Unknown also where two unknowns nearly touch: between the band of `trimap_flow` and what the
+    network adds to it a line of certain pixels is left now and then, of which nobody is certain.
+    Where a keyframe holds, or there is no answer, nothing is closed."""
+    logits, _ = answer.over(guess[:, CLASSES], guess[:, CONFIDENCE])
+    lead = logits[:, 1:2] - torch.maximum(logits[:, :1], logits[:, 2:])
+    closed = _closed(lead)
+    own = (answer.classes != 0).any(1, keepdim=True) & (guess[:, HELD] < 0.5)
+    added = torch.where((lead <= 0) & (closed > 0) & own, closed - lead, torch.zeros_like(lead))
+    return replace(answer, classes=answer.classes + F.pad(added, (0, 0, 0, 0, 1, 1)))
+
+
+def _closed(image: Tensor) -> Tensor:
+    """N×1×h×w closed by 3×3 pixels: what is low on a line of one or two is as its sides are."""
+    return -F.max_pool2d(-F.max_pool2d(image, 3, 1, 1), 3, 1, 1)
+
+
+def _laid_over(answer: Answer, classes: Classes, size: WorkingSize) -> Classes:
+    """The answer at working size over `trimap_flow`'s at the frame's."""
+    added = torch.cat([answer.classes, answer.confidence], 1)[:, :, : size.rows, : size.columns]
     if (size.rows, size.columns) != (size.height, size.width):
         added = F.interpolate(
             added, (size.height, size.width), mode="bilinear", align_corners=False

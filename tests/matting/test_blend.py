@@ -1,5 +1,7 @@
 """Two directions made one trimap."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -45,6 +47,23 @@ def test_the_nearer_keyframe_decides_between_certain_and_unknown():
 def test_confidence_outweighs_distance():
     sure, doubtful = classes(FOREGROUND, confidence=0.9), classes(UNKNOWN, confidence=0.1)
     assert blend(sure, doubtful, 0.8)[0].item() == FOREGROUND
+
+
+def test_a_crack_between_the_unknowns_of_two_directions_is_closed():
+    """Each of them is sure of its own side."""
+    left = classes(BACKGROUND, UNKNOWN, UNKNOWN, BACKGROUND, BACKGROUND, BACKGROUND, BACKGROUND)
+    right = classes(BACKGROUND, BACKGROUND, BACKGROUND, BACKGROUND, UNKNOWN, UNKNOWN, BACKGROUND)
+    sure = torch.tensor([[[[0.9, 0.9, 0.9, 0.9, 0.1, 0.1, 0.9]]]])
+    pair = replace(left, confidence=sure), replace(right, confidence=sure.flip(3))
+    closed = [BACKGROUND, UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN, BACKGROUND]
+    assert blend(*pair, 0.5)[0][0].tolist() == closed
+
+
+def test_a_crack_that_a_direction_has_itself_stays():
+    painted = classes(UNKNOWN, UNKNOWN, BACKGROUND, UNKNOWN, UNKNOWN)
+    assert blend(painted, painted, 0.5)[0][0].tolist() == [128, 128, 0, 128, 128]
+    for pair in ((painted, None), (None, painted)):
+        assert blend(*pair, 0.5)[0][0].tolist() == [128, 128, 0, 128, 128]
 
 
 def test_confidence_is_less_where_directions_disagree():

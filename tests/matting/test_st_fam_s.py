@@ -12,7 +12,7 @@ from model.checkpoint import CheckpointRecord, save_checkpoint
 from model.errors import SetupError
 from model.face import Estimate, Frame
 from model.networks.alignment import Alignment, matches, warp
-from model.networks.frame_encoder import BOTH
+from model.networks.frame_encoder import BOTH, LINEAR
 from model.networks.fusion import Fusion
 from model.networks.st_fam_s import NAME, StFamS, StFamSMatting, open_network
 
@@ -46,17 +46,22 @@ def test_untrained_it_answers_its_prior():
     assert (found.alpha - priors[2].alpha).abs().max() < 1e-6
 
 
-@pytest.mark.parametrize(("knew", "share"), [(1.0, 0.25), (0.0, 1.0)])
-def test_trust_is_the_share_of_the_residual_where_there_is_a_prior(knew, share):
+@pytest.mark.parametrize(
+    ("knew", "linear", "of_added", "of_taken"),
+    [(1, 0, 1, 0.25), (1, 1, 0.25, 0.25), (0, 0, 1, 1), (0, 1, 1, 1)],
+)
+def test_what_is_added_in_display_light_needs_no_trust(knew, linear, of_added, of_taken):
     network = random_network()
     planes = torch.rand(1, 9, 32, 48, generator=torch.Generator().manual_seed(1))
-    planes[:, BOTH] = knew
+    planes[:, BOTH], planes[:, LINEAR] = knew, linear
     encoded = network.encode(planes)
     whole = network.decode([encoded] * 5, 2).alpha - encoded.prior
     network.trust = 0.25
     part = network.decode([encoded] * 5, 2).alpha - encoded.prior
-    assert whole.abs().max() > 0.01
-    assert (part - share * whole).abs().max() < 1e-5
+    added, taken = whole.clamp_min(0), whole.clamp_max(0)
+    assert added.max() > 0.01
+    assert taken.min() < -0.01
+    assert (part - of_added * added - of_taken * taken).abs().max() < 1e-5
 
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])

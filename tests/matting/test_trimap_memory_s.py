@@ -11,9 +11,16 @@ from model.classical.trimap_flow import TrimapFlow
 from model.errors import SetupError
 from model.exposure import ExposureMap
 from model.face import Frame, PropagationNetwork
-from model.networks.memory_guess import HELD, keyframe_guess
+from model.networks.memory_guess import CLASSES, CONFIDENCE, HELD, keyframe_guess
 from model.networks.memory_read import KEY, VALUE, Kept, MemoryRead
-from model.networks.trimap_memory_s import NAME, RECENT, TrimapMemoryS, open_network
+from model.networks.trimap_memory_s import (
+    NAME,
+    RECENT,
+    Answer,
+    TrimapMemoryS,
+    _without_cracks,
+    open_network,
+)
 from model.registry import find
 from model.view import LightView
 
@@ -148,6 +155,35 @@ def test_around_soft_bands_the_unknown_is_likelier(clip_of, tmp_path):
     assert (unknown[2] <= unknown[3]).all()
     assert unknown[1].sum() < unknown[2].sum() < unknown[3].sum()
     assert all(torch.equal(kept[0], one) for one in kept), "it is remembered"
+
+
+def told(unknown, held=None, answered=True):
+    """What the network hands out where its answer has the unknown of a mask and background beside,
+    over a guess of background alone."""
+    guess = torch.zeros(1, 7, *unknown.shape)
+    guess[:, CLASSES.start] = 1
+    if held is not None:
+        guess[:, HELD] = held
+    classes = torch.zeros(1, 3, *unknown.shape)
+    if answered:
+        classes[:, 0] = 1
+        classes[0, 1] = 9.0 * unknown
+    answer = Answer(classes, torch.zeros(1, 1, *unknown.shape))
+    logits, _ = _without_cracks(answer, guess).over(guess[:, CLASSES], guess[:, CONFIDENCE])
+    return logits.argmax(1)[0]
+
+
+def test_a_crack_between_two_unknowns_is_closed_and_a_gap_is_not():
+    unknown = torch.zeros(16, 32, dtype=torch.bool)
+    unknown[:, 4:10] = unknown[:, 11:14] = unknown[:, 16:20] = unknown[:, 23:26] = True
+    closed = unknown.clone()
+    closed[:, [10, 14, 15]] = True  # Three pixels, and what lies outside, stay.
+    assert torch.equal(told(unknown) == 1, closed)
+    held = torch.zeros(16, 32)
+    held[:8] = 1
+    closed[:8] = unknown[:8]
+    assert torch.equal(told(unknown, held) == 1, closed), "a keyframe's own was closed"
+    assert (told(unknown, answered=False) == 0).all()
 
 
 def test_where_a_keyframe_holds_it_can_be_doubted_but_not_narrowed(tmp_path):
