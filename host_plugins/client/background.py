@@ -259,6 +259,9 @@ class Runner:
         except DvmError as error:
             return _failed("", error)
         except BaseException as error:  # noqa: BLE001  a host must hear of it, whatever it is
+            if self._over():
+                _LOG.debug("a greeting that was closed ended with", exc_info=error)
+                return _failed("", Cancelled(message="the server was not asked to the end"))
             return _failed("", _fault(error))
         networks = [one for one in welcome.networks if one.kind == "matting" and one.default]
         return Report(
@@ -268,6 +271,11 @@ class Runner:
             network=networks[0].name if networks else "",
             networks=welcome.networks,
         )
+
+    def _over(self) -> bool:
+        """Whether nobody listens any more. While the interpreter ends pyzmq refuses to send, and it
+        may begin to before `close` is called: what was registered last is called first."""
+        return self._closed or not threading.main_thread().is_alive()
 
     def _session(self, connection: Connection) -> Session:
         return Session(connection, client=self._client, times=self._times)
@@ -310,8 +318,7 @@ class Runner:
         except DvmError as error:
             return _stopped(work, error, cancel.is_set())
         except BaseException as error:  # noqa: BLE001  a host must hear of it, whatever it is
-            if self._closed:
-                # The interpreter may be ending, and pyzmq refuses to send then; nobody listens.
+            if self._over():
                 _LOG.debug("a shot that was closed ended with", exc_info=error)
                 return _stopped(work, Cancelled(message=f"{work.shot.name!r} was cancelled"), True)
             return _stopped(work, _fault(error), cancelled=False)

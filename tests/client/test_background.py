@@ -412,6 +412,22 @@ def test_a_fault_of_ours_is_told_and_logged(watched, clip, caplog, kind):
     assert [record.exc_info[0] for record in caplog.records] == [kind, kind]
 
 
+def test_what_fails_because_the_interpreter_ends_is_no_fault(watched, clip, caplog, monkeypatch):
+    """pyzmq refuses to send then, a moment before the runner is closed."""
+
+    def find():
+        raise RuntimeError("zmq gc socket requested during shutdown")
+
+    ended = threading.Thread()
+    monkeypatch.setattr(threading, "main_thread", lambda: ended)
+    with caplog.at_level(logging.WARNING, "dvm.client"):
+        watched.runner.submit(work(clip, find))
+        assert watched.end().kind == "cancelled"
+        watched.runner.connect(find)
+        watched.wait(lambda _: watched.of("failed", ""))
+    assert caplog.records == []
+
+
 # The main thread
 
 
