@@ -18,6 +18,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+# At exit this stops what large messages are sent with. What is registered last is called first, and
+# that must be our own `close`: so it is imported before, and not by the first large message.
+import zmq.utils.garbage  # noqa: F401
+
 from .connection import Connection
 from .errors import Cancelled, DvmError, ServerError
 from .events import Network
@@ -259,7 +263,7 @@ class Runner:
         except DvmError as error:
             return _failed("", error)
         except BaseException as error:  # noqa: BLE001  a host must hear of it, whatever it is
-            if self._over():
+            if self._over(error):
                 _LOG.debug("a greeting that was closed ended with", exc_info=error)
                 return _failed("", Cancelled(message="the server was not asked to the end"))
             return _failed("", _fault(error))
@@ -272,10 +276,11 @@ class Runner:
             networks=welcome.networks,
         )
 
-    def _over(self) -> bool:
-        """Whether nobody listens any more. While the interpreter ends pyzmq refuses to send, and it
-        may begin to before `close` is called: what was registered last is called first."""
-        return self._closed or not threading.main_thread().is_alive()
+    def _over(self, error: BaseException) -> bool:
+        """Whether nobody listens any more, or an error is one of those with which Python and pyzmq
+        refuse threads and messages while the interpreter ends, a moment before `close` too."""
+        ending = not threading.main_thread().is_alive() and isinstance(error, RuntimeError)
+        return self._closed or ending
 
     def _session(self, connection: Connection) -> Session:
         return Session(connection, client=self._client, times=self._times)
@@ -318,7 +323,7 @@ class Runner:
         except DvmError as error:
             return _stopped(work, error, cancel.is_set())
         except BaseException as error:  # noqa: BLE001  a host must hear of it, whatever it is
-            if self._over():
+            if self._over(error):
                 _LOG.debug("a shot that was closed ended with", exc_info=error)
                 return _stopped(work, Cancelled(message=f"{work.shot.name!r} was cancelled"), True)
             return _stopped(work, _fault(error), cancelled=False)

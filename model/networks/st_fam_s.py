@@ -98,7 +98,8 @@ class StFamS(nn.Module):
         trust: share of the residual that is added to the prior. Taught with 1; less is for use,
             where a prior must not be made much worse. In display light, where priors are not as
             good, what makes alpha more is added whole; frames whose prior knew nothing get all.
-        both_ways: in use, each frame is asked for turned around too, see `StFamSMatting`.
+        both_ways: in use, each frame is asked for turned around too, see `StFamSMatting`. What is
+            added one way is taken the other: ``trust`` is then for half of either.
     """
 
     def __init__(
