@@ -304,6 +304,7 @@ def answers(
         return Encoding(
             pick(encoded.planes),
             pick(encoded.prior),
+            pick(encoded.added_whole),
             tuple(map(pick, encoded.maps)),
             tuple(map(pick, encoded.narrowed)),
         )

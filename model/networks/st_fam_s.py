@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -52,6 +52,7 @@ SCALES = (4, 8, 16)  # a pixel there is so many of the frame's to a side
 # unknown. On five held-out clips whose foreground is nowhere certain the network's residual, taken
 # for a whole answer where they speak for less, is worse than without them.
 ENOUGH = 0.2
+STOOD_IN = 0.5  # confidence of a prior that they spoke for
 SURE = 0.1  # confidence is the probability that alpha is at most this far from the truth
 
 
@@ -62,12 +63,14 @@ class Encoding:
     Attributes:
         planes: N×9×H×W, what the encoder looked at.
         prior: N×1×H×W.
+        added_whole: bool N×1×H×W, where what a residual adds is believed whole, see `StFamS`.
         maps: the encoder's five.
         narrowed: the coarsest of them as they are aligned and fused, finest first.
     """
 
     planes: Tensor
     prior: Tensor
+    added_whole: Tensor
     maps: tuple[Tensor, ...]
     narrowed: tuple[Tensor, ...]
 
@@ -97,7 +100,8 @@ class StFamS(nn.Module):
         guide: of the map that alignment hands from scale to scale.
         trust: share of the residual that is added to the prior. Taught with 1; less is for use,
             where a prior must not be made much worse. In display light, where priors are not as
-            good, what makes alpha more is added whole; frames whose prior knew nothing get all.
+            good, what makes alpha more is added whole, unless a clean plate or a hint stood in for
+            a class that is nowhere certain. Frames whose prior knew nothing get all.
         both_ways: in use, each frame is asked for turned around too, see `StFamSMatting`. What is
             added one way is taken the other: ``trust`` is then for half of either.
     """
@@ -159,13 +163,14 @@ class StFamS(nn.Module):
     def encode(self, planes: Tensor) -> Encoding:
         """N×9×H×W, H and W multiples of 16; see `frame_planes`."""
         prior = planes[:, PRIOR : PRIOR + 1].float() + 0.5
+        display = planes[:, LINEAR : LINEAR + 1] == 0
         device, dtype = planes.device.type, planes.dtype
         if torch.is_autocast_enabled(device):
             dtype = torch.get_autocast_dtype(device)  # convolutions would make it that each time
         planes = planes.to(dtype, memory_format=torch.channels_last)
         maps = self.encoder(planes)
         narrowed = [narrow(x) for narrow, x in zip(self.narrow, maps[-self.aligned :], strict=True)]
-        return Encoding(planes, prior, tuple(maps), tuple(narrowed))
+        return Encoding(planes, prior, display, tuple(maps), tuple(narrowed))
 
     def decode(
         self, window: Sequence[Encoding], centre: int, away: Sequence[int] | None = None
@@ -203,8 +208,8 @@ class StFamS(nn.Module):
 
     def _trusted(self, residual: Tensor, frame: Encoding) -> Tensor:
         """What of a residual, N×1×H×W, is believed; see ``trust``."""
-        knew, linear = (frame.planes[:, at : at + 1].float() for at in (BOTH, LINEAR))
-        doubtful = residual.clamp_max(0) + linear * residual.clamp_min(0)
+        knew = frame.planes[:, BOTH : BOTH + 1].float()
+        doubtful = torch.where(frame.added_whole, residual.clamp_max(0), residual)
         return residual - (1 - self.trust) * knew * doubtful
 
 
@@ -230,34 +235,36 @@ class StFamSMatting:
 
     def prior(self, frame: Frame) -> Estimate:
         """Closed form with look-alikes, of the whole frame, and with what a clean plate and a
-        carried trimap's hint say. Its confidence is 1, or 0 if the prior could tell next to
-        nothing: the trimap lacks a class, and they say something of less than a fifth of what is
-        unknown."""
+        carried trimap's hint say. Its confidence is 1; where the trimap lacks a class a half, if
+        they stand in for it, or 0, if they say something of less than a fifth of what is unknown,
+        and the prior could tell next to nothing."""
         # A region is solved on the grid that the whole frame would be.
         most = math.ceil(MOST_PIXELS * frame.share)
         told = joined(evidence(frame), frame.hint)
         alpha = prior_alpha(
             frame.light, frame.known, frame.picture, frame.composited_in, most, told
         )
-        knows = bool((frame.known == 0).any()) and bool((frame.known == 1).any())
+        knows = float(bool((frame.known == 0).any()) and bool((frame.known == 1).any()))
         if told is not None and not knows:
             unknown = frame.known == 0.5
             share = ((told.weight > 0) & unknown).sum() / unknown.sum().clamp_min(1)
-            knows = bool(share >= ENOUGH)
-        return Estimate(alpha, torch.full_like(alpha, float(knows)))
+            knows = STOOD_IN if share >= ENOUGH else 0.0
+        return Estimate(alpha, torch.full_like(alpha, knows))
 
     def encode(self, frame: Frame, prior: Estimate) -> Encoding:
         linear = torch.full_like(prior.alpha, float(frame.composited_in == "linear"))
+        knew = (prior.confidence > 0).to(prior.confidence.dtype)
         sides = [(frame.known, prior.alpha)]
         if self.network.both_ways:
             sides.append((1 - frame.known, 1 - prior.alpha))
-        planes = torch.cat(
-            [frame_planes(frame.picture, t, p, prior.confidence, linear) for t, p in sides]
-        )
+        planes = torch.cat([frame_planes(frame.picture, t, p, knew, linear) for t, p in sides])
         # The pipeline pads, but a network asked directly takes any size too.
         down, right = -planes.shape[2] % self.multiple, -planes.shape[3] % self.multiple
         planes = F.pad(planes, (0, right, 0, down), mode="replicate")
-        return self.network.encode(planes)
+        encoded = self.network.encode(planes)
+        if bool((prior.confidence == STOOD_IN).any()):
+            return replace(encoded, added_whole=torch.zeros_like(encoded.added_whole))
+        return encoded
 
     def decode(self, window: Sequence[Encoding], centre: int, side: int = 0) -> Estimate:
         answer = self.network.decode(window, centre)

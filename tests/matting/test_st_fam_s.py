@@ -14,7 +14,7 @@ from model.face import Estimate, Frame
 from model.networks.alignment import Alignment, matches, warp
 from model.networks.frame_encoder import BOTH, LINEAR
 from model.networks.fusion import Fusion
-from model.networks.st_fam_s import NAME, StFamS, StFamSMatting, open_network
+from model.networks.st_fam_s import NAME, STOOD_IN, StFamS, StFamSMatting, open_network
 
 CPU = torch.device("cpu")
 
@@ -164,6 +164,27 @@ def test_a_trimap_without_foreground_is_told_apart_from_one_with_both():
     assert network.prior(both).confidence.min() == 1
     both.trimap[both.trimap == 1] = 0.5
     assert network.prior(both).confidence.max() == 0
+
+
+def test_where_a_clean_plate_stands_in_for_a_class_what_is_added_needs_trust_too():
+    network = StFamSMatting(random_network())
+    network.network.trust = 0.25
+    bare = replace(frame(0, 32, 48), composited_in="display")
+    bare.trimap[bare.trimap == 1] = 0.5
+    known = torch.ones(1, 1, 32, 48, dtype=torch.bool)
+    plated = replace(bare, background=bare.light * 0.9, background_known=known)
+    prior = network.prior(plated)
+    assert torch.equal(prior.confidence, torch.full_like(prior.confidence, STOOD_IN))
+    seen = network.encode(plated, prior)
+    assert (seen.planes[:, BOTH] == 1).all()
+    assert not seen.added_whole.any()
+    sure = replace(prior, confidence=torch.ones_like(prior.confidence))
+    certain = network.encode(plated, sure)
+    assert torch.equal(certain.planes, seen.planes)
+    assert certain.added_whole.all()
+    less, more = (network.network.decode([one] * 5, 2).alpha for one in (seen, certain))
+    assert (less <= more + 1e-6).all()
+    assert (less < more).any()
 
 
 @pytest.mark.parametrize("scales", [1, 2, 3])
