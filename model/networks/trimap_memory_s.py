@@ -248,20 +248,13 @@ def _leaning(answer: Answer, lean: float) -> Answer:
 def _without_cracks(answer: Answer, guess: Tensor) -> Answer:
     """Unknown also where two unknowns nearly touch: between the band of `trimap_flow` and what the
     network adds to it a line of certain pixels is left now and then, of which nobody is certain.
-    Cracks that a keyframe has itself stay where it holds, and all where there is no answer."""
+    Where a keyframe holds, or there is no answer, nothing is closed."""
     logits, _ = answer.over(guess[:, CLASSES], guess[:, CONFIDENCE])
-    lead, before = _lead(logits), _lead(guess[:, CLASSES].float())
+    lead = logits[:, 1:2] - torch.maximum(logits[:, :1], logits[:, 2:])
     closed = _closed(lead)
-    painted = (_closed(before) > 0) & (before <= 0)
-    answered = (answer.classes != 0).any(1, keepdim=True)
-    own = torch.where(guess[:, HELD] > 0.5, ~painted, answered)
+    own = (answer.classes != 0).any(1, keepdim=True) & (guess[:, HELD] < 0.5)
     added = torch.where((lead <= 0) & (closed > 0) & own, closed - lead, torch.zeros_like(lead))
     return replace(answer, classes=answer.classes + F.pad(added, (0, 0, 0, 0, 1, 1)))
-
-
-def _lead(classes: Tensor) -> Tensor:
-    """N×1×h×w: by how much the unknown is ahead of the likelier of the other two, N×3×h×w."""
-    return classes[:, 1:2] - torch.maximum(classes[:, :1], classes[:, 2:])
 
 
 def _closed(image: Tensor) -> Tensor:
