@@ -262,9 +262,8 @@ class StFamSMatting:
         down, right = -planes.shape[2] % self.multiple, -planes.shape[3] % self.multiple
         planes = F.pad(planes, (0, right, 0, down), mode="replicate")
         encoded = self.network.encode(planes)
-        if bool((prior.confidence == STOOD_IN).any()):
-            return replace(encoded, added_whole=torch.zeros_like(encoded.added_whole))
-        return encoded
+        certain = (prior.confidence != STOOD_IN).all()  # stays on the device: nobody waits for it
+        return replace(encoded, added_whole=encoded.added_whole & certain)
 
     def decode(self, window: Sequence[Encoding], centre: int, side: int = 0) -> Estimate:
         answer = self.network.decode(window, centre)

@@ -199,6 +199,7 @@ class TrimapMemory:
         own = torch.cat([logits.softmax(1), sure.sigmoid(), guess[:, 4:].float()], 1)
         kept = self.network.keep(look, picture, own)
         after = replace(memory, flow=flow, recent=(*memory.recent, kept)[-RECENT:])
+        # What is remembered is without what follows.
         told = _without_cracks(_leaning(answer, _lean(flow.softness)), guess)
         return after, _laid_over(told, classes, flow.size)
 
@@ -241,8 +242,7 @@ def _lean(softness: float) -> float:
 
 def _leaning(answer: Answer, lean: float) -> Answer:
     """The unknown made likelier by ``lean`` where there is an answer."""
-    spoken = (answer.classes != 0).any(1, keepdim=True).float()
-    return replace(answer, classes=answer.classes + lean * F.pad(spoken, (0, 0, 0, 0, 1, 1)))
+    return _with_unknown(answer, lean * _answered(answer).float())
 
 
 def _without_cracks(answer: Answer, guess: Tensor) -> Answer:
@@ -252,8 +252,18 @@ def _without_cracks(answer: Answer, guess: Tensor) -> Answer:
     logits, _ = answer.over(guess[:, CLASSES], guess[:, CONFIDENCE])
     lead = logits[:, 1:2] - torch.maximum(logits[:, :1], logits[:, 2:])
     closed = _closed(lead)
-    own = (answer.classes != 0).any(1, keepdim=True) & (guess[:, HELD] < 0.5)
+    own = _answered(answer) & (guess[:, HELD] < 0.5)
     added = torch.where((lead <= 0) & (closed > 0) & own, closed - lead, torch.zeros_like(lead))
+    return _with_unknown(answer, added)
+
+
+def _answered(answer: Answer) -> Tensor:
+    """Bool N×1×h×w: where anything is added to the guess."""
+    return (answer.classes != 0).any(1, keepdim=True)
+
+
+def _with_unknown(answer: Answer, added: Tensor) -> Answer:
+    """The answer with N×1×h×w more for the unknown, in log odds."""
     return replace(answer, classes=answer.classes + F.pad(added, (0, 0, 0, 0, 1, 1)))
 
 
