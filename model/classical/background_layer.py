@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from model.classical.filters import Image, Mask, blur, box
+from model.classical.filters import Image, Mask, blur, box, channel_sum, chosen
 from model.classical.flow import stays_inside, warp
 
 FADE = 0.98  # of what is known, each frame that it is covered
@@ -37,7 +37,7 @@ class BackgroundLayer:
     def with_seen(self, colours: Image, seen: Mask) -> BackgroundLayer:
         """The layer after the pixels of ``seen`` were seen to be background."""
         return BackgroundLayer(
-            np.where(seen[..., None], colours, self.colours),
+            chosen(seen, colours, self.colours),
             np.where(seen, np.float32(1), self.known),
         )
 
@@ -47,10 +47,11 @@ class BackgroundLayer:
         Normal around the layer; the noise is measured within ``radius`` where ``shown`` (0…1) says
         that the frame surely shows the layer. Per unit of scaled Lab volume.
         """
-        error = ((colours - self.colours) ** 2).sum(2)
+        error = channel_sum((colours - self.colours) ** 2)
         weight = shown * self.known
         least = np.float32(_NOISE**2)
         noise = (box(error * weight, radius) + _FEW * least) / (box(weight, radius) + _FEW)
         variance = np.maximum(noise, least)
-        distance = np.minimum(blur(error / variance), 60)  # beyond, exp would underflow
+        distance = blur(np.asarray(error / variance, np.float32))
+        distance = np.minimum(distance, 60)  # beyond, exp would underflow
         return np.asarray(np.exp(-distance / 2) / (2 * np.pi * variance) ** 1.5, np.float32)

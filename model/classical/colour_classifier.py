@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -30,14 +31,19 @@ _BLUR = (0.25, 0.5, 0.25)  # and of the next bin along each axis of colour
 
 def lab(picture: Image) -> Image:
     """sRGB-encoded H×W×3 in 0…1 → CIE Lab, scaled so that common colours lie in 0…1."""
-    converted = cv2.cvtColor(picture, cv2.COLOR_RGB2Lab)
-    return np.asarray((converted + np.array([0, 64, 64])) / [100, 128, 128], np.float32)
+    found = np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2Lab), np.float32)
+    # By whole rows: numpy is slow with three numbers at a time.
+    rows = found.reshape(len(found), -1)
+    rows += np.tile(np.array([0, 64, 64], np.float32), picture.shape[1])
+    rows /= np.tile(np.array([100, 128, 128], np.float32), picture.shape[1])
+    return found
 
 
 def bins(colours: Image) -> Bins:
     """The bin of each pixel, H×W; colours beyond 0…1 fall into the outermost."""
-    steps = np.clip((colours * _STEPS).astype(np.int64), 0, _STEPS - 1)
-    return (steps[..., 0] * _STEPS + steps[..., 1]) * _STEPS + steps[..., 2]
+    steps = np.clip((colours * _STEPS).astype(np.int32), 0, _STEPS - 1)
+    found = (steps[..., 0] * _STEPS + steps[..., 1]) * _STEPS + steps[..., 2]
+    return found.astype(np.int64)
 
 
 def whole_model(samples: Iterable[tuple[Bins, Mask]]) -> Image:
@@ -69,20 +75,48 @@ class Places:
             whole: the `whole_model` that stands in where few samples are near.
             colours: bins to judge, H×W, each by the samples around its place.
         """
-        down, right = -(-self.rows // self.cell), -(-self.columns // self.cell)
-        y, x = np.indices((self.rows, self.columns)) // self.cell
-        first = (y * right + x) * _BINS
+        down, right = self._shape
+        first = self._cells * _BINS
         sums = np.bincount((first + seen).ravel(), weight.ravel(), down * right * _BINS)
-        counts = _blurred(sums.astype(np.float64).reshape(down, right, _STEPS, _STEPS, _STEPS))
-        total = counts.sum((2, 3, 4))[y, x]
+        sums = sums.reshape(down, right, _STEPS, _STEPS, _STEPS)
+        counts = _blurred(np.asarray(sums, np.float64))
+        total = counts.sum((2, 3, 4)).ravel()[self._cells]
         common = whole[colours]
         local = (counts.ravel()[first + colours] + _PRIOR * common) / (total + _PRIOR)
         share = (1 - _ANYWHERE) * local + _ANYWHERE * common
         return np.asarray(share * _BINS, np.float32)
 
+    @property
+    def _shape(self) -> tuple[int, int]:
+        """Cells down and right."""
+        return -(-self.rows // self.cell), -(-self.columns // self.cell)
+
+    @cached_property
+    def _cells(self) -> Bins:
+        """The number of each pixel's cell, H×W."""
+        down, right = (np.arange(count) // self.cell for count in (self.rows, self.columns))
+        return down[:, None] * self._shape[1] + right
+
 
 def _blurred(counts: npt.NDArray[np.float64]) -> Image:
-    blurred = counts.astype(np.float32)
+    """Along all axes. Most colours are seen nowhere: what stays 0 is left out."""
+    found = np.zeros(counts.shape, np.float32)
+    used = _around(counts)
+    blurred = counts[used].astype(np.float32)
     for axis, weights in enumerate((_NEIGHBOUR, _NEIGHBOUR, _BLUR, _BLUR, _BLUR)):
         blurred = ndimage.correlate1d(blurred, weights, axis=axis, mode="constant")
-    return blurred
+    found[used] = blurred
+    return found
+
+
+def _around(counts: npt.NDArray[np.float64]) -> tuple[slice, ...]:
+    """The box of what is not 0 and its neighbours; all if nothing is."""
+    seen = counts > 0
+    if not seen.any():
+        return (slice(None),) * counts.ndim
+    found = []
+    for axis in range(counts.ndim):
+        others = tuple(other for other in range(counts.ndim) if other != axis)
+        where = np.flatnonzero(seen.any(others))
+        found.append(slice(max(0, where[0] - 1), where[-1] + 2))
+    return tuple(found)

@@ -80,15 +80,14 @@ def probability(odds: Image) -> Image:
 
 
 def certain(
-    odds: Image, alpha: Image, move: Motion, still: Image, size: WorkingSize
+    odds: Image, alpha: Image, warped: Image, move: Motion, still: Image, size: WorkingSize
 ) -> tuple[Mask, Mask]:
     """Where the frame is surely background and surely foreground, before neighbours are asked.
 
     Background is what the foreground cannot have reached, and what flow and colour agree on;
-    foreground what both agree on. ``alpha`` is that of the frame before, ``still`` the background's
-    own motion.
+    foreground what both agree on. ``alpha`` is that of the frame before, ``warped`` the same moved
+    to this one, ``still`` the background's own motion.
     """
-    warped = warp(alpha, move.back)
     speed = length(move.forth + still)[alpha > 0.02]
     fast = float(np.percentile(speed, 95)) if speed.size else 0.0
     reach = min(size.pixels(_NEAR) + 1.5 * fast, size.pixels(_FAR))

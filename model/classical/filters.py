@@ -1,9 +1,15 @@
 """The few OpenCV filters that trimap propagation is made of, with our types and borders.
 
 Images are float32 H×W or H×W×C, masks bool H×W, radii whole pixels.
+
+numpy takes ten times as long along an axis of two or three items as along a row of pixels. So what
+is done with channels is done here, whole planes at a time.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -54,14 +60,45 @@ def resized(image: Image, rows: int, columns: int, *, by_area: bool) -> Image:
 
 def sampled(image: Image, places: Image) -> Image:
     """The image read at H×W×2 places (x, y): bilinear; beyond the border the nearest pixel."""
-    x, y = (np.ascontiguousarray(places[..., axis]) for axis in (0, 1))
-    return _float(cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
+    found = cv2.remap(  # type: ignore[call-overload]  # the stub does not know that None is allowed
+        image, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+    return _float(found)
 
 
+@lru_cache(maxsize=1)  # wanted many times a frame, and always for the same working size
 def pixel_places(rows: int, columns: int) -> Image:
-    """rows×columns×2: where each pixel is, x then y."""
+    """rows×columns×2: where each pixel is, x then y. Read-only."""
     y, x = np.indices((rows, columns), np.float32)
-    return np.stack([x, y], 2)
+    places = np.stack([x, y], 2)
+    places.setflags(write=False)
+    return places
+
+
+def channel_sum(image: Image) -> Image:
+    """H×W×C → H×W, added up from the first channel to the last."""
+    total = image[..., 0] + image[..., 1]
+    for channel in range(2, image.shape[2]):
+        total += image[..., channel]
+    return total
+
+
+def channels_first(image: Image) -> Image:
+    """H×W×C → C×H×W, contiguous."""
+    rows, columns, channels = image.shape
+    found = np.empty((channels, rows, columns), np.float32)
+    cv2.split(_float(image), list(found))
+    return found
+
+
+def merged(planes: Sequence[Image]) -> Image:
+    """C planes H×W → H×W×C."""
+    return _float(cv2.merge(planes))
+
+
+def chosen(mask: Mask, image: Image, other: Image) -> Image:
+    """H×W×C: ``image`` where the mask is set, ``other`` elsewhere."""
+    return _float(cv2.copyTo(_float(image), mask.view(np.uint8), np.array(other, np.float32)))
 
 
 def _float(image: npt.ArrayLike) -> Image:

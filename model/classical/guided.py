@@ -7,9 +7,11 @@ a solver they add nothing up over the picture: every bit is the same on any numb
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from model.classical.filters import Image, box
+from model.classical.filters import Image, box, channels_first
 
 
 class GuidedFilter:
@@ -22,34 +24,41 @@ class GuidedFilter:
     """
 
     def __init__(self, guide: Image, radius: int, epsilon: float):
-        self._guide = guide
+        self._guide = list(channels_first(guide))
         self._radius = radius
-        self._mean = box(guide, radius)
+        self._mean = [box(channel, radius) for channel in self._guide]
         xx, xy, xz = self._covariances(0, (0, 1, 2), epsilon)
         yy, yz = self._covariances(1, (1, 2), epsilon)
         (zz,) = self._covariances(2, (2,), epsilon)
         adjugate = (
-            (yy * zz - yz * yz, xz * yz - xy * zz, xy * yz - xz * yy),
-            (xz * yz - xy * zz, xx * zz - xz * xz, xy * xz - xx * yz),
-            (xy * yz - xz * yy, xy * xz - xx * yz, xx * yy - xy * xy),
+            yy * zz - yz * yz,
+            xz * yz - xy * zz,
+            xy * yz - xz * yy,
+            xx * zz - xz * xz,
+            xy * xz - xx * yz,
+            xx * yy - xy * xy,
         )
-        determinant = xx * adjugate[0][0] + xy * adjugate[0][1] + xz * adjugate[0][2]
-        self._inverse = [np.stack(row, 2) / determinant[..., None] for row in adjugate]
+        determinant = xx * adjugate[0] + xy * adjugate[1] + xz * adjugate[2]
+        a, b, c, d, e, f = (np.asarray(one / determinant, np.float32) for one in adjugate)
+        self._inverse = ((a, b, c), (b, d, e), (c, e, f))  # symmetric, as the covariances are
 
     def __call__(self, values: Image) -> Image:
         """Filter H×W values."""
         mean = box(values, self._radius)
-        cross = box(self._guide * values[..., None], self._radius) - self._mean * mean[..., None]
-        slope = np.stack([(row * cross).sum(2) for row in self._inverse], 2)
-        offset = mean - (slope * self._mean).sum(2)
-        linear = (box(slope, self._radius) * self._guide).sum(2)
-        return np.asarray(linear + box(offset, self._radius), np.float32)
+        cross = [
+            box(channel * values, self._radius) - own_mean * mean
+            for channel, own_mean in zip(self._guide, self._mean, strict=True)
+        ]
+        slope = [_dot(row, cross) for row in self._inverse]
+        offset = mean - _dot(slope, self._mean)
+        linear = _dot([box(one, self._radius) for one in slope], self._guide)
+        return linear + box(offset, self._radius)
 
     def _covariances(self, one: int, others: tuple[int, ...], epsilon: float) -> list[Image]:
         found = []
         for other in others:
-            product = box(self._guide[..., one] * self._guide[..., other], self._radius)
-            product = product - self._mean[..., one] * self._mean[..., other]
+            product = box(self._guide[one] * self._guide[other], self._radius)
+            product = product - self._mean[one] * self._mean[other]
             found.append(product + np.float32(epsilon) if one == other else product)
         return found
 
@@ -77,7 +86,16 @@ def follow_edges(
         H×W in 0…1.
     """
     neighbours = GuidedFilter(picture, radius, epsilon)
+    own, total = weight * evidence, 1 + weight
     values = evidence
     for _ in range(sweeps):
-        values = np.asarray((neighbours(values) + weight * evidence) / (1 + weight), np.float32)
+        values = np.asarray((neighbours(values) + own) / total, np.float32)
     return np.clip(values, 0, 1)
+
+
+def _dot(one: Sequence[Image], other: Sequence[Image]) -> Image:
+    """H×W: the products of planes, added up from the first to the last."""
+    total = one[0] * other[0]
+    for left, right in zip(one[1:], other[1:], strict=True):
+        total += left * right
+    return total

@@ -10,7 +10,7 @@ import torch
 
 from model.classical.anchor import three_classes
 from model.classical.closed_form import solve_alpha
-from model.classical.filters import Image, Mask, grown, shrunk
+from model.classical.filters import Image, Mask, channels_first, grown, shrunk
 from model.classical.working_size import WorkingSize
 from model.face import Frame
 
@@ -61,9 +61,7 @@ def resolve(frame: Frame, size: WorkingSize) -> ResolvedKeyframe:
     alpha = trimap
     if band.any():
         solved = solve_alpha(
-            torch.from_numpy(np.ascontiguousarray(size.reduce(frame.light).transpose(2, 0, 1)))[
-                None
-            ],
+            torch.from_numpy(channels_first(size.reduce(frame.light)))[None],
             torch.from_numpy(trimap)[None, None],
             composited_in=frame.composited_in,
             tolerance=_TOLERANCE,

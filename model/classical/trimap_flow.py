@@ -34,7 +34,7 @@ from model.classical.evidence import (
     probability,
     shows_background,
 )
-from model.classical.filters import Image, Mask, grown, shrunk
+from model.classical.filters import Image, Mask, grown, merged, shrunk
 from model.classical.flow import Grey, Motion, extend, luminance, motion, warp
 from model.classical.guided import follow_edges
 from model.classical.keyframe import resolve
@@ -130,14 +130,17 @@ class TrimapFlow:
         move = motion(memory.levels, levels)
         shown = shows_background(memory.alpha, memory.open, move, size)
         still = extend(move.back, shown.astype(np.float32))
-        layer, behind = memory.background.moved(still), memory.behind.moved(still)
+        layer = memory.background.moved(still)
+        # Both are known where the background was seen.
+        behind = BackgroundLayer(warp(memory.behind.colours, still), layer.known)
         anchor = memory.anchor.carried(move, still, size)
-        open_ = _carried_open(memory, move)
+        warped = warp(memory.alpha, move.back)
+        open_ = _carried_open(memory, warped, move)
 
         before = (memory.colours, memory.alpha)
         odds = colour_odds(colours, before, layer, shown, memory.wholes, size)
-        never, sure = certain(odds, memory.alpha, move, still, size)
-        alpha = _settled(picture, combined(odds, warp(memory.alpha, move.back), move), never, sure)
+        never, sure = certain(odds, memory.alpha, warped, move, still, size)
+        alpha = _settled(picture, combined(odds, warped, move), never, sure)
 
         alpha = _without_islands(alpha, open_)
         band = _band(alpha, odds, open_, size)
@@ -158,7 +161,7 @@ class TrimapFlow:
             behind=behind.with_seen(light, bare),
             anchor=anchor,
         )
-        planes = np.stack([trimap == 0, trimap == 0.5, trimap == 1], 2).astype(np.float32)
+        planes = merged([(trimap == level).astype(np.float32) for level in (0, 0.5, 1)])
         clues = Clues(light, behind.colours, behind.known, move.back, move.forth)
         device = frame.picture.device
         return after, Classes(size.enlarge(planes, device), size.enlarge(confidence, device), clues)
@@ -175,12 +178,13 @@ def open_network(checkpoint: str | None, device: torch.device) -> TrimapFlow:
     return TrimapFlow()
 
 
-def _carried_open(memory: Memory, move: Motion) -> Mask:
+def _carried_open(memory: Memory, warped: Image, move: Motion) -> Mask:
     """The open regions in this frame. They go with the foreground they hang on, if there is any:
-    flow inside of them may be that of what is seen through them."""
+    flow inside of them may be that of what is seen through them. ``warped`` is the alpha of the
+    frame before, moved to this one."""
     way = move.back
     if memory.wholes[0].any():
-        solid = (warp(memory.alpha, move.back) > 1 - SOFT) & (move.error < 1.5)
+        solid = (warped > 1 - SOFT) & (move.error < 1.5)
         way = extend(move.back, solid.astype(np.float32))
     return np.asarray(warp(memory.open.astype(np.float32), way) > 0.5, np.bool_)
 

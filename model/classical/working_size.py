@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from model.classical.filters import Image, resized
+from model.classical.filters import Image, channels_first, merged, resized
 
 PIXELS = 640 * 360
 
@@ -44,8 +44,8 @@ class WorkingSize:
 
     def reduce(self, planes: torch.Tensor) -> Image:
         """1×C×H×W on any device → rows×columns×C on the CPU; rows×columns if C is 1."""
-        image = planes[0].detach().permute(1, 2, 0).to("cpu", torch.float32).numpy()
-        image = np.ascontiguousarray(image[..., 0] if image.shape[2] == 1 else image)
+        apart = planes[0].detach().to("cpu", torch.float32).numpy()
+        image = np.ascontiguousarray(apart[0]) if len(apart) == 1 else merged(list(apart))
         if (self.rows, self.columns) == (self.height, self.width):
             return image
         return resized(image, self.rows, self.columns, by_area=True)
@@ -54,5 +54,5 @@ class WorkingSize:
         """rows×columns(×C) → 1×C×H×W, bilinear, so that planes that sum to 1 still do."""
         if (self.rows, self.columns) != (self.height, self.width):
             image = resized(image, self.height, self.width, by_area=False)
-        planes = np.atleast_3d(image).transpose(2, 0, 1)
-        return torch.from_numpy(np.ascontiguousarray(planes, np.float32))[None].to(device)
+        planes = image[None] if image.ndim == 2 else channels_first(image)
+        return torch.from_numpy(np.asarray(planes, np.float32))[None].to(device)

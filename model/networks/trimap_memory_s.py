@@ -45,7 +45,7 @@ from torch import Tensor, nn
 from model.checkpoint import trained_network
 from model.classical import trimap_flow
 from model.classical.anchor import three_classes
-from model.classical.filters import Image
+from model.classical.filters import Image, channels_first
 from model.classical.working_size import WorkingSize
 from model.face import Classes, Frame
 from model.networks.memory_decoder import MemoryDecoder
@@ -83,7 +83,8 @@ class Answer:
     def over(self, classes: Tensor, confidence: Tensor) -> tuple[Tensor, Tensor]:
         """Logits of the classes and of the confidence, laid over those of a guess."""
         sure = torch.logit(confidence.float().clamp(_LEAST, 1 - _LEAST))
-        return FIRM * classes.float() + self.classes, sure + self.confidence
+        # Added in place: at a frame's size new memory costs as much as the sum.
+        return (FIRM * classes.float()).add_(self.classes), sure.add_(self.confidence)
 
 
 class TrimapMemoryS(nn.Module):
@@ -212,18 +213,22 @@ class TrimapMemory:
     def _guess(self, flow: trimap_flow.Memory, classes: Classes) -> Tensor:
         reduce = flow.size.reduce
         planes = flow_guess(reduce(classes.probability), reduce(classes.confidence), flow)
-        return self._planes(planes)
+        return self._padded(planes.transpose(2, 0, 1))
 
     def _planes(self, image: Image) -> Tensor:
         """h×w(×C) → 1×C×H×W on the network's device."""
-        planes = torch.from_numpy(np.ascontiguousarray(np.atleast_3d(image).transpose(2, 0, 1)))
+        return self._padded(channels_first(np.atleast_3d(image)))
+
+    def _padded(self, planes: Image) -> Tensor:
+        """C×h×w → 1×C×H×W on the network's device."""
         down, right = -planes.shape[1] % MULTIPLE, -planes.shape[2] % MULTIPLE
-        padded = F.pad(planes[None], (0, right, 0, down), mode="replicate")
+        padded = F.pad(torch.from_numpy(planes)[None], (0, right, 0, down), mode="replicate")
         return padded.to(next(self.network.parameters()).device)
 
 
 def flow_guess(classes: Image, confidence: Image, flow: trimap_flow.Memory) -> Image:
-    """h×w×7, the planes of `memory_guess.guess_planes` from an answer of `trimap_flow`.
+    """h×w×7, the planes of `memory_guess` from an answer of `trimap_flow`; in memory they lie one
+    after the other.
 
     Args:
         classes: h×w×3 at working size.
@@ -232,7 +237,8 @@ def flow_guess(classes: Image, confidence: Image, flow: trimap_flow.Memory) -> I
     """
     held = flow.anchor.held(flow.size)
     others = [confidence, flow.alpha, flow.open, held]
-    return np.concatenate([classes, np.stack(others, 2).astype(np.float32)], 2)
+    planes = [*channels_first(classes), *(plane.astype(np.float32) for plane in others)]
+    return np.stack(planes).transpose(1, 2, 0)
 
 
 def _lean(softness: float) -> float:
@@ -269,7 +275,16 @@ def _with_unknown(answer: Answer, added: Tensor) -> Answer:
 
 def _closed(image: Tensor) -> Tensor:
     """N×1×h×w closed by 3×3 pixels: what is low on a line of one or two is as its sides are."""
-    return -F.max_pool2d(-F.max_pool2d(image, 3, 1, 1), 3, 1, 1)
+    return -_highest(-_highest(image))
+
+
+def _highest(image: Tensor) -> Tensor:
+    """The maximum over 3×3 pixels of N×1×h×w; a processor takes far longer to pool them."""
+    around = F.pad(image, (1, 1, 1, 1), mode="replicate")
+    up, here, down = around[..., :-2, :], around[..., 1:-1, :], around[..., 2:, :]
+    highest = torch.maximum(torch.maximum(up, here), down)
+    left, here, right = highest[..., :-2], highest[..., 1:-1], highest[..., 2:]
+    return torch.maximum(torch.maximum(left, here), right)
 
 
 def _laid_over(answer: Answer, classes: Classes, size: WorkingSize) -> Classes:
