@@ -41,6 +41,27 @@ __device__ __forceinline__ u32 multiply_add_halves(u32 a, u32 b, u32 c) {
 __device__ __forceinline__ u32 low_twice(u32 value) { return __byte_perm(value, value, 0x1010); }
 __device__ __forceinline__ u32 high_twice(u32 value) { return __byte_perm(value, value, 0x3232); }
 
+// Kept between two bounds; a value that is not a number stays one.
+__device__ __forceinline__ float within(float value, float least, float most) {
+    float found;
+    asm("max.NaN.f32 %0, %1, %2;" : "=f"(found) : "f"(value), "f"(least));
+    asm("min.NaN.f32 %0, %1, %2;" : "=f"(found) : "f"(found), "f"(most));
+    return found;
+}
+
+// What is read by nobody else, and leaves room in the cache to others.
+__device__ __forceinline__ u16 read_once(const u16* from) {
+    u16 found;
+    asm("ld.global.nc.L1::no_allocate.u16 %0, [%1];" : "=h"(found) : "l"(from));
+    return found;
+}
+
+__device__ __forceinline__ float read_once(const float* from) {
+    float found;
+    asm("ld.global.nc.L1::no_allocate.f32 %0, [%1];" : "=f"(found) : "l"(from));
+    return found;
+}
+
 // 16 bytes to shared memory that arrive later, or zeros; both ends aligned to 16.
 __device__ __forceinline__ void copy_later(void* shared, const void* global, bool zeros) {
     const u32 there = (u32)__cvta_generic_to_shared(shared);

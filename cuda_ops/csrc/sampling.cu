@@ -27,7 +27,7 @@ struct Shape {
     int height, width, out_height, out_width;
     int stride, padding, dilation;
     int first, end;  // pixels of all pictures, as far as they are wanted
-    int reserved;
+    int pictures;
 };
 
 __device__ __forceinline__ float to_float(Element value) {

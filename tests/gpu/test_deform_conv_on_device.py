@@ -70,13 +70,25 @@ def laid_out(tensors, layout):
     return [t.contiguous(memory_format=layout) if t.dim() == 4 else t for t in tensors]
 
 
-def check(shape, dtype, device, layout=torch.contiguous_format, where=FLOAT):
+def as_parts(offset, mask):
+    """The same as parts of larger tensors, as networks have them: two of one if types agree."""
+    channels = offset.shape[1]
+    together = [torch.cat([offset.to(dtype), mask.to(dtype)], 1) for dtype in
+                (offset.dtype, mask.dtype)]  # fmt: skip
+    whole = laid_out(together, torch.channels_last)
+    return whole[0][:, :channels], whole[1][:, channels:]
+
+
+def check(shape, dtype, device, layout=torch.contiguous_format, where=FLOAT, parts=False):
     tensors, options = case(shape, dtype, where)
     exact = [t.double().requires_grad_() for t in tensors]
     right = specification(*exact, **options)
     pull = torch.randn(right.shape, generator=torch.Generator().manual_seed(1)).to(dtype)
     expected = torch.autograd.grad(right, exact, pull.double())
-    mine = [t.to(device).requires_grad_() for t in laid_out(tensors, layout)]
+    mine = [t.to(device) for t in laid_out(tensors, layout)]
+    if parts:
+        mine[1:3] = as_parts(*mine[1:3])
+    mine = [t.requires_grad_() for t in mine]
     found = modulated_deform_conv2d(*mine, **options)
     assert found.dtype == dtype
     gradients = torch.autograd.grad(found, mine, pull.to(device))
@@ -105,6 +117,24 @@ def test_offsets_in_halves(dtype, device):
     check(SHAPES[6], dtype, device, torch.channels_last, where=HALF)
 
 
+@pytest.mark.parametrize("where", [HALF, FLOAT], ids=str)
+@pytest.mark.parametrize("dtype", ROUNDING, ids=str)
+@pytest.mark.parametrize("shape", [*SHAPES[:4], SHAPES[6]], ids=str)
+def test_parts_of_larger_tensors(shape, dtype, where, device):
+    check(shape, dtype, device, torch.channels_last, where, parts=True)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=str)
+@pytest.mark.parametrize("dtype", [HALF, BFLOAT], ids=str)
+def test_pixel_by_pixel(dtype, layout, cuda, monkeypatch):
+    """A picture that would lie group by group by default."""
+    monkeypatch.setattr(variants, "_ready", {})
+    monkeypatch.setattr(kernels, "BY_GROUP", None)
+    monkeypatch.setattr(kernels, "BY_GROUP_LAST", None)
+    check(SHAPES[0], dtype, cuda, layout)
+    assert "by_group" not in {variant.name for _, variant in variants._ready}
+
+
 @pytest.mark.parametrize("budget", [1, 2**25])
 @pytest.mark.parametrize("dtype", ROUNDING, ids=str)
 @pytest.mark.parametrize("shape", SHAPES[:5], ids=str)
@@ -117,10 +147,12 @@ def test_plain_torch(shape, dtype, budget, device, monkeypatch):
 def test_kernels_run(cuda):
     assert implementation(cuda).startswith("CUDA kernels for compute capability ")
     variants._ready.clear()
-    check(SHAPES[0], HALF, cuda)
-    check(SHAPES[7], HALF, cuda)
+    for shape in (SHAPES[0], SHAPES[2], SHAPES[7]):
+        check(shape, HALF, cuda)
     names = {variant.name for _, variant in variants._ready}
-    assert names == {"channels_last", "convolve", "im2col", "gradients"}
+    assert names == {
+        "channels_last", "by_group", "convolve_by_group", "convolve", "im2col", "gradients",
+    }  # fmt: skip
     assert implementation(cuda).startswith("CUDA kernels for compute capability ")
 
 
@@ -242,8 +274,12 @@ def test_agrees_with_torchvision_there(device):
 
 @pytest.mark.parametrize("way", ["kernels", "torch"])
 def test_keeps_no_column(way, cuda, monkeypatch):
-    """A large picture needs less at its peak than nine gathered copies of it would take."""
+    """A large picture needs less at its peak than nine gathered copies of it would take.
+
+    On a card of 8 GiB: a larger one may hold all of them.
+    """
     monkeypatch.setenv(CHOICE, way)
+    monkeypatch.setattr(kernels, "card_memory", lambda device: 2**33)
     device = cuda
     x, offset, mask = (torch.rand(1, c, 540, 960, device=device) for c in (64, 36, 18))
     weight = torch.rand(64, 64, 3, 3, device=device)
@@ -276,6 +312,10 @@ for channels, groups, dtype in ((64, 8, torch.float16), (48, 4, torch.bfloat16),
         (1, channels, 9, 21), (1, 18 * groups, 9, 21), (1, 9 * groups, 9, 21),
         (channels, channels, 3, 3), (channels,))]
     inputs[1] = (4 * inputs[1].detach().float()).requires_grad_()
+    modulated_deform_conv2d(*inputs, padding=1).sum().backward()
+    found = torch.cat(inputs[1:3], 1).detach().to(memory_format=torch.channels_last)
+    halves = found.to(dtype)
+    inputs[1:3] = found[:, : 18 * groups], halves[:, 18 * groups :]
     modulated_deform_conv2d(*inputs, padding=1).sum().backward()
 torch.cuda.synchronize()
 print("done")

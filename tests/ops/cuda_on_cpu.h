@@ -15,6 +15,7 @@ static int __float2int_rd(float value) {
 }
 
 static int max(int a, int b) { return a > b ? a : b; }
+static int min(int a, int b) { return a < b ? a : b; }
 
 static float atomicAdd(float* to, float value) {
     const float before = *to;
@@ -56,6 +57,13 @@ static u32 multiply_add_halves(u32 a, u32 b, u32 c) {
 static u32 multiply_halves(u32 a, u32 b) { return multiply_add_halves(a, b, 0); }
 static u32 low_twice(u32 value) { return (value & 0xffff) | value << 16; }
 static u32 high_twice(u32 value) { return value >> 16 | (value & 0xffff0000u); }
+
+static float within(float value, float least, float most) {
+    return value < least ? least : value > most ? most : value;
+}
+
+static u16 read_once(const u16* from) { return *from; }
+static float read_once(const float* from) { return *from; }
 
 static void copy_later(void* shared, const void* global, bool zeros) {
     if ((uintptr_t)shared % 16 || (uintptr_t)global % 16) fail("a copy is not aligned");

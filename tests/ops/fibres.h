@@ -233,6 +233,8 @@ static u32 exchanged() {
     return turn;
 }
 
+static void __syncwarp() { exchanged(); }
+
 static const u64 (&given_by(u32 lane, u32 turn))[3] {
     return block->fibres[current / 32 * 32 + lane % 32].given[turn];
 }

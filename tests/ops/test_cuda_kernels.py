@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from cuda_ops import deform_conv, kernels, nvrtc, variants
-from cuda_ops.kernels import Tile
+from cuda_ops.kernels import GroupTile, Tile
 from cuda_ops.reference import modulated_deform_conv2d as specification
 from cuda_ops.taps import Geometry
 from tests.ops.cuda_on_cpu import GXX, OPERATOR, Emulator
@@ -46,11 +46,20 @@ def emulator(built, monkeypatch):
     return install
 
 
-def case(shape, dtype, *, kernel=3, at=(1, 1, 1), where=FLOAT, last=()):
+@pytest.fixture
+def pixel_by_pixel(monkeypatch):
+    """No picture is laid out group by group."""
+    monkeypatch.setattr(kernels, "BY_GROUP", None)
+    monkeypatch.setattr(kernels, "BY_GROUP_LAST", None)
+
+
+def case(shape, dtype, *, kernel=3, at=(1, 1, 1), where=FLOAT, last=(), cut=None):
     """x, offset, mask, weight, bias, in layouts that differ from pixel by pixel to not; geometry.
 
     Args:
         last: which of x, offset, mask lie channels last.
+        cut: which of them are cut out of a larger tensor, and how many channels of it are before
+            and behind.
     """
     batch, channels, out, height, width, groups, far = shape
     geometry = Geometry(kernel, kernel, *at)
@@ -74,7 +83,22 @@ def case(shape, dtype, *, kernel=3, at=(1, 1, 1), where=FLOAT, last=()):
     ]
     for i in last:
         tensors[i] = tensors[i].contiguous(memory_format=torch.channels_last)
+    for i, (before, behind) in (cut or {}).items():
+        tensors[i] = cut_out(tensors[i], before, behind)
     return tensors, geometry
+
+
+def cut_out(tensor, before, behind):
+    """The same as channels of a larger tensor in the same layout, which has no other numbers."""
+    count, channels, *size = tensor.shape
+    layout = torch.channels_last if kernels.is_channels_last(tensor) else torch.contiguous_format
+    room = torch.full((count, before + channels + behind, *size), float("nan"), dtype=tensor.dtype)
+    room = room.contiguous(memory_format=layout)
+    return room[:, before : before + channels].copy_(tensor)
+
+
+# Both layouts' as networks have them: offsets and mask are two parts of one result.
+PARTS = {4: {1: (0, 36), 2: (72, 0)}, 8: {1: (0, 72), 2: (144, 0)}}
 
 
 def exactly(tensors, at):
@@ -116,10 +140,13 @@ FUSED = [
     ((1, 64, 20, 1, 1, 16, 1), {}, HALF),
     ((1, 32, 32, 9, 12, 4, 2), {"at": (2, 1, 1)}, HALF),
     ((1, 32, 16, 8, 9, 2, 2), {"at": (1, 2, 1), "kernel": 5}, BFLOAT),
+    ((2, 48, 48, 4, 17, 4, 3), {"last": (0, 1, 2), "cut": PARTS[4], "where": HALF}, HALF),
+    ((2, 48, 48, 4, 7, 4, 3), {"last": (2,), "cut": {1: (3, 0), 2: (0, 5)}}, BFLOAT),
 ]
 
 
 @needs_gxx
+@pytest.mark.usefixtures("pixel_by_pixel")
 @pytest.mark.parametrize(("shape", "options", "dtype"), FUSED)
 def test_one_kernel(shape, options, dtype, emulator, monkeypatch):
     tensors, at = case(shape, dtype, **options)
@@ -131,6 +158,114 @@ def test_one_kernel(shape, options, dtype, emulator, monkeypatch):
     assert error(found, right) < FORWARD[dtype]
     assert found.dtype == dtype
     assert kernels.is_channels_last(found) == kernels.is_channels_last(tensors[0])
+
+
+# Groups of eight channels. What is cut out begins at multiples of 16, 8 and 4 bytes, and of 2.
+ALL_LAST = {"last": (0, 1, 2), "where": HALF}
+GROUPED = [
+    (PLAIN, {}, HALF),
+    ((1, 64, 64, 9, 33, 8, 40), ALL_LAST, HALF),
+    ((2, 64, 64, 5, 35, 8, 3), ALL_LAST | {"cut": PARTS[8]}, HALF),
+    ((2, 64, 24, 5, 35, 8, 3), {"last": (1, 2), "cut": PARTS[8]}, BFLOAT),
+    ((3, 32, 32, 3, 5, 4, 3), ALL_LAST | {"cut": PARTS[4]}, HALF),
+    ((1, 32, 32, 4, 33, 4, 3), ALL_LAST | {"cut": {1: (2, 0), 2: (0, 10)}}, BFLOAT),
+    ((2, 48, 48, 3, 5, 6, 3), {"where": HALF, "cut": {1: (1, 2), 2: (3, 1)}}, BFLOAT),
+    ((1, 16, 5, 7, 40, 2, 1e6), {"last": (0,)}, HALF),
+    ((1, 64, 20, 1, 1, 8, 1), ALL_LAST | {"cut": PARTS[8]}, HALF),
+    ((1, 32, 32, 9, 12, 4, 2), {"at": (2, 1, 1)}, HALF),
+    ((1, 16, 16, 8, 9, 2, 2), {"at": (1, 2, 1), "kernel": 5, "last": (1, 2)}, BFLOAT),
+    ((2, 64, 64, 4, 9, 8, 2), {"at": (1, 0, 1), "kernel": 1, "last": (0, 1, 2)}, HALF),
+]
+# As few as divide everything; warps that multiply what they sampled; all threads for two rows.
+GROUP_TILES = [
+    GroupTile(rows=2, threads=64, blocks=2, across=4, chunk=16, together=1),
+    GroupTile(rows=4, threads=128, blocks=1, across=1, chunk=32, together=4),
+    GroupTile(rows=2, threads=512, blocks=1, across=4, chunk=64, together=2),
+]
+
+
+@needs_gxx
+@pytest.mark.parametrize(("shape", "options", "dtype"), GROUPED)
+def test_one_kernel_by_group(shape, options, dtype, emulator, monkeypatch):
+    tensors, at = case(shape, dtype, **options)
+    _, right = exactly(tensors, at)
+    made = emulator()
+    poisoned(monkeypatch)
+    found = kernels.forward(*tensors, at)
+    assert made.launched == ["by_group", "convolve_by_group"]
+    assert error(found, right) < FORWARD[dtype]
+    assert found.dtype == dtype
+    assert kernels.is_channels_last(found) == kernels.is_channels_last(tensors[0])
+
+
+@needs_gxx
+@pytest.mark.parametrize("tile", GROUP_TILES, ids=lambda tile: f"chunk {tile.chunk}")
+@pytest.mark.parametrize("cut", [None, PARTS[8]], ids=["planes", "parts"])
+def test_other_tiles_by_group(tile, cut, emulator, monkeypatch):
+    monkeypatch.setattr(kernels, "BY_GROUP", tile)
+    monkeypatch.setattr(kernels, "BY_GROUP_LAST", tile)
+    options = {"last": (1, 2), "cut": cut} if cut else {}
+    tensors, at = case((1, 64, 64, 3, 37, 8, 3), HALF, where=HALF, **options)
+    _, right = exactly(tensors, at)
+    made = emulator()
+    poisoned(monkeypatch)
+    assert error(kernels.forward(*tensors, at), right) < FORWARD[HALF]
+    assert made.launched == ["by_group", "convolve_by_group"]
+
+
+@needs_gxx
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"last": (1,)},
+        {"last": (2,)},
+        {"last": (1, 2), "where": HALF, "cut": {1: (1, 0)}},
+        {"last": (1, 2), "cut": {2: (0, 1)}},
+    ],
+)
+def test_what_goes_pixel_by_pixel(options, emulator):
+    """Offsets in the other layout than the mask, or where no words begin."""
+    tensors, at = case(PLAIN, HALF, **options)
+    _, right = exactly(tensors, at)
+    made = emulator()
+    assert error(kernels.forward(*tensors, at), right) < FORWARD[HALF]
+    assert made.launched == ["channels_last", "convolve"]
+
+
+def test_parts_of_tensors_are_not_copied():
+    """Nor is anything else whose pixels follow each other evenly; the rest is."""
+    whole = torch.zeros(2, 9, 4, 6, dtype=HALF)
+    last = whole.contiguous(memory_format=torch.channels_last)
+    for planes, steps in (
+        (whole, (216, 24, 1)),
+        (whole[:, 2:5], (216, 24, 1)),
+        (whole[:1, 2:5], (72, 24, 1)),  # one picture's: dense
+        (last, (216, 1, 9)),
+        (last[:, 2:5], (216, 1, 9)),
+        (last[1:, 2:5], (0, 1, 9)),
+        (last[:, 2:3], (216, 1, 9)),
+        (last[:, 2:5, :, :1].expand(2, 3, 4, 1), (216, 1, 54)),
+        (last[:, 2:5, :1], (216, 1, 9)),
+    ):
+        found = kernels._planes(planes)
+        assert found.tensor.data_ptr() == planes.data_ptr()
+        assert found.steps == steps
+        assert found.last == (planes.stride(1) == 1)
+    for planes in (
+        last[:, :, :, 1:],
+        last[:, ::2],
+        whole[:, :1].expand(2, 4, 4, 6),
+        whole[:, :, :1, :1].expand(2, 9, 4, 6),
+        whole.transpose(2, 3),
+        whole[..., ::2],
+    ):
+        found = kernels._planes(planes)
+        assert found.tensor.data_ptr() != planes.data_ptr()
+        assert torch.equal(found.tensor, planes)
+        assert found.steps[2] == 1
+    assert kernels._planes(last[:, 2:5]).aligned == 2
+    assert kernels._planes(last.expand(2, 9, 4, 6)).aligned == 2
+    assert kernels._planes(torch.zeros(2, 8, 4, 6)[:, 4:].contiguous()).aligned % 4 == 0
 
 
 @needs_gxx
@@ -150,6 +285,8 @@ ROWS = [
     ((2, 128, 16, 5, 7, 8, 40), {"last": (0, 1, 2)}, BFLOAT),
     ((1, 96, 8, 6, 5, 8, 3), {"last": (2,), "where": HALF}, HALF),
     ((2, 12, 3, 9, 5, 2, 2), {"last": (0,)}, BFLOAT),
+    ((2, 128, 16, 3, 7, 8, 3), {"last": (0, 1, 2), "cut": PARTS[8]}, HALF),
+    ((2, 96, 8, 3, 5, 8, 3), {"where": HALF, "cut": PARTS[8]}, BFLOAT),
     ((1, 6, 3, 4, 5, 3, 2), {}, HALF),
     ((1, 3, 4, 7, 5, 1, 2), {}, HALF),
     ((1, 3, 4, 7, 5, 1, 2), {}, BFLOAT),
@@ -199,6 +336,14 @@ def test_several_chunks(emulator, monkeypatch):
     gradients = kernels.backward(torch.ones(right.shape), *tensors[:4], at)
     for one, true in zip(gradients, torch.autograd.grad(right.sum(), inputs[:4]), strict=True):
         assert error(one, true) < 1e-5
+    # A card's share, if that is more: 256 pixels at a time.
+    monkeypatch.setattr(kernels, "card_memory", lambda device: 64 * 256 * 4 * 9 * 4)
+    made.launched.clear()
+    assert error(kernels.forward(*tensors, at), right) < 1e-5
+    assert made.launched.count("im2col") == 4
+    monkeypatch.setattr(kernels, "COLUMN_BYTES", 2**27)
+    assert error(kernels.forward(*tensors, at), right) < 1e-5
+    assert made.launched.count("im2col") == 6
 
 
 @needs_gxx
@@ -216,28 +361,33 @@ def test_cards_with_little_shared_memory(emulator, monkeypatch):
 
 
 @needs_gxx
-@pytest.mark.parametrize("way", ["convolve", "im2col"])
+@pytest.mark.parametrize("way", ["convolve", "convolve_by_group", "staged", "im2col"])
 def test_positions_that_are_none(way, emulator, monkeypatch):
     """NaN looks at nothing we know; infinity, and whatever lies far outside, at zeros."""
-    if way == "im2col":
+    if way == "convolve":
+        monkeypatch.setattr(kernels, "BY_GROUP", None)
+    elif way == "im2col":
         monkeypatch.setattr(kernels, "FUSED", {})
-    (x, offset, mask, weight, bias), at = case((1, 16, 4, 4, 5, 1, 0), HALF)
-    x[0, :, 0, 0] = float("inf")  # is not what is outside
-    for i, far in enumerate([float("inf"), -float("inf"), 3e38, -1e9, 2**31, -(2.0**31)]):
-        offset[0, :, 2, :] = 100  # all taps of row 2 look far outside
+    last = (1, 2) if way == "staged" else ()
+    (x, offset, mask, weight, bias), at = case((1, 16, 4, 4, 5, 2, 0), HALF, last=last)
+    x[0, :, 0, :] = x[0, :, :, 0] = float("inf")  # is not what is outside
+    offset[0, :, 2, :] = 100  # all taps of row 2 look far outside
+    for i, far in enumerate([float("inf"), -float("inf"), 3e38, -1e9, 2**31, -(2.0**31), -100]):
         offset[0, i, 2, 2] = far
     offset[0, 4, 3, 3] = float("nan")
     made = emulator()
     found = kernels.forward(x, offset, mask, weight, bias, at)
-    assert made.launched[-1] == way
+    assert made.launched[-1] == ("convolve_by_group" if way == "staged" else way)
     assert torch.equal(found[0, :, 2, :], bias[:, None].expand(4, 5))
     assert found[0, :, 3, 3].isnan().all()
     assert not found[0, :, 3, 4].isnan().any()
 
 
 @needs_gxx
-def test_memory_that_begins_anywhere(emulator):
+@pytest.mark.parametrize("way", ["BY_GROUP", "FUSED"])
+def test_memory_that_begins_anywhere(way, emulator, monkeypatch):
     """Reads of 16 bytes want it aligned: then what is not is copied."""
+    monkeypatch.setattr(kernels, "BY_GROUP", kernels.BY_GROUP if way == "BY_GROUP" else None)
     (x, offset, mask, weight, bias), at = case((2, 16, 8, 3, 5, 2, 2), HALF, last=(0,))
     _, right = exactly((x, offset, mask, weight, bias), at)
     room = torch.zeros(x.numel() + 1, dtype=HALF)[1:]
@@ -331,7 +481,7 @@ def seen(kernel, mistake, emulator, check):
     def change(name, source):
         if name != kernel:
             return source
-        assert before in source
+        assert before in source, "nothing to replace"
         return source.replace(before, after)
 
     child = os.fork()
@@ -350,6 +500,7 @@ def seen(kernel, mistake, emulator, check):
 
 
 @needs_gxx
+@pytest.mark.usefixtures("pixel_by_pixel")
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_mistakes_in_the_kernel_are_found(mistake, emulator, monkeypatch):
     """The tests above would fail, were the source wrong."""
@@ -362,6 +513,84 @@ def test_mistakes_in_the_kernel_are_found(mistake, emulator, monkeypatch):
         return error(kernels.forward(*tensors, at), right) < 10 * FORWARD[HALF]
 
     assert seen("convolve", MISTAKES[mistake], emulator, check) == (mistake != "none")
+
+
+# Those of offsets that lie pixel by pixel begin with "last".
+GROUP_MISTAKES = {
+    "none": ("tap", "tap"),
+    "no barrier before multiplying": (
+        "            wait_for_copies();\n            __syncthreads();\n",
+        "            wait_for_copies();\n",
+    ),
+    "copies are not waited for": ("            wait_for_copies();\n", ""),
+    "a is not doubled": ("OWN ? a : a + step % 2 * (PIXELS * ROW)", "a"),
+    "a is not doubled though others multiply it": (
+        "#define OWN (SHARES == 1 &&",
+        "#define OWN (1 ||",
+    ),
+    "the first group's plane": ("(j + one) * group_pixels", "one * group_pixels"),
+    "the first chunk's planes": ("origin += CHUNK_GROUPS * group_pixels;", ""),
+    "the other picture's planes": ("group * s.pictures + picture", "group * s.pictures"),
+    "the border above repeats": ("within(at.y, -2.f", "within(at.y, 0.f"),
+    "the border below repeats": ("(float)s.height)", "(float)(s.height - 1))"),
+    "the border on the right repeats": ("(float)s.width)", "(float)(s.width - 1))"),
+    "the kernel's taps in another order": ("turns ? 0 : tap + 1, chunk", "0, chunk"),
+    "the same tap again": ("(CHUNK_GROUPS - 1) * TAPS + 1 : 1", "0 : 0"),
+    "the second chunk is the first": ("(CHUNK_GROUPS - 1) * TAPS + 1 : 1", "1 - TAPS : 1"),
+    "last, none": ("tap", "tap"),
+    "last: no barrier after turning round": ("last barrier\n        __syncthreads();", "\n"),
+    "last: masks exchanged": ("masks >> 16 : masks", "masks : masks >> 16"),
+    "last: the first chunk's masks": ("(const char*)(mask + which)", "(const char*)mask"),
+    "last: the first chunk's offsets": ("(offset + 2 * which)", "(offset)"),
+    "last: beside the tile": ("tile.left + mine % TILE_COLUMNS, s.out_width", "0, s.out_width"),
+}
+
+
+@needs_gxx
+@pytest.mark.parametrize("mistake", GROUP_MISTAKES)
+def test_mistakes_by_group_are_found(mistake, emulator, monkeypatch):
+    tile = GroupTile(rows=2, threads=64, blocks=2, across=2, chunk=16, together=1)
+    monkeypatch.setattr(kernels, "BY_GROUP", tile)
+    monkeypatch.setattr(kernels, "BY_GROUP_LAST", tile)
+    options = {"last": (1, 2), "cut": PARTS[4]} if mistake.startswith("last") else {}
+    tensors, at = case((2, 32, 24, 5, 37, 4, 3), HALF, **options)
+    _, right = exactly(tensors, at)
+    poisoned(monkeypatch)
+
+    def check():
+        return error(kernels.forward(*tensors, at), right) < 10 * FORWARD[HALF]
+
+    found = seen("convolve_by_group", GROUP_MISTAKES[mistake], emulator, check)
+    assert found == ("none" not in mistake)
+
+
+LAYOUT_MISTAKES = {
+    "none": ("row", "row"),
+    "no zeros": ("found = {0, 0, 0, 0}", "found = {0x3c003c00, 0, 0, 0}"),
+    "zeros too few on the left": ("column >= 2 &&", "column >= 1 &&"),
+    "nothing behind the last row": (
+        "blockIdx.x >= rows && group != GROUPS - 1",
+        "blockIdx.x >= rows",
+    ),
+    "the wrong row": ("(row - 2) * width", "(row - 1) * width"),
+    "the wrong group": ("group * rows + blockIdx.x", "(GROUPS - 1 - group) * rows + blockIdx.x"),
+    "the first picture": ("(unsigned long long)picture * pixels", "0ull * pixels"),
+    "a pixel's channels exchanged": ("= found;", "= {found.y, found.x, found.z, found.w};"),
+}
+
+
+@needs_gxx
+@pytest.mark.parametrize("last", [(), (0,)], ids=["planes", "last"])
+@pytest.mark.parametrize("mistake", LAYOUT_MISTAKES)
+def test_mistakes_in_the_layout_are_found(mistake, last, emulator, monkeypatch):
+    tensors, at = case((2, 32, 8, 4, 6, 4, 3), HALF, last=last)
+    _, right = exactly(tensors, at)
+    poisoned(monkeypatch)
+
+    def check():
+        return error(kernels.forward(*tensors, at), right) < 10 * FORWARD[HALF]
+
+    assert seen("by_group", LAYOUT_MISTAKES[mistake], emulator, check) == (mistake != "none")
 
 
 GRADIENT_MISTAKES = {
@@ -488,9 +717,14 @@ def test_compiles_without_spilling(architecture, wanted, monkeypatch):
             out = kernels.forward(*tensors, at)
             if channels in (48, 3):
                 kernels.backward(out, *tensors[:4], at)
+        for where in (HALF, FLOAT):
+            shape = (1, 64, 64, 6, 6, 8, 1)
+            tensors, at = case(shape, dtype, where=where, last=(0, 1, 2), cut=PARTS[8])
+            kernels.forward(*tensors, at)
     names = [variant.name for variant in wanted]
     assert {name: names.count(name) for name in names} == {
-        "channels_last": 2, "convolve": 4, "im2col": 10, "gradients": 6,
+        "channels_last": 2, "convolve": 2, "by_group": 2, "convolve_by_group": 6, "im2col": 12,
+        "gradients": 6,
     }  # fmt: skip
     for variant in wanted:
         code = nvrtc.compiled(variant.source, variant.name, variant.flags, architecture)
