@@ -39,8 +39,8 @@ class ServerConfig:
         roots: by path, only files under these folders are read and written. Empty means all that
             the server's user may, which is refused when others than this machine can connect.
         quota_bytes: of the spool; what one unit makes may exceed it until the next begins.
-        decoders: processes of a worker that read plates; 0 = one for every four cores, at least
-            one, at most four.
+        decoders: processes of a worker that read plates; 0 = one for every two cores, at least
+            one, at most eight.
         decoder_memory_bytes: address space of a decoder, which opens hostile files.
         decode_seconds: a file that takes longer is damaged.
         credit: mattes, or plates, that may be on their way unacknowledged.

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from cuda_ops import replay
 from model.device_memory import does_not_fit
 from model.face import Estimate, Frame, MattingNetwork
 from model.plates.plate import Window
@@ -66,6 +67,7 @@ def estimate_in_tiles(
         return _estimate(network, around, centre, features, side, precision), ""
     # Here the error is gone, and with it what it held of the attempt.
     features.clear()
+    replay.let_go()
     torch.cuda.empty_cache()
     smaller = max((side or max(height, width)) // 2, 128)
     try:

@@ -21,7 +21,7 @@ from model.plates.hint import hint_values, placed_hint
 from model.plates.holdout import ALL
 from model.plates.image_files import rgb, rgb_indices
 from model.plates.plate import Plate, Trimap, Window
-from model.plates.trimap import place_trimap
+from model.plates.trimap import FOREGROUND, UNKNOWN, place_trimap
 from model.transfers import sent
 
 Pixels = npt.NDArray[np.float32]
@@ -86,7 +86,9 @@ class LightView:
             raise ValueError(f"no light called {composited_in!r}")
         placed = hint = None
         if trimap is not None:
-            placed = self._on(canvas, _classes(trimap, plate), plate)
+            # As bytes, a quarter of what goes to the device; outside of the plate they are 0.
+            painted = self._on(canvas, place_trimap(trimap, plate.header)[..., None], plate)
+            placed = torch.where(painted == UNKNOWN, 0.5, (painted == FOREGROUND).float())
             packed = placed_hint(trimap, plate.header)
             if packed is not None:
                 both = (self._on(canvas, x[..., None], plate) for x in hint_values(packed))
@@ -151,11 +153,3 @@ def _is_known(clean: Plate) -> Pixels:
     if "A" in kinds:
         known &= clean.pixels[:, :, kinds.index("A")][..., None] >= ALL
     return np.asarray(known, np.float32)
-
-
-def _classes(trimap: Trimap, plate: Plate) -> Pixels:
-    """0, 0.5 and 1, H×W×1, over the plate's data window."""
-    placed = place_trimap(trimap, plate.header)
-    lookup = np.zeros(256, np.float32)
-    lookup[128], lookup[255] = 0.5, 1.0
-    return lookup[placed][..., None]

@@ -12,8 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cuda_ops import maps
 from cuda_ops.deform_conv import modulated_deform_conv2d
-from model.networks.blocks import act_, conv, zeroed
+from model.networks.blocks import conv, zeroed
 
 GROUPS = 4
 TAPS = 9
@@ -59,21 +60,26 @@ class Alignment(nn.Module):
         """
         n, _, h, w = centre.shape
         if coarser is None:
-            guide = centre.new_zeros(n, self.think.out_channels, h, w)
+            guide = centre.new_zeros(n, len(self.think.weight), h, w)
             shift = torch.zeros(n, 2, h, w, device=centre.device)
         else:
             guide = F.interpolate(coarser[0], scale_factor=2, mode="nearest")
             shift = 2 * F.interpolate(coarser[1], scale_factor=2, mode="bilinear")
         moved = warp(neighbour, shift)
         seen = [moved, centre, matches(moved, centre, self.reach), guide, shift.to(centre.dtype)]
-        guide = act_(self.look(torch.cat(seen, 1)))
-        guide = act_(self.think(guide))
+        spare = self.look.weight.shape[1] - sum(one.shape[1] for one in seen)
+        if spare:  # weights were filled up
+            seen.append(centre.new_zeros(n, spare, h, w))
+        if maps.takes(neighbour, 8):  # else they would be stacked one way and turned round after
+            seen = [one.contiguous(memory_format=torch.channels_last) for one in seen]
+        guide = self.look.then(torch.cat(seen, 1), acted=True)
+        guide = self.think.then(guide, acted=True)
         shift = shift + FURTHEST * torch.tanh(self.shift(guide).float())
         wishes = self.taps(guide).float()
         stray = STRAY * torch.tanh(wishes[:, : 2 * GROUPS * TAPS])
         # An operator's offsets are ordered (group, tap, (y, x)), and never in half precision here.
         offset = stray + shift.flip(1).repeat(1, GROUPS * TAPS, 1, 1)
-        mask = 2 * torch.sigmoid(wishes[:, 2 * GROUPS * TAPS :])
+        mask = 2 * torch.sigmoid(wishes[:, 2 * GROUPS * TAPS : 3 * GROUPS * TAPS])
         aligned = modulated_deform_conv2d(
             neighbour, offset, mask, self.weight, self.bias, padding=1
         )
@@ -87,6 +93,8 @@ def warp(x: Tensor, shift: Tensor) -> Tensor:
         x: N×C×h×w.
         shift: float32 N×2×h×w (x, y), in pixels.
     """
+    if maps.takes(x, x.shape[1]):
+        return maps.moved(x, shift)
     h, w = x.shape[2:]
     row = torch.arange(h, device=x.device, dtype=torch.float32)[:, None]
     column = torch.arange(w, device=x.device, dtype=torch.float32)[None, :]
@@ -103,6 +111,8 @@ def matches(neighbour: Tensor, centre: Tensor, reach: int) -> Tensor:
     """Cosine between the centre's feature and the neighbour's at each place up to ``reach`` pixels
     away in either axis: N×(2·reach+1)²×h×w."""
     n, channels, h, w = centre.shape
+    if maps.takes(neighbour, channels):
+        return maps.matches(neighbour, centre, reach)
     many, side = -(-w // TOGETHER), 2 * reach + 1
     spare = many * TOGETHER - w
     # Channels last, and columns in runs: a run's features times those around it in the neighbour's

@@ -8,6 +8,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cuda_ops import maps
+
 SLOPE = 0.1
 
 
@@ -20,11 +22,28 @@ def act_(x: Tensor) -> Tensor:
     return F.leaky_relu_(x, SLOPE)
 
 
+class Convolution(nn.Conv2d):
+    """With what follows it, which on a CUDA device goes over the map once."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.then(x)
+
+    def then(self, x: Tensor, *, acted: bool = False, other: Tensor | None = None) -> Tensor:
+        """The convolution plus ``other``; with ``acted``, and no other, `act` of it."""
+        if not maps.takes(x, len(self.weight), self.weight):
+            found = super().forward(x)
+            if other is not None:
+                return found.add_(other)
+            return act_(found) if acted else found
+        found = F.conv2d(x, self.weight, None, self.stride, self.padding, self.dilation)
+        return maps.finish_(found, self.bias, slope=SLOPE if acted else 1.0, other=other)
+
+
 def conv(
     inside: int, outside: int, *, size: int = 3, stride: int = 1, dilation: int = 1
-) -> nn.Conv2d:
+) -> Convolution:
     """A convolution that keeps the size (or divides it by the stride), He-initialised."""
-    made = nn.Conv2d(
+    made = Convolution(
         inside, outside, size, stride, padding=dilation * (size // 2), dilation=dilation
     )
     nn.init.kaiming_normal_(made.weight, a=SLOPE)
@@ -33,7 +52,7 @@ def conv(
     return made
 
 
-def zeroed(made: nn.Conv2d) -> nn.Conv2d:
+def zeroed(made: Convolution) -> Convolution:
     """The same convolution, answering 0 until it is trained."""
     nn.init.zeros_(made.weight)
     return made
@@ -50,5 +69,4 @@ class Residual(nn.Module):
         self.second.weight.data.mul_(0.1)
 
     def forward(self, x: Tensor) -> Tensor:
-        correction: Tensor = self.second(act_(self.first(act(x))))
-        return correction.add_(x)
+        return self.second.then(self.first.then(act(x), acted=True), other=x)

@@ -57,5 +57,4 @@ class Fusion(nn.Module):
         peaks = torch.cat([over_time.amax(1, True), over_time.mean(1, True)], 1)
         over_space = over_time * torch.sigmoid(self.space(peaks))
         seen = torch.cat([over_space, spread.flatten(1, 2), act(centre)], 1)
-        gained: Tensor = self.merge(seen)
-        return own + gained
+        return self.merge.then(seen, other=own)

@@ -12,8 +12,8 @@ What is saved, all of it exact but for the order of rounding:
 * maps are kept channels last, and on processors wide 3×3 convolutions take half of the
   multiplications (`r50_winograd`).
 
-A GPU convolves a whole frame faster than it gathers a region: there only the first two and channels
-last are made use of, unless tiles are asked for, which take less memory.
+A GPU convolves a whole frame faster than it gathers a region: there `r50_dense` runs, which has the
+first two too, unless tiles are asked for, which take less memory.
 
 Tensor names: C channels, h×w of a level, P pixels of a region.
 """
@@ -23,6 +23,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -30,9 +31,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from cuda_ops.deform_conv import modulated_deform_conv2d
 from model.networks.r50_alignment import SLOPE, R50Alignment, wishes
 from model.networks.r50_decoder import REACH, Refine, Rise, WideKernel
+from model.networks.r50_dense import FEW, LAST, DenseR50
 from model.networks.r50_encoder import Bottleneck
 from model.networks.r50_fusion import R50Fusion
 from model.networks.r50_regions import MARGIN, Region, Sheet, convolve, ended, product
@@ -41,9 +42,6 @@ from model.networks.r50_winograd import Convolve3
 
 if TYPE_CHECKING:
     from model.networks.st_fam_r50 import StFamR50
-
-FEW = 2**13  # pixels of a level up to which a window's frames go through convolutions together
-LAST = torch.channels_last
 
 
 @dataclass(frozen=True)
@@ -99,22 +97,30 @@ class FastR50:
         self.shift = network.shift
         self.refines = network.refine is not None
         folded = _folded(network)
-        self._dense = folded.encoder.conv.weight.is_cuda if dense is None else dense
-        self._encoder, self._whole = folded.encoder, folded
-        self._align = [_Alignment(one) for one in folded.align if isinstance(one, R50Alignment)]
-        folded.align = nn.ModuleList()  # its numbers are kept otherwise
-        self._fuse = [_Fusion(one) for one in folded.fuse if isinstance(one, R50Fusion)]
-        decoder = folded.decoder
-        self._wide = [_Wide(one) for one in decoder.wide if isinstance(one, WideKernel)]
-        self._rise = [_Rise(one) for one in decoder.rise if isinstance(one, Rise)]
-        self._head = Kernel.of(decoder.head)
+        self._is_dense = folded.encoder.conv.weight.is_cuda if dense is None else dense
+        self._dense: dict[torch.dtype, DenseR50] = {}
+        self._encoder, self._head = folded.encoder, Kernel.of(folded.decoder.head)
+        align = [one for one in folded.align if isinstance(one, R50Alignment)]
+        fuse = [one for one in folded.fuse if isinstance(one, R50Fusion)]
+        wide = [one for one in folded.decoder.wide if isinstance(one, WideKernel)]
+        rise = [one for one in folded.decoder.rise if isinstance(one, Rise)]
+        self._align = [_Alignment(one) for one in align]
+        self._fuse = [_Fusion(one) for one in fuse]
+        self._wide = [_Wide(one) for one in wide]
+        self._rise = [_Rise(one) for one in rise]
         self._refine = None if folded.refine is None else _Refine(folded.refine)
+        self._made_dense = partial(
+            DenseR50, folded.encoder, align, fuse, wide, rise, folded.decoder.head, folded.refine
+        )
 
     def encode(self, planes: Tensor) -> FrameMaps:
         """A frame, 1×4×H×W; see `model.networks.st_fam_r50.planes_of`."""
         planes = planes.contiguous(memory_format=LAST)
-        levels = self._encoder(planes)
-        near = [one.near(x) for one, x in zip(self._align, levels, strict=False)]
+        if self._is_dense:
+            levels, near = self._in(_wanted_type(planes)).encode(planes)
+        else:
+            levels = self._encoder(planes)
+            near = [one.near(x) for one, x in zip(self._align, levels, strict=False)]
         return FrameMaps(planes, tuple(levels), tuple(near))
 
     def decode(self, window: Sequence[FrameMaps], unknown: Tensor, side: int = 0) -> Found:
@@ -126,9 +132,11 @@ class FastR50:
             side: convolutions of regions are made so many pixels squared of the frame at a time;
                 0 = all at once.
         """
-        if self._dense and not side:
-            return self._everywhere(window)
         planes = window[-1].planes
+        if self._is_dense and not side:
+            form = self._in(window[-1].levels[0].dtype)
+            levels, near = [one.levels for one in window], [one.near for one in window]
+            return Found(*form.decode(levels, near, planes))
         wanted = _Wanted.of(unknown[0, 0], refine=self._refine is not None)
         x: Sheet | None = None
         for level in reversed(range(len(self._wide))):
@@ -154,15 +162,10 @@ class FastR50:
         found = Sheet(alpha, wanted.coarse).spread()
         return Found(found, found)
 
-    def _everywhere(self, window: Sequence[FrameMaps]) -> Found:
-        """As the plain form does it, with what is kept of the frames."""
-        fused = []
-        for level, fuse in enumerate(self._whole.fuse):
-            maps = [one.levels[level] for one in window]
-            if level < len(self._align):
-                maps = self._align[level].whole(maps, [one.near[level] for one in window])
-            fused.append(fuse(torch.cat(maps, 1)))
-        return Found(*self._whole.alphas(fused, window[-1].planes))
+    def _in(self, dtype: torch.dtype) -> DenseR50:
+        if dtype not in self._dense:
+            self._dense[dtype] = self._made_dense(dtype)
+        return self._dense[dtype]
 
     def _fused(self, window: Sequence[FrameMaps], level: int, wanted: _Wanted) -> Sheet:
         """One level of the window made one frame."""
@@ -176,6 +179,11 @@ class FastR50:
             rows = torch.cat([Sheet.of_map(x, where).rows[:-1] for x in maps], 1)
             means = torch.cat([x.mean((2, 3), dtype=torch.float32) for x in maps], 1)
         return self._fuse[level](rows, means, where, wanted.fused[level])
+
+
+def _wanted_type(planes: Tensor) -> torch.dtype:
+    device = planes.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else planes.dtype
 
 
 def _most(side: int, halvings: int) -> int:
@@ -271,14 +279,6 @@ class _Alignment:
             rows.append(looks.convolved(self._weight, self._by_taps, self._bias, where))
             means.append(looks.mean() @ self._weight.flatten(1).t() + self._bias)
         return torch.cat(rows, 1), torch.cat(means).view(1, -1)
-
-    def whole(self, maps: Sequence[Tensor], near: Sequence[Tensor]) -> list[Tensor]:
-        """K frames aligned, 1×C×h×w each."""
-        found: list[Tensor] = []
-        for x, offsets, masks in self._looks(maps, near):
-            moved = modulated_deform_conv2d(x, offsets, masks, self._weight, self._bias, padding=1)
-            found += torch.split(moved, 1)
-        return found
 
     def _looks(
         self, maps: Sequence[Tensor], near: Sequence[Tensor]

@@ -28,12 +28,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cuda_ops.replay import Replayed
 from model.checkpoint import trained_network
 from model.classical.clean_plate import evidence
 from model.classical.coarse_to_fine import MOST_PIXELS, prior_alpha
@@ -44,6 +46,7 @@ from model.networks.blocks import conv
 from model.networks.decoder import Decoder
 from model.networks.frame_encoder import BOTH, LINEAR, PRIOR, FrameEncoder, frame_planes
 from model.networks.fusion import Fusion
+from model.networks.st_fam_s_widened import filled, widened
 
 NAME = "st_fam_s"
 REACHES = (1, 3, 3)  # of the matching windows at 1/4, 1/8, 1/16
@@ -53,6 +56,7 @@ SCALES = (4, 8, 16)  # a pixel there is so many of the frame's to a side
 # for a whole answer where they speak for less, is worse than without them.
 ENOUGH = 0.2
 STOOD_IN = 0.5  # confidence of a prior that they spoke for
+MAPS = 5  # of the encoder
 SURE = 0.1  # confidence is the probability that alpha is at most this far from the truth
 
 
@@ -73,6 +77,22 @@ class Encoding:
     added_whole: Tensor
     maps: tuple[Tensor, ...]
     narrowed: tuple[Tensor, ...]
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """All of it in a row."""
+        return (self.planes, self.prior, self.added_whole, *self.maps, *self.narrowed)
+
+    @staticmethod
+    def of(tensors: Sequence[Tensor], scales: int) -> Encoding:
+        """From such a row of a network that aligns so many scales."""
+        planes, prior, added_whole, *maps = tensors
+        return Encoding(planes, prior, added_whole, tuple(maps[:-scales]), tuple(maps[-scales:]))
+
+    @staticmethod
+    def size(scales: int) -> int:
+        """How many tensors such a row has."""
+        return 3 + MAPS + scales
 
 
 @dataclass(frozen=True)
@@ -164,9 +184,11 @@ class StFamS(nn.Module):
         """N×9×H×W, H and W multiples of 16; see `frame_planes`."""
         prior = planes[:, PRIOR : PRIOR + 1].float() + 0.5
         display = planes[:, LINEAR : LINEAR + 1] == 0
-        device, dtype = planes.device.type, planes.dtype
+        device, dtype = planes.device.type, self.encoder.stem.weight.dtype
         if torch.is_autocast_enabled(device):
             dtype = torch.get_autocast_dtype(device)  # convolutions would make it that each time
+        if self.encoder.stem.weight.shape[1] != planes.shape[1]:
+            planes = filled(planes)  # as weights were
         planes = planes.to(dtype, memory_format=torch.channels_last)
         maps = self.encoder(planes)
         narrowed = [narrow(x) for narrow, x in zip(self.narrow, maps[-self.aligned :], strict=True)]
@@ -180,11 +202,19 @@ class StFamS(nn.Module):
         Args:
             away: how many frames each is from the centre, up to 2; None = as they stand.
         """
-        middle = window[centre]
         others = [i for i in range(len(window)) if i != centre]
         distance = away or [abs(i - centre) for i in range(len(window))]
         order = [min(distance[i], 2) for i in (centre, *others)]
+        middle = window[centre]
         apart = torch.tensor(order, device=middle.planes.device)
+        return self.answer(middle, [window[i].narrowed for i in others], apart)
+
+    def answer(self, middle: Encoding, others: Sequence[Sequence[Tensor]], apart: Tensor) -> Answer:
+        """The centre of a window, by what its neighbours' narrowed maps show.
+
+        Args:
+            apart: int64, how far from the centre it and they are, 0…2.
+        """
         n = len(middle.planes)
         fused: list[Tensor] = []
         shifts = middle.planes.new_zeros(0, 2, 1, 1)
@@ -193,7 +223,7 @@ class StFamS(nn.Module):
             own = middle.narrowed[scale]
             stack = own[:, None]
             if others:
-                neighbours = torch.cat([window[i].narrowed[scale] for i in others])
+                neighbours = torch.cat([one[scale] for one in others])
                 aligned, coarser = self.align[scale](
                     neighbours, own.repeat(len(others), 1, 1, 1), coarser
                 )
@@ -204,7 +234,7 @@ class StFamS(nn.Module):
             fused.append(self.fuse[scale](wide, own, stack, apart))
         maps = [*middle.maps[: -self.aligned], *reversed(fused)]
         found = self.decoder(maps, middle.planes)
-        return Answer(middle.prior + self._trusted(found[:, :1], middle), found[:, 1:], shifts)
+        return Answer(middle.prior + self._trusted(found[:, :1], middle), found[:, 1:2], shifts)
 
     def _trusted(self, residual: Tensor, frame: Encoding) -> Tensor:
         """What of a residual, N×1×H×W, is believed; see ``trust``."""
@@ -232,6 +262,7 @@ class StFamSMatting:
     def __init__(self, network: StFamS):
         network = network.eval().requires_grad_(False)
         self.network = network.to(memory_format=torch.channels_last)
+        self._on_card: dict[torch.dtype, OnCard] = {}
 
     def prior(self, frame: Frame) -> Estimate:
         """Closed form with look-alikes, of the whole frame, and with what a clean plate and a
@@ -253,26 +284,104 @@ class StFamSMatting:
 
     def encode(self, frame: Frame, prior: Estimate) -> Encoding:
         linear = torch.full_like(prior.alpha, float(frame.composited_in == "linear"))
-        knew = (prior.confidence > 0).to(prior.confidence.dtype)
-        sides = [(frame.known, prior.alpha)]
-        if self.network.both_ways:
-            sides.append((1 - frame.known, 1 - prior.alpha))
-        planes = torch.cat([frame_planes(frame.picture, t, p, knew, linear) for t, p in sides])
-        # The pipeline pads, but a network asked directly takes any size too.
-        down, right = -planes.shape[2] % self.multiple, -planes.shape[3] % self.multiple
-        planes = F.pad(planes, (0, right, 0, down), mode="replicate")
-        encoded = self.network.encode(planes)
-        certain = (prior.confidence != STOOD_IN).all()  # stays on the device: nobody waits for it
-        return replace(encoded, added_whole=encoded.added_whole & certain)
+        given = (frame.picture, frame.known, prior.alpha, prior.confidence, linear)
+        card = self._card(frame.picture.device)
+        if card is None:
+            return encoded(self.network, *given)
+        return Encoding.of(card.encode(*given), self.network.aligned)
 
     def decode(self, window: Sequence[Encoding], centre: int, side: int = 0) -> Estimate:
-        answer = self.network.decode(window, centre)
-        alpha = answer.alpha.clamp(0, 1)
-        if self.network.both_ways:
-            straight, turned = alpha.chunk(2)
-            alpha = 0.5 * (straight + 1 - turned)
-        confidence = torch.sigmoid(answer.logit.mean(0, keepdim=True))
-        return Estimate(alpha, confidence)
+        middle = window[centre]
+        others = [i for i in range(len(window)) if i != centre]
+        order = tuple(min(abs(i - centre), 2) for i in (centre, *others))
+        apart = _distances(order, middle.prior.device)
+        narrowed = [window[i].narrowed for i in others]
+        card = self._card(middle.prior.device)
+        if card is None:
+            return Estimate(*estimated(self.network, middle, narrowed, apart))
+        beside = [one for several in narrowed for one in several]
+        return Estimate(*card.decode(apart, *middle.tensors, *beside))
+
+    def _card(self, device: torch.device) -> OnCard | None:
+        if device.type != "cuda":
+            return None
+        halves = torch.is_autocast_enabled(device.type)
+        dtype = torch.get_autocast_dtype(device.type) if halves else torch.float32
+        if dtype not in self._on_card:
+            self._on_card[dtype] = OnCard(self.network, dtype)
+        return self._on_card[dtype]
+
+
+class OnCard:
+    """What a CUDA card does of `StFamSMatting`: the network in shapes that it multiplies fast, and
+    both of its steps replayed as they were recorded.
+
+    Args:
+        network: is not changed.
+        dtype: of its numbers.
+        recorded: False = as the CPU can do it too.
+    """
+
+    def __init__(self, network: StFamS, dtype: torch.dtype, *, recorded: bool = True):
+        self._network = widened(network, dtype)
+        self.encode = Replayed(self._encode, enabled=recorded)
+        self.decode = Replayed(self._decode, enabled=recorded)
+
+    def _encode(self, *given: Tensor) -> tuple[Tensor, ...]:
+        with torch.autocast(given[0].device.type, enabled=False):
+            return encoded(self._network, *given).tensors
+
+    def _decode(self, apart: Tensor, *given: Tensor) -> tuple[Tensor, ...]:
+        scales, own = self._network.aligned, Encoding.size(self._network.aligned)
+        middle = Encoding.of(given[:own], scales)
+        others = [given[i : i + scales] for i in range(own, len(given), scales)]
+        with torch.autocast(apart.device.type, enabled=False):
+            return estimated(self._network, middle, others, apart)
+
+
+def encoded(
+    network: StFamS, picture: Tensor, trimap: Tensor, prior: Tensor, sure: Tensor, linear: Tensor
+) -> Encoding:
+    """One frame, and turned around too if the network wants both ways.
+
+    Args:
+        picture: 1×3×H×W, 0…1, sRGB-encoded; the others 1×1×H×W.
+        trimap: 0, 0.5, 1.
+        prior: its alpha.
+        sure: its confidence.
+        linear: 1 if composited in linear light, else 0.
+    """
+    knew = (sure > 0).to(sure.dtype)
+    sides = [(trimap, prior)]
+    if network.both_ways:
+        sides.append((1 - trimap, 1 - prior))
+    planes = torch.cat([frame_planes(picture, t, p, knew, linear) for t, p in sides])
+    # The pipeline pads, but a network asked directly takes any size too.
+    down, right = (-length % StFamSMatting.multiple for length in planes.shape[2:])
+    if down or right:
+        planes = F.pad(planes, (0, right, 0, down), mode="replicate")
+    found = network.encode(planes)
+    certain = (sure != STOOD_IN).all()  # stays on the device: nobody waits for it
+    return replace(found, added_whole=found.added_whole & certain)
+
+
+def estimated(
+    network: StFamS, middle: Encoding, others: Sequence[Sequence[Tensor]], apart: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Alpha and confidence, 1×1×H×W, of the frame that `StFamS.answer` is asked for."""
+    answer = network.answer(middle, others, apart)
+    alpha = answer.alpha.clamp(0, 1)
+    if network.both_ways:
+        straight, turned = alpha.chunk(2)
+        alpha = 0.5 * (straight + 1 - turned)
+    return alpha, torch.sigmoid(answer.logit.mean(0, keepdim=True))
+
+
+@lru_cache(maxsize=64)
+def _distances(order: tuple[int, ...], device: torch.device) -> Tensor:
+    """Made once: sending a few numbers to a device takes as long as a small kernel's launch."""
+    with torch.inference_mode(False):
+        return torch.tensor(order, device=device)
 
 
 def open_network(checkpoint: str | None, device: torch.device) -> StFamSMatting:

@@ -109,6 +109,8 @@ def place_trimap(
             frame=frame,
             hint="write the trimap with the plate's format and without an offset",
         )
+    if place == data:
+        return trimap.pixels.copy()
     rows = np.clip(np.arange(data.y0, data.y1 + 1), place.y0, place.y1) - place.y0
     columns = np.clip(np.arange(data.x0, data.x1 + 1), place.x0, place.x1) - place.x0
     return np.ascontiguousarray(trimap.pixels[np.ix_(rows, columns)])

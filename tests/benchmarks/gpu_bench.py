@@ -7,6 +7,7 @@
 * The closed-form prior, exact, on the CPU and on the device, 640×360 with 15 % unknown.
 * Every network that has learned something and has its weights, its prior apart, as `dvm bench
   networks` does it: see `dvm_server.bench.networks`.
+* `st_fam_r50` with random weights, its plain form beside what runs: see `st_fam_r50.py`.
 
 The file has the form that `dvm bench --json` writes; the README's figures are made of it by
 `performance_table.py`. Medians of CUDA events after a warm-up. Runs from a checkout where torch
@@ -43,8 +44,10 @@ from cuda_ops import bench  # noqa: E402
 from dvm_server.bench import machine, networks  # noqa: E402
 from model.classical.closed_form import ClosedForm  # noqa: E402
 from model.registry import NETWORKS  # noqa: E402
+from tests.benchmarks import st_fam_r50  # noqa: E402
 
 PRIOR_SIZE = (640, 360)
+R50_SIZE, R50_REPEATS = "1920x1080", 3
 
 
 def milliseconds(call: Callable[[], Any], device: torch.device, repeats: int) -> float:
@@ -76,6 +79,21 @@ def prior_row(device: torch.device) -> dict[str, Any]:
     print("closed form {}×{}, {unknown:.1%} unknown: CPU {cpu_s:.2f} s, device {device_s:.2f} s"
           .format(*PRIOR_SIZE, **row), flush=True)  # fmt: skip
     return row
+
+
+def r50_rows(device: torch.device) -> list[dict[str, Any]]:
+    """Seconds of `st_fam_r50`'s plain form and of what runs, in halves and in float32."""
+    rows = []
+    for half in (True, False):
+        options = argparse.Namespace(
+            size=R50_SIZE, unknown=networks.UNKNOWN, half=half, repeats=R50_REPEATS
+        )
+        with torch.inference_mode():
+            row = st_fam_r50.measure(options, device)
+        rows.append({"size": R50_SIZE, "type": "float16" if half else "float32", **row})
+        print("st_fam_r50 {size} {type}: plain {seconds_plain:.4f} s, fast {seconds_fast:.4f} s"
+              .format(**rows[-1]), flush=True)  # fmt: skip
+    return rows
 
 
 def _seconds(call: Callable[[], Any]) -> float:
@@ -117,6 +135,9 @@ def main() -> int:
         or [entry.name for entry in NETWORKS if entry.weights or entry.brought],
     )
     _write(options.out, found)
+    if cuda and not options.network:
+        found["st_fam_r50"] = r50_rows(device)
+        _write(options.out, found)
     return 0
 
 

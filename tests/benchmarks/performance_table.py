@@ -23,6 +23,28 @@ NO_GPU = (
     "No GPU was at hand: nothing here was measured on one. `make gpu-bench` on a machine that has "
     "one writes\n`tests/benchmarks/results/gpu_bench.json`, and its figures come to stand here."
 )
+
+
+def both_forms(rows):
+    """`st_fam_r50`: its plain form, in the same numbers and as published, beside what runs."""
+    lines = [
+        "| st_fam_r50 | plain, ms | what runs, ms | ratio | plain in float32, ms | ratio "
+        "| largest difference |",
+        "|---|--:|--:|--:|--:|--:|--:|",
+    ]
+    for row in rows:
+        whole = row.get("seconds_plain_float32", row["seconds_plain"])
+        difference = row.get(
+            "largest_difference_from_float32", row["largest_difference_where_unknown"]
+        )
+        lines.append(
+            f"| {row['size'].replace('x', '×')} {row['type']} | {1e3 * row['seconds_plain']:.1f} "
+            f"| {1e3 * row['seconds_fast']:.1f} | {row['seconds_ratio']:.2f} | {1e3 * whole:.1f} "
+            f"| **{whole / row['seconds_fast']:.2f}** | {difference:.1e} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
 PARTS = (
     ("networks", "Networks", tables.networks),
     ("pipeline", "Stages of a clip by path, alone and together", tables.pipeline),
@@ -46,6 +68,8 @@ def render(results=RESULTS):
             if name in found:
                 parts.append(f"*{title}*\n")
                 parts.append(table(found[name]))
+        if "st_fam_r50" in found:
+            parts.append(both_forms(found["st_fam_r50"]))
         if "ops" in found and path == gpu:
             parts.append("*Deformable convolution*, milliseconds\n")
             parts.append(f"```\n{ops.table(found['ops'])}```\n")

@@ -36,10 +36,37 @@ def test_st_fam_s(device, clip_of, on):
     alpha, confidence = (t[..., :63, :90] for t in (alpha, confidence))
     assert (alpha - prior).abs().max() > 0.01
     there = copy.deepcopy(network).to(device)
-    for precision, bound in ((None, 2e-3), (torch.bfloat16, 0.1)):
+    for precision, bound in ((None, 2e-3), (torch.float16, 5e-3), (torch.bfloat16, 0.1)):
         found = [t[..., :63, :90] for t in matte(there, on(frames, device), precision)]
         assert (found[0] - alpha).abs().mean() < bound
         assert (found[1] - confidence).abs().mean() < bound
+
+
+@torch.inference_mode()
+def test_what_is_replayed_is_what_was_recorded(device, clip_of, on):
+    """Frame after frame of a clip, each with its own answer, and of another size in between."""
+    face = StFamSMatting(stirred(StFamS()).to(device))
+    frames, small = on(clip_of(7), device), on(clip_of(3, 40, 56), device)
+    priors = {id(f): face.prior(f) for f in (*frames, *small)}
+
+    def mattes(clip):
+        seen = [face.encode(f, priors[id(f)]) for f in clip]
+        windows = [seen[max(0, i - 2) : i + 3] for i in range(len(clip))]
+        found = [face.decode(w, min(i, 2)) for i, w in enumerate(windows)]
+        return torch.stack([torch.cat([one.alpha, one.confidence]) for one in found])
+
+    with torch.autocast(device.type, torch.float16):
+        first = mattes(frames)
+        card = face._card(device)
+        if device.type == "cuda":
+            assert card.encode.records and card.decode.records
+            card.encode._enabled = card.decode._enabled = False
+        right, other = mattes(frames), mattes(small)
+        if device.type == "cuda":
+            card.encode._enabled = card.decode._enabled = True
+        again, second = mattes(frames), mattes(small)
+    assert torch.equal(first, right) and torch.equal(again, right) and torch.equal(second, other)
+    assert not torch.equal(right[2], right[3])
 
 
 def test_trimap_memory_s(device, clip_of, on):

@@ -10,6 +10,7 @@ import pytest
 import torch
 import torchvision
 
+from cuda_ops import maps, variants
 from cuda_ops.deform_conv import modulated_deform_conv2d
 from model.engine import EngineOptions
 from model.errors import SetupError
@@ -35,6 +36,7 @@ from model.pipeline import ShotMatte, open_engine
 from model.registry import find
 from model.view import LightView
 from tests.matting.r50_material import NARROW, narrow_checkpoint, network_by_rule
+from tests.ops.cuda_on_cpu import GXX, OPERATOR, Emulator
 
 CPU = torch.device("cpu")
 GOLDEN = Path(__file__).parents[1] / "golden" / "dvm"
@@ -171,6 +173,22 @@ def test_whole_frames_convolved_as_on_a_gpu_are_the_plain_form(forms, height, wi
     assert (found.coarse - answer.coarse).abs().max() < 1e-4
     by_region = fast.decode(window, unknown, 64)  # tiles are asked for
     assert (by_region.alpha - answer.alpha).abs().max() < 1e-4
+
+
+@pytest.mark.skipif(GXX is None, reason="needs g++")
+@torch.inference_mode()
+def test_whole_frames_by_the_kernels_are_the_plain_form(tmp_path, monkeypatch):
+    plain = network_by_rule(NARROW)
+    planes = torch.cat([planes_of(f.picture, f.trimap) for f in clip(33, 225, "scattered")])[1:]
+    emulator = Emulator(tmp_path, OPERATOR)
+    monkeypatch.setattr(variants, "kernel_on", emulator.kernel_on)
+    monkeypatch.setattr(maps, "takes", lambda x, channels, weight=None: channels % 4 == 0)
+    fast = FastR50(plain, dense=True)
+    window = [fast.encode(one) for one in planes.split(1)]
+    found, answer = fast.decode(window, torch.ones_like(planes[:1, :1]).bool()), plain(planes)
+    assert (found.alpha - answer.alpha).abs().max() < 1e-4
+    assert (found.coarse - answer.coarse).abs().max() < 1e-4
+    assert {"finish", "peaks", "shuffled"} == set(emulator.launched)
 
 
 @pytest.mark.parametrize("channels", [16, 512])
