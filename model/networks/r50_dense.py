@@ -118,6 +118,7 @@ class DenseR50:
         self._refine = [] if refine is None else [Conv.of(c, dtype).filled() for c in refine.convs]
         self._last = None if refine is None else Conv.of(refine.head, dtype).filled()
 
+    @torch.no_grad()  # the kernels between convolutions know no gradients
     def encode(self, planes: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """A frame, 1×4×H×W, to the encoder's five maps and, of four, their half as a neighbour."""
         with torch.autocast(planes.device.type, enabled=False):
@@ -133,6 +134,7 @@ class DenseR50:
         near = [one.near.bare(x) for one, x in zip(self._align, found, strict=False)]
         return found, near
 
+    @torch.no_grad()
     def decode(
         self, levels: Sequence[Sequence[Tensor]], near: Sequence[Sequence[Tensor]], planes: Tensor
     ) -> tuple[Tensor, Tensor]:

@@ -327,10 +327,12 @@ class OnCard:
         self.encode = Replayed(self._encode, enabled=recorded)
         self.decode = Replayed(self._decode, enabled=recorded)
 
+    @torch.no_grad()  # the kernels between convolutions know no gradients
     def _encode(self, *given: Tensor) -> tuple[Tensor, ...]:
         with torch.autocast(given[0].device.type, enabled=False):
             return encoded(self._network, *given).tensors
 
+    @torch.no_grad()
     def _decode(self, apart: Tensor, *given: Tensor) -> tuple[Tensor, ...]:
         scales, own = self._network.aligned, Encoding.size(self._network.aligned)
         middle = Encoding.of(given[:own], scales)

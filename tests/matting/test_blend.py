@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from model.blend import blend
+from model.blend import blend, likeliest
 from model.face import Classes
 
 BACKGROUND, UNKNOWN, FOREGROUND = 0, 128, 255
@@ -95,3 +95,10 @@ def test_nonsense_is_refused():
         blend(None, None, 0.5)
     with pytest.raises(ValueError, match="position"):
         blend(classes(UNKNOWN), None, 1.5)
+
+
+def test_the_likeliest_is_the_first_of_the_largest():
+    g = torch.Generator().manual_seed(3)
+    few = torch.randint(0, 4, (2, 3, 40, 50), generator=g) / 3  # most have an equal
+    assert torch.equal(likeliest(few), few.argmax(1))
+    assert torch.equal(likeliest(few[0]), few[0].argmax(0))
