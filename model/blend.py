@@ -66,7 +66,7 @@ def blend(
 def likeliest(probability: Tensor) -> Tensor:
     """…×3×H×W to int64 …×H×W: which of the classes is largest, the first of equals.
 
-    On a processor torch's own argmax takes 0.3 s for that at HD, and this a thirtieth.
+    On a processor torch's own argmax takes 0.24 s for that at HD, and this a ninth of it.
     """
     background, unknown, foreground = probability.unbind(-3)
     found = (unknown > background).long()

@@ -22,7 +22,7 @@ from host_plugins.client.events import Accepted
 from host_plugins.client.files import digest
 from host_plugins.client.run import run_shot
 from host_plugins.client.session import Session
-from host_plugins.client.shot import Options, Outputs, Plates, Shot, Trimaps
+from host_plugins.client.shot import Keyframe, Options, Outputs, Plates, Shot, Trimaps
 from model.engine import EngineOptions
 from model.passes import Block, blocks
 from model.pipeline import ShotMatte
@@ -203,13 +203,19 @@ def server(clip: Clip) -> Iterator[Session]:
         yield session
 
 
-def served(clip: Clip, session: Session, name: str) -> Served:
-    """Seconds of the clip through a server; each ``name`` is another shot."""
+def served(clip: Clip, session: Session, name: str, *, carried: bool = False) -> Served:
+    """Seconds of the clip through a server; each ``name`` is another shot.
+
+    Args:
+        carried: trimaps are given for its first and its last frame only, as keyframes.
+    """
+    ends = [Keyframe(f, str(clip.trimap(f))) for f in (1, clip.frames)]
     shot = Shot(
         name=name,
         frames=((1, clip.frames, 1),),
         plates=Plates(str(clip.folder / "plate.####.exr")),
-        trimaps=Trimaps(str(clip.folder / "trimap.####.png")),
+        keyframes=tuple(ends) if carried else (),
+        trimaps=None if carried else Trimaps(str(clip.folder / "trimap.####.png")),
         outputs=Outputs(str(clip.out(name)), layers=clip.options.layers),
         options=Options(network=clip.options.network),
     )

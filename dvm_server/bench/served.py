@@ -11,6 +11,8 @@ Two figures, which answer two questions:
   program of one's own must do before it, importing torch and opening the engine, which is measured
   in a fresh interpreter.
 
+And ``carried_s``: what the same takes a server if only its first and last frame have a trimap.
+
 Expected before measuring, on two cores: ``steady`` 0.95 to 1.02 with a network, since reading and
 writing overlap there; with the free engine 0.8 to 1.1. ``whole`` 1.2 or less for eight frames.
 """
@@ -79,12 +81,17 @@ def row(clip: Clip, rounds: int, tell: Callable[[str], None]) -> dict[str, Any]:
             there.append(served(clip, session, f"served{number}"))
             here.append(in_process(clip, engine))
             tell(f"round {number + 1}: server {there[-1].matte:.2f} s, here {here[-1]:.2f} s")
+        carried = None
+        if clip.engine != FREE:  # which carries nothing
+            carried = served(clip, session, "carried", carried=True).matte
+            tell(f"from two keyframes: server {carried:.2f} s")
     steady_here, steady_there = min(here), min(one.matte for one in there)
     return {
         "network": engine.describe()["network"],
         "frames": clip.frames,
         "in_process_s": steady_here,
         "server_s": steady_there,
+        "carried_s": carried,
         "steady": steady_there / steady_here,
         "start_s": start,
         "first_accept_s": first.accept,

@@ -82,14 +82,21 @@ def server(found: Found) -> str:
             f"{row['whole_server_s']:.1f}",
             f"{row['whole']:.2f}",
             str(row["frames"]),
+            _rate(row["frames"], row["server_s"]),
+            _rate(row["frames"], row.get("carried_s")),
         ]
         for row in found["rows"]
     ]
     head = [
         f"{_size(found['size'])}", "in process, ms a frame", "server", "ratio",
-        "from nothing: in process, s", "server", "ratio", "frames",
+        "from nothing: in process, s", "server", "ratio", "frames", "server, frames/s",
+        "from two keyframes, frames/s",
     ]  # fmt: skip
     return _table(head, rows)
+
+
+def _rate(frames: int, seconds: float | None) -> str:
+    return "–" if seconds is None else f"{frames / seconds:.2f}"
 
 
 def scaling(found: Found) -> str:

@@ -39,7 +39,8 @@ def bench(
         list[str] | None,
         typer.Option(
             metavar="WIDTHxHEIGHT",
-            help="Of networks; default: 960x540, and with a GPU 1920x1080 and 3840x2160.",
+            help="Of networks; default: 960x540, and with a GPU 1920x1080 and 3840x2160. "
+            "The smallest one named is that of clips, too; default there: 960x540.",
         ),
     ] = None,
     precision: Annotated[
@@ -94,6 +95,7 @@ def bench(
         frames=frames,
         lengths=length or [],
         checkpoint=checkpoint,
+        clip_size=min(map(_size, size), key=_pixels) if size else _PIPELINE_SIZE,
     )
     found: dict[str, Any] = {"machine": machine.describe(on, sys.argv), "weights": weights()}
     for part in parts or list(Part):
@@ -121,6 +123,7 @@ class _Run:
         frames: int,
         lengths: Sequence[int],
         checkpoint: str,
+        clip_size: tuple[int, int],
     ):
         self._device = device
         self._options = options
@@ -129,6 +132,7 @@ class _Run:
         self._frames = frames
         self._lengths = lengths
         self._checkpoint = checkpoint
+        self._clip_size = clip_size
 
     def part(self, part: Part) -> dict[str, Any]:
         """The figures of one part."""
@@ -163,12 +167,12 @@ class _Run:
     def _pipeline(self, tell: Callable[[str], None]) -> dict[str, Any]:
         from dvm_server.bench import pipeline
 
-        return pipeline.measure(self._options, self._clip_size(), (32, self._frames), tell)
+        return pipeline.measure(self._options, self._clip_size, (32, self._frames), tell)
 
     def _server(self, tell: Callable[[str], None]) -> dict[str, Any]:
         from dvm_server.bench import served
 
-        return served.measure(self._options, self._clip_size(), (32, self._frames), tell)
+        return served.measure(self._options, self._clip_size, (32, self._frames), tell)
 
     def _scaling(self, tell: Callable[[str], None]) -> dict[str, Any]:
         from dvm_server.bench import scaling
@@ -176,7 +180,7 @@ class _Run:
 
         name = find(self._options.network, "matting").name
         sizes = min(self._sizes), _SHARES_SIZE
-        shares = min(sizes, key=lambda one: one[0] * one[1])
+        shares = min(sizes, key=_pixels)
         return {
             "memory": scaling.memory(
                 self._lengths or scaling.LENGTHS, str(self._device), name, tell
@@ -185,10 +189,6 @@ class _Run:
                 self._device, shares, scaling.SHARES, [name, "closed_form"], tell
             ),
         }
-
-    def _clip_size(self) -> tuple[int, int]:
-        """960×540, or what was asked for if that is smaller."""
-        return min([*self._sizes, _PIPELINE_SIZE], key=lambda one: one[0] * one[1])
 
 
 def _tables(found: dict[str, Any]) -> str:
@@ -204,6 +204,10 @@ def _tables(found: dict[str, Any]) -> str:
         elif name in found:
             texts.append(getattr(tables, name)(found[name]))
     return "\n".join(text.rstrip("\n") + "\n" for text in texts)
+
+
+def _pixels(size: tuple[int, int]) -> int:
+    return size[0] * size[1]
 
 
 def _size(text: str) -> tuple[int, int]:

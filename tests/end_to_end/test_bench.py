@@ -39,6 +39,7 @@ def test_every_part_and_its_table(dvm, tmp_path):
         assert row["steady"] == pytest.approx(row["server_s"] / row["in_process_s"])
         assert row["whole_server_s"] > row["start_s"] + row["first_accept_s"]
         assert row["whole_in_process_s"] > row["open_engine_s"] > 0
+    assert [bool(row["carried_s"]) for row in told["server"]["rows"]] == [False, True]
     lengths = told["scaling"]["memory"]
     assert [one["frames"] for one in lengths["rows"]] == [3, 20]
     assert all(one["bytes"] > 250e6 for one in lengths["rows"])  # torch is in a child: its worker
