@@ -24,7 +24,7 @@ from model.classical.hindsight import look_back
 from model.classical.hints import hint_of
 from model.device_memory import device_full
 from model.errors import Cancelled
-from model.face import Classes, Clues, Frame, PropagationNetwork
+from model.face import Classes, Clues, Frame, PropagationNetwork, StepsAhead
 from model.passes import Span
 from model.plates.hint import hint_bytes
 from model.plates.plate import Plate, PlateHeader, Trimap, Window
@@ -64,12 +64,14 @@ def carry_trimaps(
         """The span's frames in the order given, but for keyframes."""
         memory = network.start(anchors, order[0])
         numbers = [f for f in order if f not in span.keyframes]
-        with closing(ahead(_looks(view, numbers, canvas, plate), name="view")) as frames:
-            for frame in frames:
+        with (
+            closing(ahead(_looks(view, numbers, canvas, plate), name="view")) as frames,
+            closing(_steps(network, memory, frames)) as carried,
+        ):
+            for number in numbers:
                 if cancelled():
-                    raise Cancelled(frame=frame.number)
-                memory, classes = network.step(memory, frame)
-                yield frame.number, classes
+                    raise Cancelled(frame=number)
+                yield number, next(carried)
 
     light = anchors[0].composited_in
     if len(span.keyframes) == 2:
@@ -78,6 +80,17 @@ def carry_trimaps(
         carried = _from_one_end(span, one_way, light, scratch, cancelled)
     for number, (pixels, sure), hint in carried:
         yield number, Trimap(pixels, canvas, "propagated", sure, hint=hint)
+
+
+def _steps(
+    network: PropagationNetwork, memory: Any, frames: Iterator[Frame]
+) -> Generator[Classes, None, None]:
+    if isinstance(network, StepsAhead):
+        yield from network.steps(memory, frames)
+        return
+    for frame in frames:
+        memory, classes = network.step(memory, frame)
+        yield classes
 
 
 def _from_both_ends(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
@@ -160,6 +160,16 @@ class MattingNetwork(Protocol):
         """The estimate of the window's centre (its last, if causal) from the encodings of t−2 …
         t+2 (t−2 … t). ``side`` is that of tiles, in pixels, for a network that tiles itself; 0 = it
         need not."""
+        ...
+
+
+@runtime_checkable
+class StepsAhead(Protocol):
+    """Also by a `PropagationNetwork` that makes several steps faster than one after the other."""
+
+    def steps(self, memory: Any, frames: Iterator[Frame]) -> Generator[Classes, None, None]:
+        """What `PropagationNetwork.step` finds for each of the frames, in their order. Another
+        thread may ask for them, ahead of what is yielded."""
         ...
 
 

@@ -33,7 +33,8 @@ Tensor names: N frames, h×w working size, H×W the same padded to multiples of 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -42,6 +43,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from model.ahead import ahead
 from model.checkpoint import trained_network
 from model.classical import trimap_flow
 from model.classical.anchor import three_classes
@@ -188,10 +190,31 @@ class TrimapMemory:
         nearest = min(range(len(pinned)), key=lambda i: abs(keyframes[i].number - origin))
         return Memory(flow, pinned, (pinned[nearest],))
 
-    @torch.no_grad()
     def step(self, memory: Memory, frame: Frame) -> tuple[Memory, Classes]:
         """Carry on to the next frame in this direction. Raises ValueError if its size differs."""
-        flow, classes = self._flow.step(memory.flow, frame)
+        return self._corrected(memory, frame, *self._flow.step(memory.flow, frame))
+
+    def steps(self, memory: Memory, frames: Iterator[Frame]) -> Generator[Classes, None, None]:
+        """`step` after `step`, to the same bit. `TrimapFlow`, which needs no answer of the network,
+        goes a frame ahead in a thread of its own: it keeps one core busy, and no device."""
+
+        def carried() -> Generator[tuple[Frame, trimap_flow.Memory, Classes], None, None]:
+            flow = memory.flow
+            for frame in frames:
+                flow, classes = self._flow.step(flow, frame)
+                yield frame, flow, classes
+
+        after = memory
+        with closing(ahead(carried(), name="flow")) as made:
+            for frame, flow, classes in made:
+                after, found = self._corrected(after, frame, flow, classes)
+                yield found
+
+    @torch.no_grad()
+    def _corrected(
+        self, memory: Memory, frame: Frame, flow: trimap_flow.Memory, classes: Classes
+    ) -> tuple[Memory, Classes]:
+        """What `TrimapFlow` has found of a frame, with what the network adds to it."""
         picture = self._planes(flow.size.reduce(frame.picture))
         guess = self._guess(flow, classes)
         look = self.network.look(picture)

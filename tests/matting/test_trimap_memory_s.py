@@ -1,5 +1,6 @@
 """`trimap_memory_s` by itself; with its weights in place the contract suite picks it up too."""
 
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,7 @@ from model.checkpoint import CheckpointRecord, save_checkpoint
 from model.classical.trimap_flow import TrimapFlow
 from model.errors import SetupError
 from model.exposure import ExposureMap
-from model.face import Frame, PropagationNetwork
+from model.face import Frame, PropagationNetwork, StepsAhead
 from model.networks.memory_guess import CLASSES, CONFIDENCE, HELD, keyframe_guess
 from model.networks.memory_read import KEY, VALUE, Kept, MemoryRead
 from model.networks.trimap_memory_s import (
@@ -119,6 +120,47 @@ def test_a_step_leaves_the_memory_given_as_it_is(clip_of, tmp_path):
     _, again = network.step(memory, frames[0])
     assert torch.equal(once.probability, again.probability)
     assert torch.equal(once.confidence, again.confidence)
+
+
+def test_steps_that_go_ahead_are_the_same_steps(clip_of, tmp_path):
+    clip = clip_of(6, 45, 70)
+    keyframe, frames = frames_of(clip, painted=True)[0], frames_of(clip)[1:]
+    network = opened(tmp_path, trained=True)
+    assert isinstance(network, StepsAhead) and not isinstance(TrimapFlow(), StepsAhead)
+    _, right = walk(network, [keyframe], frames)
+    found = list(network.steps(network.start([keyframe], keyframe.number), iter(frames)))
+    assert len(found) == len(right) == 5
+    for one, other in zip(found, right, strict=True):
+        assert torch.equal(one.probability, other.probability)
+        assert torch.equal(one.confidence, other.confidence)
+        for name, plane in vars(one.clues).items():
+            assert np.array_equal(plane, getattr(other.clues, name)), name
+
+
+def test_steps_end_with_their_frames_and_when_nobody_wants_more(clip_of, tmp_path):
+    clip = clip_of(4, 32, 48)
+    keyframe, frames = frames_of(clip, painted=True)[0], frames_of(clip)[1:]
+    network = opened(tmp_path)
+    memory = network.start([keyframe], keyframe.number)
+    ended = []
+
+    def broken():
+        try:
+            yield frames[0]
+            yield frames[1]
+            raise OSError("the disk is gone")
+        finally:
+            ended.append(True)
+
+    carried = network.steps(memory, broken())
+    next(carried), next(carried)
+    with pytest.raises(OSError, match="the disk is gone"):
+        next(carried)
+    carried = network.steps(memory, broken())
+    next(carried)
+    carried.close()
+    assert len(ended) == 2
+    assert not [one.name for one in threading.enumerate() if one.name.startswith("flow")]
 
 
 def test_caution_widens_but_never_narrows(clip_of, tmp_path):
