@@ -59,7 +59,7 @@ _ELEMENTS = {torch.float16: 0, torch.bfloat16: 1, torch.float32: 2}
 _THREADS = 256
 _COLUMNS = 16  # of a tile: 32 bytes of a row of pixels, which is what memory moves
 _GROUP_COLUMNS = 32  # of a tile by group: a warp
-_BEFORE = ("machine", "sampling")  # of kernels that sample
+_BEFORE = ("machine", "element", "sampling")  # of kernels that sample
 _SAFE_SHARED = 48 * 1024  # bytes of shared memory that every kernel may have
 _SYSTEM_BYTES = 1024  # of it that each block takes by itself
 

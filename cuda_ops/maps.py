@@ -15,18 +15,29 @@ import logging
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from cuda_ops import nvrtc, variants
 from cuda_ops.nvrtc import KernelError
 from cuda_ops.variants import Variant
 
-__all__ = ["doubled", "finish_", "finished", "matches", "moved", "peaks", "shuffled", "takes"]
+__all__ = [
+    "EIGHT",
+    "doubled",
+    "filled",
+    "finished",
+    "matches",
+    "moved",
+    "peaks",
+    "shuffled",
+    "takes",
+]
 
 _ELEMENTS = {torch.float16: 0, torch.bfloat16: 1, torch.float32: 2}
 _THREADS = 256
 _BYTES = 16  # that a thread reads at once
-_EIGHT = 8  # channels, of a map that a convolution is to take
+EIGHT = 8  # channels, of a map that a convolution is to take
 _LOG = logging.getLogger("dvm.kernels")
 _broken: set[torch.device] = set()  # where kernels could not be made; the log has said why
 
@@ -61,19 +72,6 @@ def takes(x: Tensor, channels: int, weight: Tensor | None = None) -> bool:
     return True
 
 
-def finish_(
-    x: Tensor,
-    bias: Tensor | None,
-    *,
-    slope: float = 1.0,
-    other: Tensor | None = None,
-    gate: Tensor | None = None,
-) -> Tensor:
-    """`finished` in place."""
-    assert x.is_contiguous(memory_format=torch.channels_last)
-    return _finished(x, bias, slope, other, gate, x)
-
-
 def finished(
     x: Tensor,
     bias: Tensor | None,
@@ -81,9 +79,9 @@ def finished(
     slope: float = 1.0,
     other: Tensor | None = None,
     gate: Tensor | None = None,
+    in_place: bool = False,
 ) -> Tensor:
-    """act(σ(gate)·x + bias + other), where act multiplies what is below zero by ``slope``, as a new
-    map.
+    """act(σ(gate)·x + bias + other), where act multiplies what is below zero by ``slope``.
 
     Args:
         x: a map.
@@ -91,22 +89,14 @@ def finished(
         slope: 1 = no activation.
         other: as x; or of one picture for all of x's.
         gate: its first channel is meant, of as many pixels.
+        in_place: the result is x; else it is a new map.
 
     Raises:
         KernelError: as all of them, if the kernel cannot be made.
     """
+    assert not in_place or x.is_contiguous(memory_format=torch.channels_last)
     x = _last(x)
-    return _finished(x, bias, slope, other, gate, torch.empty_like(x))
-
-
-def _finished(
-    x: Tensor,
-    bias: Tensor | None,
-    slope: float,
-    other: Tensor | None,
-    gate: Tensor | None,
-    found: Tensor,
-) -> Tensor:
+    found = x if in_place else torch.empty_like(x)
     options = {
         "HAS_BIAS": int(bias is not None),
         "HAS_OTHER": int(other is not None),
@@ -180,12 +170,17 @@ def peaks(x: Tensor, weight: Tensor) -> Tensor:
     """The mean and the maximum of each pixel's channels, times N×C weights: N×8×h×w, zeros after
     those two."""
     pictures, channels, height, width = x.shape
-    found = _map(x, _EIGHT, height, width)
-    variant = _variant("peaks", x.dtype, channels, WIDE=_EIGHT)
+    found = _map(x, EIGHT, height, width)
+    variant = _variant("peaks", x.dtype, channels, WIDE=EIGHT)
     sizes = map(ctypes.c_int, (pictures, height * width))
     count = 32 * pictures * height * width
     _launch(variant, count, _last(x), weight.contiguous(), found, *sizes)
     return found
+
+
+def filled(x: Tensor) -> Tensor:
+    """N×C×H×W with zeros up to the next eight channels, which is what convolutions want."""
+    return F.pad(x, (0, 0, 0, 0, 0, -x.shape[1] % EIGHT))
 
 
 def _vectors(x: Tensor) -> int:
@@ -208,7 +203,7 @@ def _variant(name: str, dtype: torch.dtype, channels: int, **more: int) -> Varia
         "ELEMENT": _ELEMENTS[dtype], "CHANNELS": channels, "VECTOR": _BYTES // dtype.itemsize,
         "THREADS": _THREADS, **more,
     }  # fmt: skip
-    return Variant(name, ("machine", "vectors"), tuple(options.items()), _THREADS)
+    return Variant(name, ("machine", "element", "vectors"), tuple(options.items()), _THREADS)
 
 
 def _launch(variant: Variant, count: int, *arguments: Tensor | nvrtc.Argument | None) -> None:

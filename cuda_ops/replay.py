@@ -95,8 +95,6 @@ class Replayed:
         # Not as tensors of inference mode: they could not be written to outside of it.
         with torch.inference_mode(False), torch.no_grad():
             inside = tuple(torch.empty_like(one) for one in tensors)
-            for here, there in zip(tensors, inside, strict=True):
-                there.copy_(here)
         graph = torch.cuda.CUDAGraph()
         try:
             # Other threads may ask for memory meanwhile: only this one's calls are recorded.

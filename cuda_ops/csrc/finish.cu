@@ -16,7 +16,7 @@ finish(const Vector* x, const Vector* __restrict__ bias, const Vector* __restric
     float sum[VECTOR], more[VECTOR];
     numbers(x[i], sum);
 #if GATE
-    const float open = 1.f / (1.f + expf(-number(gate[i / VECTORS * GATE])));
+    const float open = 1.f / (1.f + expf(-to_float(gate[i / VECTORS * GATE])));
 #pragma unroll
     for (int k = 0; k < VECTOR; k++) sum[k] *= open;
 #endif

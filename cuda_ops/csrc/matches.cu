@@ -59,6 +59,6 @@ matches(const Vector* __restrict__ neighbour, const Vector* __restrict__ centre,
         const float cosine =
             of_lanes(product[dx]) / (length * fmaxf(sqrtf(of_lanes(squares[dx])), SHORTEST));
         if (is_one && dx % LANES == lane)
-            found[pixel * (SIDE * SIDE) + across * SIDE + dx] = element(cosine);
+            found[pixel * (SIDE * SIDE) + across * SIDE + dx] = to_element(cosine);
     }
 }

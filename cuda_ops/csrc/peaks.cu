@@ -31,5 +31,5 @@ peaks(const Vector* __restrict__ x, const Vector* __restrict__ weights,
     }
     if (lane < WIDE)
         found[(long long)i * WIDE + lane] =
-            element(lane == 0 ? sum * (1.f / CHANNELS) : lane == 1 ? most : 0.f);
+            to_element(lane == 0 ? sum * (1.f / CHANNELS) : lane == 1 ? most : 0.f);
 }

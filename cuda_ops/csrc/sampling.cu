@@ -1,18 +1,12 @@
 // Where a tap looks, and what is there: shared by all kernels of the operator.
 //
-// Given by the compiler's options: ELEMENT (of the picture: 0 half, 1 bfloat16, 2 float),
-// OFFSET_FLOAT (offsets: 1 float, 0 half), OFFSET_LAST (offsets lie channels innermost), CHANNELS,
-// GROUPS, KERNEL_ROWS, KERNEL_COLUMNS, VECTOR (channels that are read at once; it divides the
-// channels of a group).
+// Given by the compiler's options: ELEMENT (of the picture, see element.cu), OFFSET_FLOAT (offsets:
+// 1 float, 0 half), OFFSET_LAST (offsets lie channels innermost), CHANNELS, GROUPS, KERNEL_ROWS,
+// KERNEL_COLUMNS, VECTOR (channels that are read at once; it divides the channels of a group).
 
 #define TAPS (KERNEL_ROWS * KERNEL_COLUMNS)
 #define GROUP_CHANNELS (CHANNELS / GROUPS)
 
-#if ELEMENT == 2
-typedef float Element;
-#else
-typedef u16 Element;
-#endif
 #if OFFSET_FLOAT
 typedef float Offset;
 #else
@@ -30,31 +24,11 @@ struct Shape {
     int pictures;
 };
 
-__device__ __forceinline__ float to_float(Element value) {
-#if ELEMENT == 0
-    return from_half(value);
-#elif ELEMENT == 1
-    return from_bfloat(value);
-#else
-    return value;
-#endif
-}
-
 __device__ __forceinline__ float offset_to_float(Offset value) {
 #if OFFSET_FLOAT
     return value;
 #else
     return from_half(value);
-#endif
-}
-
-__device__ __forceinline__ Element to_element(float value) {
-#if ELEMENT == 0
-    return (Element)halves(value, 0.f);
-#elif ELEMENT == 1
-    return (Element)bfloats(value, 0.f);
-#else
-    return value;
 #endif
 }
 

@@ -1,15 +1,9 @@
 // Several channels of a pixel, read and written at once, and computed with in float.
 //
-// Given by the compiler's options: ELEMENT (0 half, 1 bfloat16, 2 float), VECTOR (8 of 16 bits, or 4
-// floats: 16 bytes).
+// Given by the compiler's options: ELEMENT (see element.cu), VECTOR (8 of 16 bits, or 4 floats: 16
+// bytes).
 
 #define WORDS 4
-
-#if ELEMENT == 2
-typedef float Element;
-#else
-typedef u16 Element;
-#endif
 
 struct __align__(16) Vector {
     u32 of[WORDS];
@@ -17,26 +11,6 @@ struct __align__(16) Vector {
 
 __device__ __forceinline__ int inside(int place, int length) {
     return max(0, place < length ? place : length - 1);
-}
-
-__device__ __forceinline__ float number(Element value) {
-#if ELEMENT == 0
-    return from_half(value);
-#elif ELEMENT == 1
-    return from_bfloat(value);
-#else
-    return value;
-#endif
-}
-
-__device__ __forceinline__ Element element(float value) {
-#if ELEMENT == 0
-    return (Element)halves(value, 0.f);
-#elif ELEMENT == 1
-    return (Element)bfloats(value, 0.f);
-#else
-    return value;
-#endif
 }
 
 __device__ __forceinline__ void numbers(const Vector& from, float (&found)[VECTOR]) {

@@ -36,7 +36,8 @@ class Convolution(nn.Conv2d):
                 return found.add_(other)
             return act_(found) if acted else found
         found = F.conv2d(x, self.weight, None, self.stride, self.padding, self.dilation)
-        return maps.finish_(found, self.bias, slope=SLOPE if acted else 1.0, other=other)
+        slope = SLOPE if acted else 1.0
+        return maps.finished(found, self.bias, slope=slope, other=other, in_place=True)
 
 
 def conv(

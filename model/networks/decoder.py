@@ -46,7 +46,7 @@ class Decoder(nn.Module):
         planes = planes.to(x.dtype)
         if kernels.takes(x, len(own), own):
             x, more = F.conv2d(x, own, padding=1), F.conv2d(planes, beside, padding=1)
-            kernels.finish_(x, self.full.bias, other=more)
+            kernels.finished(x, self.full.bias, other=more, in_place=True)
         else:
             x = F.conv2d(x, own, self.full.bias, padding=1)
             x = x.add_(F.conv2d(planes, beside, padding=1))

@@ -27,7 +27,6 @@ from model.networks.r50_fusion import R50Fusion
 
 LAST = torch.channels_last
 FEW = 2**13  # pixels of a level up to which a window's frames go through convolutions together
-_EIGHT = 8
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ class Conv:
 
     def filled(self) -> Conv:
         """With zeros after inputs and results, up to the next eight of either."""
-        more, wider = (-length % _EIGHT for length in self.weight.shape[:2])
+        more, wider = (-length % maps.EIGHT for length in self.weight.shape[:2])
         weight = _kept(F.pad(self.weight, (0, 0, 0, 0, 0, wider, 0, more)))
         bias = None if self.bias is None else F.pad(self.bias, (0, more))
         return Conv(weight, bias, self.stride, self.padding)
@@ -70,7 +69,7 @@ class Conv:
 
     def acted(self, x: Tensor, slope: float, other: Tensor | None = None) -> Tensor:
         """conv(x) + other, and what is below zero times ``slope``."""
-        return _finished_(self.bare(x), self.bias, slope, other)
+        return _finished(self.bare(x), self.bias, slope, other, in_place=True)
 
     def positive(self, x: Tensor, other: Tensor | None = None) -> Tensor:
         """ReLU of conv(x) + other."""
@@ -242,7 +241,8 @@ class _Fusion:
             # What weighs channels weighs the kernel's as well, and what weighs places its result.
             gate = self._wider.bare(maps.peaks(x, weights))
             found = F.conv2d(x, self._merge.weight * weights[:, :, None, None])
-            return maps.finish_(found, self._merge.bias, slope=0.0, gate=gate)
+            bias = self._merge.bias
+            return maps.finished(found, bias, slope=0.0, gate=gate, in_place=True)
         x = x * weights[:, :, None, None]
         seen = torch.cat([x.mean(1, True), x.amax(1, True)], 1)
         return self._merge.positive(x.mul_(torch.sigmoid(self._space.bare(seen))))
@@ -260,7 +260,7 @@ class _Wide:
     def __call__(self, x: Tensor) -> Tensor:
         left = self._left2.bare(self._left1.acted(x, 1.0))
         right = self._right2.bare(self._right1.acted(x, 1.0))
-        return _finished_(left, self._bias, 1.0, right)
+        return _finished(left, self._bias, 1.0, right, in_place=True)
 
 
 class _Rise:
@@ -295,26 +295,18 @@ def _shuffled(x: Tensor) -> Tensor:
     return found.contiguous(memory_format=LAST)
 
 
-def _finished(x: Tensor, bias: Tensor | None, slope: float, other: Tensor | None) -> Tensor:
-    """x + bias + other, and what is below zero times ``slope``; of a new map."""
+def _finished(
+    x: Tensor, bias: Tensor | None, slope: float, other: Tensor | None, *, in_place: bool = False
+) -> Tensor:
+    """x + bias + other, and what is below zero times ``slope``."""
     if maps.takes(x, x.shape[1]):
-        return maps.finished(x, bias, slope=slope, other=other)
-    return _in_torch(x.clone(), bias, slope, other)
-
-
-def _finished_(x: Tensor, bias: Tensor | None, slope: float, other: Tensor | None) -> Tensor:
-    """`_finished` in place."""
-    if maps.takes(x, x.shape[1]):
-        return maps.finish_(x, bias, slope=slope, other=other)
-    return _in_torch(x, bias, slope, other)
-
-
-def _in_torch(x: Tensor, bias: Tensor | None, slope: float, other: Tensor | None) -> Tensor:
+        return maps.finished(x, bias, slope=slope, other=other, in_place=in_place)
+    found = x if in_place else x.clone()
     if bias is not None:
-        x += bias[:, None, None]
+        found += bias[:, None, None]
     if other is not None:
-        x += other
-    return x if slope == 1.0 else F.leaky_relu_(x, slope)
+        found += other
+    return found if slope == 1.0 else F.leaky_relu_(found, slope)
 
 
 def _has_cudnn(x: Tensor) -> bool:
@@ -325,9 +317,7 @@ def _has_cudnn(x: Tensor) -> bool:
 
 
 def _filled(x: Tensor) -> Tensor:
-    """N×C×H×W with zeros up to the next eight channels, channels last."""
-    found = F.pad(x, (0, 0, 0, 0, 0, -x.shape[1] % _EIGHT))
-    return found.contiguous(memory_format=LAST)
+    return maps.filled(x).contiguous(memory_format=LAST)
 
 
 def _kept(weight: Tensor, dtype: torch.dtype | None = None) -> Tensor:

@@ -35,6 +35,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cuda_ops.maps import filled
 from cuda_ops.replay import Replayed
 from model.checkpoint import trained_network
 from model.classical.clean_plate import evidence
@@ -46,7 +47,7 @@ from model.networks.blocks import conv
 from model.networks.decoder import Decoder
 from model.networks.frame_encoder import BOTH, LINEAR, PRIOR, FrameEncoder, frame_planes
 from model.networks.fusion import Fusion
-from model.networks.st_fam_s_widened import filled, widened
+from model.networks.st_fam_s_widened import widened
 
 NAME = "st_fam_s"
 REACHES = (1, 3, 3)  # of the matching windows at 1/4, 1/8, 1/16
@@ -202,12 +203,9 @@ class StFamS(nn.Module):
         Args:
             away: how many frames each is from the centre, up to 2; None = as they stand.
         """
-        others = [i for i in range(len(window)) if i != centre]
-        distance = away or [abs(i - centre) for i in range(len(window))]
-        order = [min(distance[i], 2) for i in (centre, *others)]
-        middle = window[centre]
+        middle, others, order = _centred(window, centre, away)
         apart = torch.tensor(order, device=middle.planes.device)
-        return self.answer(middle, [window[i].narrowed for i in others], apart)
+        return self.answer(middle, others, apart)
 
     def answer(self, middle: Encoding, others: Sequence[Sequence[Tensor]], apart: Tensor) -> Answer:
         """The centre of a window, by what its neighbours' narrowed maps show.
@@ -291,15 +289,12 @@ class StFamSMatting:
         return Encoding.of(card.encode(*given), self.network.aligned)
 
     def decode(self, window: Sequence[Encoding], centre: int, side: int = 0) -> Estimate:
-        middle = window[centre]
-        others = [i for i in range(len(window)) if i != centre]
-        order = tuple(min(abs(i - centre), 2) for i in (centre, *others))
+        middle, others, order = _centred(window, centre)
         apart = _distances(order, middle.prior.device)
-        narrowed = [window[i].narrowed for i in others]
         card = self._card(middle.prior.device)
         if card is None:
-            return Estimate(*estimated(self.network, middle, narrowed, apart))
-        beside = [one for several in narrowed for one in several]
+            return Estimate(*estimated(self.network, middle, others, apart))
+        beside = [one for several in others for one in several]
         return Estimate(*card.decode(apart, *middle.tensors, *beside))
 
     def _card(self, device: torch.device) -> OnCard | None:
@@ -377,6 +372,16 @@ def estimated(
         straight, turned = alpha.chunk(2)
         alpha = 0.5 * (straight + 1 - turned)
     return alpha, torch.sigmoid(answer.logit.mean(0, keepdim=True))
+
+
+def _centred(
+    window: Sequence[Encoding], centre: int, away: Sequence[int] | None = None
+) -> tuple[Encoding, list[tuple[Tensor, ...]], tuple[int, ...]]:
+    """The frame at the centre, the others' narrowed maps, and how far it and they are from it."""
+    others = [i for i in range(len(window)) if i != centre]
+    distance = away or [abs(i - centre) for i in range(len(window))]
+    order = tuple(min(distance[i], 2) for i in (centre, *others))
+    return window[centre], [window[i].narrowed for i in others], order
 
 
 @lru_cache(maxsize=64)

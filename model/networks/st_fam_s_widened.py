@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
+from cuda_ops.maps import EIGHT
 from model.networks.alignment import Alignment
 from model.networks.blocks import Residual
 from model.networks.frame_encoder import INPUTS
@@ -24,8 +25,9 @@ from model.networks.frame_encoder import INPUTS
 if TYPE_CHECKING:
     from model.networks.st_fam_s import StFamS
 
-_EIGHT, _WIDE = 8, 32  # what channels are filled up to a multiple of
-_LOOK = 16  # and those that alignment looks at
+# What channels are filled up to a multiple of where `EIGHT` is not enough, and those that alignment
+# looks at.
+_WIDE, _LOOK = 32, 16
 
 
 def widened(network: StFamS, dtype: torch.dtype) -> StFamS:
@@ -35,15 +37,15 @@ def widened(network: StFamS, dtype: torch.dtype) -> StFamS:
     to_eighth = encoder.to_eighth[0]
     assert isinstance(to_eighth, nn.Conv2d)
     full, quarter = len(encoder.stem.weight), to_eighth.in_channels
-    at_full, planes = (full, _up(full, _EIGHT)), (INPUTS, _up(INPUTS, _EIGHT))
+    at_full, planes = (full, _up(full, EIGHT)), (INPUTS, _up(INPUTS, EIGHT))
     for conv, inside, outside in (
-        (encoder.stem, [planes], _EIGHT),
+        (encoder.stem, [planes], EIGHT),
         (encoder.to_half[0], [at_full], 1),
-        (decoder.narrow[3], [], _EIGHT),
-        (decoder.full, [at_full, planes], _EIGHT),
-        (decoder.finer.first, [at_full], _EIGHT),
-        (decoder.finer.second, [at_full], _EIGHT),
-        (decoder.head, [at_full], _EIGHT),
+        (decoder.narrow[3], [], EIGHT),
+        (decoder.full, [at_full, planes], EIGHT),
+        (decoder.finer.first, [at_full], EIGHT),
+        (decoder.finer.second, [at_full], EIGHT),
+        (decoder.head, [at_full], EIGHT),
     ):
         _fill(conv, inside, outside)
     if made.aligned < 3:  # else that scale is aligned as well
@@ -66,13 +68,8 @@ def widened(network: StFamS, dtype: torch.dtype) -> StFamS:
         _fill(align.look, [(seen, seen), at_guide, (2, rest)], _WIDE)
         _fill(align.think, [at_guide], _WIDE)
         _fill(align.shift, [at_guide], 1)
-        _fill(align.taps, [at_guide], _EIGHT)
+        _fill(align.taps, [at_guide], EIGHT)
     return made.to(dtype).to(memory_format=torch.channels_last)
-
-
-def filled(planes: Tensor) -> Tensor:
-    """N×C×H×W with zeros up to the next eight channels."""
-    return F.pad(planes, (0, 0, 0, 0, 0, -planes.shape[1] % _EIGHT))
 
 
 def _up(count: int, step: int) -> int:

@@ -46,7 +46,8 @@ def test_finished(kind, device):
     right = torch.where(right > 0, right, 0.1 * right)
     new = maps.finished(x, bias, slope=0.1, other=other[:1], gate=gate)
     assert alike(new, right, bound)
-    assert maps.finish_(x, bias, slope=0.1, other=other[:1], gate=gate) is x
+    same = maps.finished(x, bias, slope=0.1, other=other[:1], gate=gate, in_place=True)
+    assert same is x
     assert torch.equal(x, new)
 
 

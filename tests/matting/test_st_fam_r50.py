@@ -36,7 +36,7 @@ from model.pipeline import ShotMatte, open_engine
 from model.registry import find
 from model.view import LightView
 from tests.matting.r50_material import NARROW, narrow_checkpoint, network_by_rule
-from tests.ops.cuda_on_cpu import GXX, OPERATOR, Emulator
+from tests.ops.cuda_on_cpu import OPERATOR, Emulator, needs_gxx
 
 CPU = torch.device("cpu")
 GOLDEN = Path(__file__).parents[1] / "golden" / "dvm"
@@ -175,7 +175,7 @@ def test_whole_frames_convolved_as_on_a_gpu_are_the_plain_form(forms, height, wi
     assert (by_region.alpha - answer.alpha).abs().max() < 1e-4
 
 
-@pytest.mark.skipif(GXX is None, reason="needs g++")
+@needs_gxx
 @torch.inference_mode()
 def test_whole_frames_by_the_kernels_are_the_plain_form(tmp_path, monkeypatch):
     plain = network_by_rule(NARROW)

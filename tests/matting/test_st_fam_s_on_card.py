@@ -5,9 +5,8 @@ import torch
 
 from cuda_ops import maps, variants
 from model.networks.st_fam_s import OnCard, StFamS, StFamSMatting
-from model.networks.st_fam_s_widened import filled
 from tests.gpu.conftest import disc_clip
-from tests.ops.cuda_on_cpu import GXX, OPERATOR, Emulator
+from tests.ops.cuda_on_cpu import OPERATOR, Emulator, needs_gxx
 
 ODD = (5, 11, 24, 32, 40)  # channels, most of which are no multiple of eight
 
@@ -45,7 +44,7 @@ def test_the_same_answers_in_shapes_for_a_card(dtype, bound, both_ways):
     assert (right[0] - right[1]).abs().max() > 10 * bound  # windows and what they say differ
 
 
-@pytest.mark.skipif(GXX is None, reason="needs g++")
+@needs_gxx
 def test_the_same_answers_by_the_kernels(tmp_path, monkeypatch):
     network = StFamS(channels=(5, 8, 16, 16, 24), narrow=(8, 16), guide=8)
     g = torch.Generator().manual_seed(6)
@@ -70,7 +69,7 @@ def test_the_same_answers_by_the_kernels(tmp_path, monkeypatch):
 
 def test_filled_planes():
     planes = torch.randn(1, 9, 3, 4)
-    found = filled(planes)
+    found = maps.filled(planes)
     assert found.shape == (1, 16, 3, 4)
     assert torch.equal(found[:, :9], planes) and not found[:, 9:].any()
-    assert filled(found).shape == found.shape
+    assert maps.filled(found).shape == found.shape

@@ -10,11 +10,17 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
+from cuda_ops import nvrtc
 from cuda_ops.variants import Variant
 
 HERE = Path(__file__).parent
 SOURCES = HERE.parents[1] / "cuda_ops" / "csrc"
 GXX = shutil.which("g++")
+ARCHITECTURES = (80, 86, 89, 90, 120)  # that kernels must compile for
+needs_compiler = pytest.mark.skipif(nvrtc.library_path() is None, reason="needs NVRTC")
+needs_gxx = pytest.mark.skipif(GXX is None, reason="needs g++")
 TAIL = """
 extern "C" void launch(const u32* grid, u32 threads, u32 shared, void** arguments, int together) {{
     run([](void** values) {{ call({name}, values); }}, grid, threads, shared, arguments, together);

@@ -13,9 +13,8 @@ from cuda_ops import deform_conv, kernels, nvrtc, variants
 from cuda_ops.kernels import GroupTile, Tile
 from cuda_ops.reference import modulated_deform_conv2d as specification
 from cuda_ops.taps import Geometry
-from tests.ops.cuda_on_cpu import GXX, OPERATOR, Emulator
+from tests.ops.cuda_on_cpu import ARCHITECTURES, OPERATOR, Emulator, needs_compiler, needs_gxx
 
-ARCHITECTURES = (80, 86, 89, 90, 120)
 # An A100's, and those of graphics cards: sm_86, sm_89, sm_120.
 LIMITS = {"large": (166912, 167936), "small": (101376, 102400)}
 HALF, BFLOAT, FLOAT = torch.float16, torch.bfloat16, torch.float32
@@ -23,8 +22,6 @@ HALF, BFLOAT, FLOAT = torch.float16, torch.bfloat16, torch.float32
 FORWARD = {HALF: 1e-3, BFLOAT: 3e-3, FLOAT: 1e-5}
 BACKWARD = {HALF: 1e-3, BFLOAT: 4e-3, FLOAT: 1e-5}
 
-needs_compiler = pytest.mark.skipif(nvrtc.library_path() is None, reason="needs NVRTC")
-needs_gxx = pytest.mark.skipif(GXX is None, reason="needs g++")
 
 # batch, channels, out, height, width, groups, offsets in pixels
 PLAIN = (2, 32, 32, 5, 19, 4, 3)

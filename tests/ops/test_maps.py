@@ -7,15 +7,11 @@ import torch.nn.functional as F
 
 from cuda_ops import maps, nvrtc, variants
 from model.networks import alignment
-from tests.ops.cuda_on_cpu import GXX, OPERATOR, Emulator
+from tests.ops.cuda_on_cpu import ARCHITECTURES, OPERATOR, Emulator, needs_compiler, needs_gxx
 
-ARCHITECTURES = (80, 86, 89, 90, 120)
 HALF, BFLOAT, FLOAT = torch.float16, torch.bfloat16, torch.float32
 BOUNDS = {HALF: 1e-3, BFLOAT: 8e-3, FLOAT: 1e-6}  # of the largest number: what rounding once costs
 TYPES = pytest.mark.parametrize("dtype", [HALF, BFLOAT, FLOAT], ids=["half", "bfloat", "float"])
-
-needs_compiler = pytest.mark.skipif(nvrtc.library_path() is None, reason="needs NVRTC")
-needs_gxx = pytest.mark.skipif(GXX is None, reason="needs g++")
 
 
 @pytest.fixture(scope="session")
@@ -55,7 +51,7 @@ def finished(dtype, bias=True, other=True):
         right = right + more.double()
     right, more = F.leaky_relu(right, 0.1), more if other else None
     new = maps.finished(x, by if bias else None, slope=0.1, other=more)
-    found = maps.finish_(x, by if bias else None, slope=0.1, other=more)
+    found = maps.finished(x, by if bias else None, slope=0.1, other=more, in_place=True)
     assert found is x
     return max(off(found, right), off(new, right))
 
@@ -226,12 +222,12 @@ def test_compiles_for_every_card(architecture, monkeypatch):
     for dtype in (HALF, BFLOAT, FLOAT):
         x, onto = a_map(1, 48, 4, 4, dtype=dtype), a_map(1, 48, 8, 8, dtype=dtype)
         bias = x.new_zeros(48)
-        maps.finish_(x, bias, slope=0.1, other=x)
-        maps.finish_(x, None)
+        maps.finished(x, bias, slope=0.1, other=x, in_place=True)
+        maps.finished(x, None, in_place=True)
         maps.doubled(x, bias, onto)
         maps.matches(x, x, 3)
         maps.moved(x, torch.zeros(1, 2, 4, 4))
-        maps.finish_(x, None, gate=x)
+        maps.finished(x, None, gate=x, in_place=True)
         maps.peaks(x, x.new_zeros(1, 48))
         maps.shuffled(a_map(1, 64, 4, 4, dtype=dtype))
     assert set(made) == {"finish", "doubled", "matches", "moved", "peaks", "shuffled"}

@@ -15,12 +15,7 @@ from model.classical.closed_form import regularisation, solve_alpha
 from model.classical.coarse_to_fine import prior_alpha
 from model.classical.data_term import DataTerm
 from model.classical.laplacian import OWN, assemble
-from tests.ops.cuda_on_cpu import GXX, PRIOR, Emulator
-
-ARCHITECTURES = (80, 86, 89, 90, 120)
-
-needs_compiler = pytest.mark.skipif(nvrtc.library_path() is None, reason="needs NVRTC")
-needs_gxx = pytest.mark.skipif(GXX is None, reason="needs g++")
+from tests.ops.cuda_on_cpu import ARCHITECTURES, PRIOR, Emulator, needs_compiler, needs_gxx
 
 
 @pytest.fixture(scope="session")
