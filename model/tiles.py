@@ -21,8 +21,10 @@ from model.face import Estimate, Frame, MattingNetwork
 from model.plates.plate import Window
 from model.precision import PRECISIONS
 
-WHOLE_UP_TO = 2048 * 1280
+WHOLE_UP_TO = 2048 * 1280  # pixels
 TILE = 1024
+# On a CUDA device that has twice the memory for it: a tile's halo is more than the tile itself.
+_WHOLE_ON_CARD, _BYTES_A_PIXEL = 4096 * 3112, 1024
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,8 @@ def estimate_in_tiles(
         centre: which of them is estimated.
         features: encodings kept from earlier windows on this canvas, by (frame, tile); new ones
             are added.
-        tile: side in pixels; 0 = whole frames up to 2048×1280, else 1024.
+        tile: side in pixels; 0 = whole frames up to 2048×1280, on a CUDA device with memory for it
+            up to 4096×3112, else 1024.
         precision: ``float32``, ``float16`` or ``bfloat16``.
 
     Returns:
@@ -62,7 +65,7 @@ def estimate_in_tiles(
     """
     middle = around[centre].frame
     height, width = middle.light.shape[-2:]
-    side = tile or (0 if height * width <= WHOLE_UP_TO else TILE)
+    side = tile or (0 if height * width <= _whole_up_to(middle.light.device) else TILE)
     with suppress(torch.cuda.OutOfMemoryError):
         return _estimate(network, around, centre, features, side, precision), ""
     # Here the error is gone, and with it what it held of the attempt.
@@ -77,6 +80,14 @@ def estimate_in_tiles(
         features.clear()
         tried = f", not even in tiles of {smaller} pixels"
         raise does_not_fit(middle.number, middle.light.device, error, tried) from error
+
+
+def _whole_up_to(device: torch.device) -> int:
+    """How many pixels a frame may have to be run as one."""
+    if device.type != "cuda":
+        return WHOLE_UP_TO
+    room = torch.cuda.get_device_properties(device).total_memory // 2 // _BYTES_A_PIXEL
+    return max(WHOLE_UP_TO, min(room, _WHOLE_ON_CARD))
 
 
 def _estimate(
