@@ -1,14 +1,17 @@
 """What a worker does for one unit: read, ask the engine, write. Whole files or none.
 
-The engine is one frame ahead of who writes (`model.ahead`), and reads ahead of itself.
+The engine is one frame ahead of who writes (`model.ahead`), and reads ahead of itself. On a machine
+of many cores several frames are written at once.
 """
 
 from __future__ import annotations
 
+import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +20,14 @@ import numpy as np
 from dvm_server.decoders import Decoders
 from dvm_server.reader import GuideReader, PlateReader, TrimapReader
 from dvm_server.translate import options_from_plain
-from model.ahead import ahead
+from model.ahead import ahead, several
 from model.engine import Engine, FrameMatte
 from model.errors import Cancelled
 from model.passes import Block, Span
 from model.plates import colour
 from model.plates.file_errors import writing
 from model.plates.mattes import write_matte
-from model.plates.plate import PlateHeader, Window
+from model.plates.plate import PlateHeader, Trimap, Window
 from model.plates.region import matte_header
 from model.plates.spool import write_trimap_spool
 from model.suggest import doubt_of
@@ -32,6 +35,8 @@ from model.suggest import doubt_of
 Tell = Callable[[Mapping[str, Any]], None]
 IsCancelled = Callable[[], bool]
 
+# Frames written at once: all cores compress a file, but one alone puts it together.
+_WRITERS = min(max((os.cpu_count() or 1) // 4, 1), 4)
 # Of a span's own folder: what a killed worker left is known by it.
 SCRATCH_PREFIX = "dvm-span-"
 
@@ -78,10 +83,18 @@ def do_span(
     with tempfile.TemporaryDirectory(prefix=SCRATCH_PREFIX, dir=scratch) as folder:
         keyframes = {frame: keys(frame) for frame in span.keyframes}
         carried = engine.propagate(span, plates, plates.header, keyframes, Path(folder), cancelled)
-        with closing(ahead(carried, name="carry")) as trimaps:
-            for frame, trimap in trimaps:
-                write_trimap_spool(Path(into[frame]), trimap)
-                tell({"type": "trimap_done", "frame": frame, "doubt": round(doubt_of(trimap), 4)})
+
+        def written(one: tuple[int, Trimap]) -> dict[str, Any]:
+            frame, trimap = one
+            write_trimap_spool(Path(into[frame]), trimap)
+            return {"type": "trimap_done", "frame": frame, "doubt": round(doubt_of(trimap), 4)}
+
+        with (
+            closing(ahead(carried, name="carry")) as trimaps,
+            closing(several(trimaps, written, _WRITERS)) as messages,
+        ):
+            for message in messages:
+                tell(message)
 
 
 def do_block(
@@ -114,11 +127,22 @@ def do_block(
         write(order, black_matte(frame, header, order["layers"]), tell)
     shot_frames = order["shot_frames"]
     made = engine.matte(block, shot_frames, wanted, plates, trimaps, cancelled, guides)
-    with closing(ahead(made, name="deliver")) as mattes:
-        for matte in mattes:
-            write(order, matte, tell)
-            if cancelled():
-                raise Cancelled(frame=matte.frame)
+    with (
+        closing(ahead(made, name="deliver")) as mattes,
+        closing(several(_until(mattes, cancelled), partial(_written, order), _WRITERS)) as written,
+    ):
+        for message in written:
+            tell(message)
+
+
+def _until(
+    mattes: Iterator[FrameMatte], cancelled: IsCancelled
+) -> Generator[FrameMatte, None, None]:
+    """Mattes to be written; those that are being written at a cancel are finished, and told of."""
+    for matte in mattes:
+        if cancelled():
+            raise Cancelled(frame=matte.frame)
+        yield matte
 
 
 def _region(order: Mapping[str, Any]) -> Window | None:
@@ -141,6 +165,11 @@ def black_matte(frame: int, header: PlateHeader, layers: list[str]) -> FrameMatt
 
 def write(order: Mapping[str, Any], matte: FrameMatte, tell: Tell) -> None:
     """Write a frame's files, and tell ``frame_done`` of them."""
+    tell(_written(order, matte))
+
+
+def _written(order: Mapping[str, Any], matte: FrameMatte) -> dict[str, Any]:
+    """Write a frame's files; what is to be told of them."""
     into = {layer: Path(path) for layer, path in _by_frame(order["into"])[matte.frame].items()}
     attributes = {
         "dvm:composited_in": _light(matte, order),
@@ -168,16 +197,14 @@ def write(order: Mapping[str, Any], matte: FrameMatte, tell: Tell) -> None:
                 "bytes": stat.st_size,
                 "mtime_ns": stat.st_mtime_ns,
             }
-    tell(
-        {
-            "type": "frame_done",
-            "frame": matte.frame,
-            "files": files,
-            "seconds": sum(matte.seconds.values()),
-            "source": matte.source,
-            "fallback": matte.fallback,
-        }
-    )
+    return {
+        "type": "frame_done",
+        "frame": matte.frame,
+        "files": files,
+        "seconds": sum(matte.seconds.values()),
+        "source": matte.source,
+        "fallback": matte.fallback,
+    }
 
 
 def _light(matte: FrameMatte, order: Mapping[str, Any]) -> str:

@@ -1,17 +1,19 @@
 """Stages that overlap: an iterator made in a thread of its own, a bounded number of items ahead.
 
 Reading, solving, delivering and writing a clip are iterators over each other; wrapped in `ahead`,
-each works on its next frame while the one after it works on this. Memory is bounded by the counts.
+each works on its next frame while the one after it works on this. A stage whose frames need nothing
+of each other may have `several` at work. Memory is bounded by the counts.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 Item = TypeVar("Item")
+Made = TypeVar("Made")
 _END: Any = object()
 
 
@@ -38,3 +40,31 @@ def ahead(
             for one in asked:
                 one.cancel()
             thread.submit(made.close).result()
+
+
+def several(
+    items: Iterator[Item], work: Callable[[Item], Made], count: int, name: str = "several"
+) -> Generator[Made, None, None]:
+    """What ``work`` makes of each item, in their order, by ``count`` threads.
+
+    An error of ``items`` comes after what was made of the items before it; one of ``work`` in the
+    place of its item. In either case, and when closed, what is under way is finished.
+    """
+    with ThreadPoolExecutor(count, thread_name_prefix=name) as threads:
+        under_way: deque[Future[Made]] = deque()
+        error: Exception | None = None
+        while error is None:
+            try:
+                item = next(items, _END)
+            except Exception as raised:  # noqa: BLE001  to be raised in its turn
+                error = raised
+                break
+            if item is _END:
+                break
+            under_way.append(threads.submit(work, item))
+            if len(under_way) == count:
+                yield under_way.popleft().result()
+        while under_way:
+            yield under_way.popleft().result()
+        if error is not None:
+            raise error

@@ -1,12 +1,12 @@
 """An iterator that is made ahead: same items, bounded, errors in their place, closed in order."""
 
 from contextlib import closing
-from threading import Event, current_thread
+from threading import Barrier, Event, current_thread
 from threading import enumerate as threads
 
 import pytest
 
-from model.ahead import ahead
+from model.ahead import ahead, several
 
 SECONDS = 20
 
@@ -83,3 +83,67 @@ def test_closing_closes_what_is_made_by_its_own_thread():
     outer.close()
     assert closed == ["inner_0"]
     assert not [one for one in threads() if one.name.startswith(("inner", "outer"))]
+
+
+def test_several_are_at_work_and_come_in_order():
+    both = Barrier(2)
+
+    def work(number):
+        both.wait(SECONDS)  # which nobody passes alone
+        return -number
+
+    with closing(several(iter(range(8)), work, 2)) as found:
+        assert list(found) == [-number for number in range(8)]
+
+
+def test_one_at_a_time_waits_for_each():
+    done = []
+
+    def numbers():
+        for number in range(5):
+            assert len(done) == number
+            yield number
+
+    with closing(several(numbers(), done.append, 1)) as found:
+        assert list(found) == [None] * 5
+
+
+def test_what_is_under_way_comes_before_an_error():
+    def numbers():
+        yield from range(3)
+        raise ValueError("no more")
+
+    found = []
+    with pytest.raises(ValueError, match="no more"), closing(several(numbers(), abs, 4)) as made:
+        for one in made:
+            found.append(one)
+    assert found == [0, 1, 2]
+
+
+def test_an_error_of_the_work_comes_in_its_place():
+    found = []
+    with (
+        pytest.raises(ZeroDivisionError),
+        closing(several(iter([1, 2, 0, 4]), lambda x: 4 // x, 2)) as made,
+    ):
+        for one in made:
+            found.append(one)
+    assert found == [4, 2]
+
+
+def test_nothing_is_left_at_work_once_closed():
+    begun, go_on, done = Event(), Event(), []
+
+    def work(number):
+        begun.set()
+        if number:
+            go_on.wait(SECONDS)
+        done.append(number)
+
+    made = several(iter(range(9)), work, 2, name="closing")
+    next(made)
+    assert begun.wait(SECONDS)
+    go_on.set()
+    made.close()
+    assert len(done) <= 3
+    assert not [one for one in threads() if one.name.startswith("closing")]
