@@ -36,10 +36,15 @@ class Decoders:
     def __len__(self) -> int:
         return len(self._lanes)
 
-    def plate(self, path: str, frame: int | None, sha256: str = "") -> Future[Plate]:
-        """Begin to read a plate. The future raises what `Decoder.plate` does."""
-        # Frames of a movie are found one after the other, by the decoder that has it open.
-        lane = self._free() if sha256 else self._lanes[0]
+    def plate(
+        self, path: str, frame: int | None, sha256: str = "", *, way: int = 0
+    ) -> Future[Plate]:
+        """Begin to read a plate. The future raises what `Decoder.plate` does.
+
+        Frames of a movie are found one after the other, by the decoder that has it open: one for
+        each ``way`` that is gone through it at the same time.
+        """
+        lane = self._free() if sha256 else self._lanes[way % len(self._lanes)]
         return lane.ask(lambda decoder: decoder.plate(path, frame, sha256))
 
     def trimap(self, path: str, frame: int, source: str, sha256: str = "") -> Future[Trimap]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+import threading
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +25,16 @@ from model.plates.trimap import place_trimap
 
 # A window of five, and one that leaves it: more would only cost memory.
 KEPT = 6
+# Ways through a unit's frames: trimaps are carried from both ends at once. A place so near to where
+# one has come is on it.
+_WAYS, _NEAR = 2, 4
 EdgeMotion = Callable[[int, Plate, Sequence[Plate]], npt.NDArray[np.float32]]
 # Guides of each kind, with those that are read ahead.
 KEPT_GUIDES = 8
 
 
 class PlateReader:
-    """The plates of one unit by frame. For one thread at a time.
+    """The plates of one unit by frame. For two threads at most, each on a way of its own.
 
     Holds at most `KEPT` of them and, for each decoder, one that is read ahead and one more, however
     long the unit is.
@@ -49,9 +54,11 @@ class PlateReader:
         self._place = {frame: index for index, frame in enumerate(order)}
         self._kept: OrderedDict[str, Plate] = OrderedDict()
         self._asked: dict[str, Future[Plate]] = {}
+        self._waited_for: Counter[str] = Counter()
         self._along: list[Callable[[int], None]] = []
-        self._last = -1
+        self._ways: list[_Way] = []
         self._first: tuple[int, PlateHeader] | None = None
+        self._turn = threading.Lock()
 
     def __call__(self, frame: int) -> Plate:
         """The plate of a frame, or what stands in for it.
@@ -60,18 +67,28 @@ class PlateReader:
             InputError: it is missing, damaged or was changed since the survey.
         """
         key = self._key(frame)
-        if key not in self._kept:
-            self._ask(frame)
+        with self._turn:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key]
+            self._waited_for[key] += 1
             self._ask_ahead(frame)
-            found = self._asked.pop(key).result()
+            asked = self._asked[key]
+        try:
+            found = asked.result()
+        finally:
+            with self._turn:
+                self._waited_for[key] -= 1
+                self._asked.pop(key, None)
+        with self._turn:
             # All plates of a shot have one display window, also those no engine looks at together.
             self._first = self._first or (frame, found.header)
             canvas_of((self._first, (frame, found.header)))
             self._kept[key] = found
-        self._kept.move_to_end(key)
-        while len(self._kept) > KEPT:
-            self._kept.popitem(last=False)
-        return self._kept[key]
+            self._kept.move_to_end(key)
+            while len(self._kept) > KEPT:
+                self._kept.popitem(last=False)
+        return found
 
     def header(self, frame: int) -> PlateHeader:
         """The header of a frame's plate, without its pixels where the format allows it.
@@ -93,33 +110,64 @@ class PlateReader:
         source = self._sources[frame]
         return source["path"] if source["sha256"] else f"{source['path']}:{source['frame']}"
 
-    def _ask(self, frame: int) -> None:
+    def _ask(self, frame: int, way: int) -> None:
         """Begin to read it, unless it is here or on its way."""
         key, source = self._key(frame), self._sources[frame]
         if key in self._kept or key in self._asked:
             return
         for ask in self._along:
             ask(frame)
-        self._asked[key] = self._decoders.plate(source["path"], source["frame"], source["sha256"])
+        self._asked[key] = self._decoders.plate(
+            source["path"], source["frame"], source["sha256"], way=way
+        )
 
     def _ask_ahead(self, frame: int) -> None:
-        """Begin to read the next plates in the direction the engine is going.
+        """Begin to read a plate, and the next ones on its way.
 
-        That is told by plates that are new to it: a window goes back to where it begins.
+        That is told by plates that are new to the engine: a window goes back to where it begins.
         """
         place = self._place[frame]
-        step = -1 if place < self._last else 1
-        self._last = place
-        last = place + step * (len(self._decoders) + 1)
-        coming = [
-            self._order[one] for one in range(place + step, last + step, step)
-            if 0 <= one < len(self._order)
-        ]  # fmt: skip
-        wanted = {self._key(one) for one in (frame, *coming)}
+        number = self._way_of(place)
+        way = self._ways[number]
+        way.step = -1 if place < way.last else 1
+        way.last = place
+        self._ask(frame, number)
+        coming = {i: self._coming(one) for i, one in enumerate(self._ways)}
+        wanted = {self._key(one) for some in coming.values() for one in some}
+        wanted |= {key for key, count in self._waited_for.items() if count}
         for key in [one for one in self._asked if one not in wanted]:
             self._asked.pop(key).cancel()  # the engine has turned round
-        for one in coming:
-            self._ask(one)
+        for one in coming[number]:
+            self._ask(one, number)
+
+    def _way_of(self, place: int) -> int:
+        """Which of the ways a place is on: one that has come near it, else a new one in place of
+        that which was not gone for longest."""
+        near = [i for i, way in enumerate(self._ways) if abs(place - way.last) <= _NEAR]
+        if near:
+            number = min(near, key=lambda i: abs(place - self._ways[i].last))
+        elif len(self._ways) < _WAYS:
+            number = len(self._ways)
+            self._ways.append(_Way(last=place - 1))
+        else:
+            number = min(range(_WAYS), key=lambda i: self._ways[i].turn)
+            self._ways[number] = _Way(last=place - 1)
+        self._ways[number].turn = 1 + max(way.turn for way in self._ways)
+        return number
+
+    def _coming(self, way: _Way) -> list[int]:
+        count = len(self._decoders) // len(self._ways) + 1
+        places = range(way.last + way.step, way.last + way.step * (count + 1), way.step)
+        return [self._order[one] for one in places if 0 <= one < len(self._order)]
+
+
+@dataclass
+class _Way:
+    """Of a thread through the frames: its last place, where it is going, and when that was."""
+
+    last: int
+    step: int = 1
+    turn: int = 0
 
 
 class TrimapReader:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from model.classical.filters import Mask, closed
-from model.classical.working_size import WorkingSize
-from model.face import Classes
+from model.classical.filters import closed
+from model.classical.working_size import WorkingSize, stays_there
+from model.trimap_classes import Classes
 
 _BACKGROUND, _UNKNOWN, _FOREGROUND = 0, 1, 2
 
@@ -46,10 +48,12 @@ def blend(
         raise ValueError("there is neither a forward nor a backward direction to blend")
     if len(given) == 1:
         given = [(given[0][0], 1.0)]
+    found = [classes.at_frame_size() for classes, _ in given]
+    planes = torch.stack([probability[0] for probability, _ in found])
+    own = torch.stack([confidence[0, 0] for _, confidence in found])
     floor = 1e-6  # so that two directions without confidence still count by distance
-    weights = torch.stack([w * (c.confidence[0, 0].float() + floor) for c, w in given])
+    weights = torch.stack([w * (sure + floor) for sure, (_, w) in zip(own, given, strict=True)])
     weights = weights / weights.sum(0).clamp_min(1e-12)
-    planes = torch.stack([c.probability[0].float() for c, _ in given])
     probability = (weights[:, None] * planes).sum(0)
     choices, choice = likeliest(planes), likeliest(probability)
     clash = (choices == _FOREGROUND).any(0) & (choices == _BACKGROUND).any(0)
@@ -57,7 +61,6 @@ def blend(
     if len(given) == 2:
         choice = choice.masked_fill(_new_cracks(choice, choices), _UNKNOWN)
     agreed = probability.gather(0, choice[None])[0]
-    own = torch.stack([c.confidence[0, 0].float() for c, _ in given])
     confidence = ((weights * own).sum(0) * agreed).clamp(0, 1)
     levels = torch.tensor([0, 128, 255], dtype=torch.uint8, device=choice.device)
     return levels[choice], confidence
@@ -80,11 +83,13 @@ def _new_cracks(choice: Tensor, choices: Tensor) -> Tensor:
     size = WorkingSize.of(height, width)
     radius = max(1, round(size.height / size.rows))
 
-    def cracks(classes: Tensor) -> Mask:
-        unknown: Mask = (classes == _UNKNOWN).cpu().numpy()
+    def cracks(classes: Tensor) -> Any:
+        unknown: Any = classes == _UNKNOWN
+        if not stays_there(unknown):
+            unknown = unknown.cpu().numpy()
         return closed(unknown, radius) & ~unknown
 
     found = cracks(choice)
     for one in choices:
         found &= ~cracks(one)
-    return torch.from_numpy(found).to(choice.device)
+    return torch.as_tensor(found).to(choice.device)

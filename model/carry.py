@@ -1,14 +1,13 @@
 """Pass A over a span: trimaps carried from its keyframe, or from both and then blended; and hints.
 
-It holds what the network remembers and one frame; the first way over a span waits on disk for the
-second. So memory does not grow with the span.
+It holds what the network remembers and a frame or two each way; where the two ways over a span have
+not met yet, what they found waits on disk. So memory does not grow with the span.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,27 +16,33 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from model.ahead import ahead
+from model.ahead import ahead, several
 from model.blend import blend
 from model.canvas import canvas_of
+from model.classical.data_term import DataTerm
 from model.classical.hindsight import look_back
 from model.classical.hints import hint_of
 from model.device_memory import device_full
 from model.errors import Cancelled
-from model.face import Classes, Clues, Frame, PropagationNetwork, StepsAhead
+from model.face import Frame, PropagationNetwork, StepsAhead
 from model.passes import Span
-from model.plates.hint import hint_bytes
+from model.plates.hint import hint_bytes, weight_bounds
 from model.plates.plate import Plate, PlateHeader, Trimap, Window
-from model.transfers import Upload
+from model.transfers import Upload, beside
+from model.trimap_classes import Classes, Clues
 from model.view import LightView
+from model.waiting import Waiting, spool_trimap, unspool_trimap
 
-_HALF = 65504.0  # the largest half float
 # From one keyframe: how many frames get their hints at once, and how many after them are looked at
 # for that.
 _AT_ONCE, _AHEAD = 16, 32
+# From both, on a CUDA device: how many frames are blended at once, each waiting for kernels.
+_BLENDED_AT_ONCE = 3
 
 _Bytes = npt.NDArray[np.uint8]
 _Classified = tuple[_Bytes, _Bytes]  # a trimap and its confidence
+_OneWay = Callable[[int], Generator[tuple[int, Classes], None, None]]  # of a keyframe, by place
+_Met = tuple[int, Classes, Classes]  # a frame's number, and what was carried forward and backward
 _Carried = tuple[int, _Classified, _Bytes | None]  # a frame's number, trimap and hint
 
 
@@ -60,13 +65,15 @@ def carry_trimaps(
     canvas = canvas_of((f, header(f)) for f in span.frames)
     anchors = [view.frame(f, plate(f), canvas, keyframes[f]) for f in span.keyframes]
 
-    def one_way(order: Sequence[int]) -> Iterator[tuple[int, Classes]]:
-        """The span's frames in the order given, but for keyframes."""
-        memory = network.start(anchors, order[0])
+    memories = network.starts(anchors, span.keyframes)
+
+    def one_way(end: int) -> Generator[tuple[int, Classes], None, None]:
+        """The span's frames but for keyframes, from one of these."""
+        order = span.frames[:: 1 if span.keyframes[end] == span.frames[0] else -1]
         numbers = [f for f in order if f not in span.keyframes]
         with (
             closing(ahead(_looks(view, numbers, canvas, plate), name="view")) as frames,
-            closing(_steps(network, memory, frames)) as carried,
+            closing(_steps(network, memories[end], frames)) as carried,
         ):
             for number in numbers:
                 if cancelled():
@@ -75,7 +82,7 @@ def carry_trimaps(
 
     light = anchors[0].composited_in
     if len(span.keyframes) == 2:
-        carried = _from_both_ends(span, one_way, light, scratch)
+        carried = _from_both_ends(span, one_way, light, Waiting(scratch, view.device))
     else:
         carried = _from_one_end(span, one_way, light, scratch, cancelled)
     for number, (pixels, sure), hint in carried:
@@ -94,26 +101,67 @@ def _steps(
 
 
 def _from_both_ends(
-    span: Span,
-    one_way: Callable[[Sequence[int]], Iterator[tuple[int, Classes]]],
-    light: str,
-    scratch: Path,
+    span: Span, one_way: _OneWay, light: str, waiting: Waiting
 ) -> Iterator[_Carried]:
-    """The forward half waits on disk for the other: a span may be long."""
-    for number, classes in one_way(span.frames):
-        if number in span.wanted:
-            _spool(scratch / f"{number}.npz", classes)
-    for number, after in one_way(span.frames[::-1]):
-        if number in span.wanted:
-            before = _unspool(scratch / f"{number}.npz", after)
-            found = _blended(before, after, span.frames.index(number) / (len(span.frames) - 1))
+    """What either way finds first waits for the other."""
+
+    def blended(met: _Met) -> _Carried:
+        number, before, after = met
+        with beside(waiting.device):
+            position = span.frames.index(number) / (len(span.frames) - 1)
+            trimap = _blended(before, after, position)
             seen = [one.clues for one in (before, after) if one.clues]
-            yield number, found, _hint(number, found[0], light, seen)
+            return number, trimap, _hint(number, trimap[0], light, seen)
+
+    at_once = _BLENDED_AT_ONCE if waiting.device.type == "cuda" else 1
+    with (
+        closing(_met(span, one_way, waiting)) as met,
+        closing(several(met, blended, at_once, name="blend")) as found,
+    ):
+        yield from found
+
+
+def _met(span: Span, one_way: _OneWay, waiting: Waiting) -> Generator[_Met, None, None]:
+    """Wanted frames that both ways have reached."""
+    with (
+        closing(one_way(0)) as forward,
+        closing(one_way(1)) as backward,
+        closing(_in_turns(forward, backward, waiting.device)) as found,
+    ):
+        for is_forward, number, classes in found:
+            if number not in span.wanted:
+                continue
+            if number not in waiting:
+                waiting.put(number, classes)
+                continue
+            other = waiting.take(number, classes)
+            yield (number, classes, other) if is_forward else (number, other, classes)
+
+
+def _in_turns(
+    forward: Generator[tuple[int, Classes], None, None],
+    backward: Generator[tuple[int, Classes], None, None],
+    device: torch.device,
+) -> Generator[tuple[bool, int, Classes], None, None]:
+    """Frames of both ways with whether each is of the first. On a CUDA device, beside which there
+    are cores enough, both go at once; else the second begins when the first has ended: a movie is
+    read from one place at a time."""
+    if device.type != "cuda":
+        yield from ((True, *one) for one in forward)
+        yield from ((False, *one) for one in backward)
+        return
+    with (
+        closing(ahead(forward, name="forward")) as first,
+        closing(ahead(backward, name="backward")) as second,
+    ):
+        for one, other in zip(first, second, strict=True):
+            yield (True, *one)
+            yield (False, *other)
 
 
 def _from_one_end(
     span: Span,
-    one_way: Callable[[Sequence[int]], Iterator[tuple[int, Classes]]],
+    one_way: _OneWay,
     light: str,
     scratch: Path,
     cancelled: Callable[[], bool],
@@ -121,18 +169,20 @@ def _from_one_end(
     """If the network keeps clues, trimaps wait on disk for what frames after them show: for as many
     of them as `_AHEAD`, so that somebody who waits for trimaps need not wait for the last."""
     waiting: list[int] = []
-    for number, classes in one_way(span.frames[:: 1 if span.frames[0] in span.keyframes else -1]):
+    like: Any = None
+    for number, classes in one_way(0):
         found = _blended(classes, None, 0.0)
         if classes.clues is None:
             if number in span.wanted:
                 yield number, found, None
             continue
         waiting.append(number)
-        _spool_trimap(scratch / f"{number}.npz", found, classes.clues)
+        like = classes.clues
+        spool_trimap(scratch / f"{number}.npz", *found, classes.clues)
         if len(waiting) == _AT_ONCE + _AHEAD:
-            yield from _seen_from_behind(span, waiting, _AT_ONCE, light, scratch, cancelled)
+            yield from _seen_from_behind(span, waiting, _AT_ONCE, light, scratch, like, cancelled)
             del waiting[:_AT_ONCE]
-    yield from _seen_from_behind(span, waiting, len(waiting), light, scratch, cancelled)
+    yield from _seen_from_behind(span, waiting, len(waiting), light, scratch, like, cancelled)
 
 
 def _seen_from_behind(
@@ -141,6 +191,7 @@ def _seen_from_behind(
     count: int,
     light: str,
     scratch: Path,
+    like: Any,
     cancelled: Callable[[], bool],
 ) -> Iterator[_Carried]:
     """The first ``count`` of the frames that wait, which need not wait any longer."""
@@ -149,17 +200,18 @@ def _seen_from_behind(
         if cancelled():
             raise Cancelled(frame=waiting[place])
         number, path = waiting[place], scratch / f"{waiting[place]}.npz"
-        found, before = _unspool_trimap(path)
+        *found, before = unspool_trimap(path, like)
         memory, after = look_back(memory, before, found[0])
         if place < count:
             path.unlink()
             if number in span.wanted:
-                yield number, found, _hint(number, found[0], light, (before, after))
+                hint = _hint(number, found[0], light, (before, after))
+                yield number, (found[0], found[1]), hint
 
 
 def _blended(first: Classes, last: Classes | None, position: float) -> _Classified:
-    pixels, confidence = (x.cpu().numpy() for x in blend(first, last, position))
-    return pixels, np.rint(confidence * 255).astype(np.uint8)
+    pixels, confidence = blend(first, last, position)
+    return pixels.cpu().numpy(), (confidence * 255).round().byte().cpu().numpy()
 
 
 def _looks(
@@ -175,45 +227,15 @@ def _looks(
 def _hint(number: int, trimap: _Bytes, light: str, directions: Sequence[Clues]) -> _Bytes | None:
     """What was seen of single pixels, packed; None if nothing was."""
     hint = hint_of(number, trimap, light, directions) if directions else None
-    if hint is None:
-        return None
-    return hint_bytes(hint.alpha[0, 0].numpy(), hint.weight[0, 0].numpy())
+    return None if hint is None else _packed(hint)
 
 
-def _spool(path: Path, classes: Classes) -> None:
-    np.savez(
-        path,
-        probability=classes.probability.half().cpu().numpy(),
-        confidence=classes.confidence.half().cpu().numpy(),
-        **_halves(classes.clues),
-    )
-
-
-def _unspool(path: Path, like: Classes) -> Classes:
-    device = like.probability.device
-    with np.load(path) as stored:
-        found = Classes(
-            torch.from_numpy(stored["probability"]).to(device).float(),
-            torch.from_numpy(stored["confidence"]).to(device).float(),
-            _clues(stored) if like.clues else None,
-        )
-    path.unlink()
-    return found
-
-
-def _spool_trimap(path: Path, found: _Classified, clues: Clues) -> None:
-    np.savez(path, pixels=found[0], sure=found[1], **_halves(clues))
-
-
-def _unspool_trimap(path: Path) -> tuple[_Classified, Clues]:
-    with np.load(path) as stored:
-        return (stored["pixels"], stored["sure"]), _clues(stored)
-
-
-def _halves(clues: Clues | None) -> dict[str, Any]:
-    planes = {} if clues is None else vars(clues)
-    return {name: x.clip(-_HALF, _HALF).astype(np.float16) for name, x in planes.items()}
-
-
-def _clues(stored: Mapping[str, npt.NDArray[np.float16]]) -> Clues:
-    return Clues(*(stored[one.name].astype(np.float32) for one in fields(Clues)))
+def _packed(hint: DataTerm) -> _Bytes:
+    """`hint_bytes`, made where the hint lies."""
+    alpha, weight = hint.alpha[0, 0], hint.weight[0, 0]
+    if not alpha.is_cuda:
+        return hint_bytes(alpha.numpy(), weight.numpy())
+    bounds = torch.from_numpy(weight_bounds()).to(weight.device)
+    scaled = torch.bucketize(weight, bounds, right=True)
+    shown = torch.where(scaled > 0, (alpha.clamp(0, 1) * 255).round(), 0.0)
+    return torch.stack([shown.byte(), scaled.byte()]).cpu().numpy()

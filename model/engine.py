@@ -134,9 +134,9 @@ class Engine(Protocol):
         """Pass A. Yields (frame, trimap with window and confidence) for each of ``span.wanted``,
         in any order.
 
-        ``plate`` may be asked for any frame of the span, more than once, in either direction;
-        ``scratch`` is an empty
-        folder the engine may fill so that memory does not grow with the span.
+        ``plate`` may be asked for any frame of the span, more than once, by two threads that come
+        from either end; ``scratch`` is an empty folder the engine may fill so that memory does not
+        grow with the span.
         """
         ...
 

@@ -6,11 +6,10 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
 from model.classical.data_term import DataTerm
+from model.trimap_classes import Classes
 
 
 @dataclass(frozen=True)
@@ -93,41 +92,6 @@ class Estimate:
     confidence: torch.Tensor
 
 
-@dataclass(frozen=True)
-class Clues:
-    """What one direction of propagation saw at a frame beside its trimap, at working size: float32
-    h×w, h×w×2 or h×w×3 on the CPU.
-
-    Attributes:
-        light: of the frame.
-        background: in the same light, as frames gone by have shown it.
-        known: 0 = it was never seen … 1 = it was seen in the frame before.
-        back: from a pixel to its place in the frame before, x and y in pixels.
-        forth: from a pixel of the frame before to its place in this one.
-    """
-
-    light: npt.NDArray[np.float32]
-    background: npt.NDArray[np.float32]
-    known: npt.NDArray[np.float32]
-    back: npt.NDArray[np.float32]
-    forth: npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Classes:
-    """Trimap classes of one frame.
-
-    Attributes:
-        probability: float32 1×3×H×W, background, unknown, foreground; sums to 1.
-        confidence: float32 1×1×H×W in 0…1: how much to trust it against the other direction.
-        clues: what else was seen, if anything.
-    """
-
-    probability: torch.Tensor
-    confidence: torch.Tensor
-    clues: Clues | None = None
-
-
 @runtime_checkable
 class MattingNetwork(Protocol):
     """Pass B. `prior` on the whole frame, `encode` once per frame and tile, `decode` per window.
@@ -177,9 +141,9 @@ class StepsAhead(Protocol):
 class PropagationNetwork(Protocol):
     """Pass A, one direction. The pipeline runs it forward and backward and blends."""
 
-    def start(self, keyframes: Sequence[Frame], origin: int) -> Any:
-        """A memory that pins the span's keyframes (each with its trimap) and begins at frame
-        ``origin``."""
+    def starts(self, keyframes: Sequence[Frame], origins: Sequence[int]) -> Sequence[Any]:
+        """For each of the frames ``origins`` a memory that pins the span's keyframes (each with its
+        trimap) and begins there."""
         ...
 
     def step(self, memory: Any, frame: Frame) -> tuple[Any, Classes]:

@@ -46,7 +46,7 @@ class Free:
     def decode(self, window: Sequence[Estimate], centre: int, side: int = 0) -> Estimate:
         return window[centre]
 
-    def start(self, keyframes: Sequence[Frame], origin: int) -> Any:
+    def starts(self, keyframes: Sequence[Frame], origins: Sequence[int]) -> Any:
         raise NotImplementedError("give a trimap for every frame")
 
     def step(self, memory: Any, frame: Frame) -> Any:

@@ -13,7 +13,17 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from model.classical.filters import Image, Mask, grown, highest, pixel_places, sampled, shrunk
+from model.classical.filters import (
+    Image,
+    Mask,
+    arrays,
+    floats,
+    grown,
+    highest,
+    pixel_places,
+    sampled,
+    shrunk,
+)
 from model.classical.flow import Motion, length, warp
 from model.classical.working_size import WorkingSize
 
@@ -41,12 +51,12 @@ class Anchor:
 
     @classmethod
     def at(cls, trimap: Image) -> Anchor:
-        return cls(trimap, pixel_places(*trimap.shape), np.zeros_like(trimap))
+        return cls(trimap, pixel_places(trimap), arrays(trimap).zeros_like(trimap))
 
     def carried(self, move: Motion, still: Image, size: WorkingSize) -> Anchor:
         """The anchor of the next frame; ``still`` is how the background alone moves."""
         step = length(move.back - still) + move.error
-        step = np.maximum(step - np.float32(size.pixels(_STILL)), 0)
+        step = arrays(step).clip(step - size.pixels(_STILL), 0, None)
         moved = warp(self.moved, move.back) + highest(step, size.radius(_AROUND))
         return Anchor(self.trimap, warp(self.place, move.back), moved)
 
@@ -62,19 +72,22 @@ class Anchor:
         """
         held = self.held(size)
         painted = three_classes(sampled(self.trimap, self.place))
-        trimap = np.where(held, painted, derived)
+        where = arrays(derived).where
+        trimap = where(held, painted, derived)
         thin, near = size.radius(_SLIVER), size.radius(_RIM)
         unknown = trimap == 0.5
         sliver = unknown & ~grown(shrunk(unknown, thin), thin) & grown(~held, near)
-        return np.where(sliver & (derived != 0.5), derived, trimap)
+        found: Image = where(sliver & (derived != 0.5), derived, trimap)
+        return found
 
 
 def carried_classes(trimap: npt.NDArray[np.uint8], size: WorkingSize) -> Image:
-    """A carried trimap (uint8 H×W: 0, 128, 255) at working size: 0, 0.5 or 1."""
-    classes = np.where(trimap == 128, np.float32(0.5), trimap / np.float32(255))
-    return three_classes(size.reduce(torch.from_numpy(classes)[None, None]))
+    """A carried trimap (uint8 H×W: 0, 128, 255; a tensor too) at working size: 0, 0.5 or 1."""
+    classes = floats(arrays(trimap).where(trimap == 128, 0.5, floats(trimap) / 255))
+    return three_classes(size.reduce(torch.as_tensor(classes)[None, None]))
 
 
 def three_classes(trimap: Image) -> Image:
     """Exactly 0, 0.5 or 1; what resampling has mixed is unknown."""
-    return np.where(trimap < 0.01, 0, np.where(trimap > 0.99, 1, 0.5)).astype(np.float32)
+    where = arrays(trimap).where
+    return floats(where(trimap < 0.01, 0.0, where(trimap > 0.99, 1.0, 0.5)))

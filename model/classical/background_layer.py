@@ -5,16 +5,18 @@ A pixel that shows the background known to be there is background; one that does
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
-from model.classical.filters import Image, Mask, blur, box, channel_sum, chosen
+from model.classical.filters import Image, Mask, arrays, blur, box, channel_sum, chosen, floats
 from model.classical.flow import stays_inside, warp
 
 FADE = 0.98  # of what is known, each frame that it is covered
 _NOISE = 0.01  # least standard deviation of a channel: grain, compression, resampling
-_FEW = np.float32(1e-4)  # share of pixels below which the noise around a place is not measured
+# Share of pixels below which the noise around a place is not measured.
+_FEW = float(np.float32(1e-4))
 
 
 @dataclass(frozen=True)
@@ -31,14 +33,14 @@ class BackgroundLayer:
 
     def moved(self, back: Image) -> BackgroundLayer:
         """The layer seen from the next frame; ``back`` is the background's motion."""
-        known = warp(self.known, back) * stays_inside(back) * np.float32(FADE)
+        known = warp(self.known, back) * stays_inside(back) * FADE
         return BackgroundLayer(warp(self.colours, back), known)
 
     def with_seen(self, colours: Image, seen: Mask) -> BackgroundLayer:
         """The layer after the pixels of ``seen`` were seen to be background."""
         return BackgroundLayer(
             chosen(seen, colours, self.colours),
-            np.where(seen, np.float32(1), self.known),
+            floats(arrays(seen).where(seen, 1.0, self.known)),
         )
 
     def density(self, colours: Image, shown: Image, radius: int) -> Image:
@@ -49,9 +51,9 @@ class BackgroundLayer:
         """
         error = channel_sum((colours - self.colours) ** 2)
         weight = shown * self.known
-        least = np.float32(_NOISE**2)
+        least = float(np.float32(_NOISE**2))
         noise = (box(error * weight, radius) + _FEW * least) / (box(weight, radius) + _FEW)
-        variance = np.maximum(noise, least)
-        distance = blur(np.asarray(error / variance, np.float32))
-        distance = np.minimum(distance, 60)  # beyond, exp would underflow
-        return np.asarray(np.exp(-distance / 2) / (2 * np.pi * variance) ** 1.5, np.float32)
+        of = arrays(noise)
+        variance = of.clip(noise, least, None)
+        distance = of.clip(blur(error / variance), None, 60)  # beyond, exp would underflow
+        return floats(of.exp(-distance / 2) / (2 * math.pi * variance) ** 1.5)

@@ -10,14 +10,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
+from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+import torch
 from scipy import ndimage
 
-from model.classical.filters import Image, Mask
+from model.classical.filters import (
+    Image,
+    Mask,
+    also_on_card,
+    arrays,
+    card,
+    floats,
+    is_on_card,
+)
 
 Bins = npt.NDArray[np.int64]
 
@@ -27,8 +37,10 @@ _PRIOR = 200.0  # samples that the picture-wide model counts as in each place
 _ANYWHERE = 0.1  # share of colours that come from anywhere in the picture
 _NEIGHBOUR = (0.5, 1.0, 0.5)  # weight of the next cell along each axis of the picture
 _BLUR = (0.25, 0.5, 0.25)  # and of the next bin along each axis of colour
+_ALONG = (_NEIGHBOUR, _NEIGHBOUR, _BLUR, _BLUR, _BLUR)
 
 
+@also_on_card(card.scaled_lab)
 def lab(picture: Image) -> Image:
     """sRGB-encoded H×W×3 in 0…1 → CIE Lab, scaled so that common colours lie in 0…1."""
     found = np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2Lab), np.float32)
@@ -41,9 +53,11 @@ def lab(picture: Image) -> Image:
 
 def bins(colours: Image) -> Bins:
     """The bin of each pixel, H×W; colours beyond 0…1 fall into the outermost."""
-    steps = np.clip((colours * _STEPS).astype(np.int32), 0, _STEPS - 1)
+    of = arrays(colours)
+    steps = of.clip(_whole(colours * _STEPS), 0, _STEPS - 1)
     found = (steps[..., 0] * _STEPS + steps[..., 1]) * _STEPS + steps[..., 2]
-    return found.astype(np.int64)
+    numbers: Bins = of.asarray(found, dtype=of.int64)
+    return numbers
 
 
 def whole_model(samples: Iterable[tuple[Bins, Mask]]) -> Image:
@@ -75,16 +89,16 @@ class Places:
             whole: the `whole_model` that stands in where few samples are near.
             colours: bins to judge, H×W, each by the samples around its place.
         """
+        cells = _cells_beside(self, whole)
+        first = cells * _BINS
         down, right = self._shape
-        first = self._cells * _BINS
-        sums = np.bincount((first + seen).ravel(), weight.ravel(), down * right * _BINS)
-        sums = sums.reshape(down, right, _STEPS, _STEPS, _STEPS)
-        counts = _blurred(np.asarray(sums, np.float64))
-        total = counts.sum((2, 3, 4)).ravel()[self._cells]
+        sums = _weighted_counts(first + seen, weight, down * right * _BINS)
+        counts = _blurred(sums.reshape(down, right, _STEPS, _STEPS, _STEPS))
+        total = counts.sum((2, 3, 4)).ravel()[cells]
         common = whole[colours]
         local = (counts.ravel()[first + colours] + _PRIOR * common) / (total + _PRIOR)
         share = (1 - _ANYWHERE) * local + _ANYWHERE * common
-        return np.asarray(share * _BINS, np.float32)
+        return floats(share * _BINS)
 
     @property
     def _shape(self) -> tuple[int, int]:
@@ -92,18 +106,45 @@ class Places:
         return -(-self.rows // self.cell), -(-self.columns // self.cell)
 
     @cached_property
-    def _cells(self) -> Bins:
+    def cells(self) -> Bins:
         """The number of each pixel's cell, H×W."""
         down, right = (np.arange(count) // self.cell for count in (self.rows, self.columns))
         return down[:, None] * self._shape[1] + right
 
 
+def _cells_beside(places: Places, image: Image) -> Bins:
+    """The number of each pixel's cell, where an image is."""
+    if is_on_card(image):
+        cells: Bins = _cells_on(places, image.device)
+        return cells
+    return places.cells
+
+
+@cache  # for good: see `filters_on_card`
+def _cells_on(places: Places, device: torch.device) -> Any:
+    return torch.from_numpy(places.cells).to(device)
+
+
+@also_on_card(card.whole_numbers)
+def _whole(values: Image) -> npt.NDArray[np.int32]:
+    return values.astype(np.int32)
+
+
+@also_on_card(card.weighted_counts)
+def _weighted_counts(which: Bins, weight: Image, count: int) -> npt.NDArray[np.float64]:
+    """How much weight (0…1) each of ``count`` numbers has."""
+    return np.asarray(np.bincount(which.ravel(), weight.ravel(), count), np.float64)
+
+
 def _blurred(counts: npt.NDArray[np.float64]) -> Image:
     """Along all axes. Most colours are seen nowhere: what stays 0 is left out."""
+    if is_on_card(counts):
+        smoothed: Image = card.smoothed(counts, _ALONG)
+        return smoothed
     found = np.zeros(counts.shape, np.float32)
     used = _around(counts)
     blurred = counts[used].astype(np.float32)
-    for axis, weights in enumerate((_NEIGHBOUR, _NEIGHBOUR, _BLUR, _BLUR, _BLUR)):
+    for axis, weights in enumerate(_ALONG):
         blurred = ndimage.correlate1d(blurred, weights, axis=axis, mode="constant")
     found[used] = blurred
     return found

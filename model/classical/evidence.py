@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from model.classical.background_layer import BackgroundLayer
 from model.classical.colour_classifier import Places, bins
-from model.classical.filters import Image, Mask, blur, grown, shrunk
-from model.classical.flow import Motion, length, warp
+from model.classical.filters import (
+    Image,
+    Mask,
+    arrays,
+    blur,
+    floats,
+    grown,
+    shrunk,
+)
+from model.classical.flow import Motion, warp
 from model.classical.working_size import WorkingSize
+
+Wholes = tuple[Image | None, Image | None]  # of foreground and background
 
 SOFT = 0.05  # alphas from here to 1 − here are mixed
 
@@ -28,12 +36,13 @@ _TRUST = (
 )  # most that the warped alpha can say, in log odds: always; if flow is consistent
 
 
-def shows_background(alpha: Image, covered: Mask, move: Motion, size: WorkingSize) -> Mask:
+def shows_background(alpha: Image, covered: Mask | None, move: Motion, size: WorkingSize) -> Mask:
     """Where this frame surely shows background whose motion is known.
 
     ``alpha`` and ``covered`` (what else is no background) are of the frame before.
     """
-    doubtful = grown((alpha > SOFT) | covered, size.radius(_MARGIN)).astype(np.float32)
+    doubted = alpha > SOFT if covered is None else (alpha > SOFT) | covered
+    doubtful = floats(grown(doubted, size.radius(_MARGIN)))
     return (warp(doubtful, move.back) < 0.01) & (move.error < 1.5)
 
 
@@ -42,7 +51,7 @@ def colour_odds(
     before: tuple[Image, Image],
     layer: BackgroundLayer,
     shown: Mask,
-    wholes: tuple[Image, Image],
+    wholes: Wholes,
     size: WorkingSize,
 ) -> Image:
     """Log odds, H×W within ±4, that a pixel is foreground, by its colour alone.
@@ -54,44 +63,49 @@ def colour_odds(
         shown: where this frame surely shows background.
         wholes: picture-wide models of foreground and background, pinned to the keyframes.
     """
-    for whole, odds in zip(wholes, (-_LIMIT, _LIMIT), strict=True):
-        if not whole.any():
-            return np.full(colours.shape[:2], odds, np.float32)
+    of_foreground, of_background = wholes
+    if of_foreground is None or of_background is None:
+        one_sided = -_LIMIT if of_foreground is None else _LIMIT
+        return floats(arrays(colours).full_like(colours[..., 0], one_sided))
     places = Places(size.rows, size.columns, size.radius(_CELL, 8))
     here = bins(colours)
-    solid = (before[1] > 1 - SOFT).astype(np.float32)
-    foreground = places.density(bins(before[0]), solid, wholes[0], here) + _UNSEEN
-    background = places.density(bins(layer.colours), layer.known, wholes[1], here) + _UNSEEN
-    seen = layer.density(colours, shown.astype(np.float32), size.radius(_NOISE))
+    solid = floats(before[1] > 1 - SOFT)
+    foreground = places.density(bins(before[0]), solid, of_foreground, here) + _UNSEEN
+    background = places.density(bins(layer.colours), layer.known, of_background, here) + _UNSEEN
+    seen = layer.density(colours, floats(shown), size.radius(_NOISE))
     there = (1 - _AMISS) * seen + _AMISS * background
     background = layer.known * there + (1 - layer.known) * background
-    return blur(np.clip(np.log(foreground / background), -_LIMIT, _LIMIT))
+    of = arrays(foreground)
+    return blur(of.clip(of.log(foreground / background), -_LIMIT, _LIMIT))
 
 
 def combined(odds: Image, warped: Image, move: Motion) -> Image:
     """Probability of foreground from colour odds and the warped alpha, H×W."""
-    trust = _TRUST[0] + _TRUST[1] * np.exp(-move.error)
-    return probability(np.asarray(odds + (2 * warped - 1) * trust, np.float32))
+    trust = _TRUST[0] + _TRUST[1] * arrays(odds).exp(-move.error)
+    return probability(odds + (2 * warped - 1) * trust)
 
 
 def probability(odds: Image) -> Image:
     """Of log odds."""
-    return np.asarray(1 / (1 + np.exp(-odds)), np.float32)
+    return floats(1 / (1 + arrays(odds).exp(-odds)))
+
+
+def reach(fast: float, size: WorkingSize) -> int:
+    """How many pixels the foreground can have reached beyond where it is expected, if it moves so
+    fast against the background."""
+    return max(1, round(min(size.pixels(_NEAR) + 1.5 * fast, size.pixels(_FAR))))
 
 
 def certain(
-    odds: Image, alpha: Image, warped: Image, move: Motion, still: Image, size: WorkingSize
+    odds: Image, warped: Image, move: Motion, near: Mask, size: WorkingSize
 ) -> tuple[Mask, Mask]:
     """Where the frame is surely background and surely foreground, before neighbours are asked.
 
-    Background is what the foreground cannot have reached, and what flow and colour agree on;
-    foreground what both agree on. ``alpha`` is that of the frame before, ``warped`` the same moved
-    to this one, ``still`` the background's own motion.
+    Background is what the foreground cannot have reached (is not ``near``), and what flow and
+    colour agree on; foreground what both agree on. ``warped`` is the alpha of the frame before,
+    moved to this one.
     """
-    speed = length(move.forth + still)[alpha > 0.02]
-    fast = float(np.percentile(speed, 95)) if speed.size else 0.0
-    reach = min(size.pixels(_NEAR) + 1.5 * fast, size.pixels(_FAR))
-    beyond = ~grown(warped > SOFT, max(1, round(reach)))
+    beyond = ~near
     quiet = (warped < 0.02) & (move.error < 1) & (odds < -1)
     never = beyond | shrunk(quiet | beyond, size.radius(_MARGIN))
     solid = shrunk((warped > 0.98) & (odds > -0.5), size.radius(_MARGIN + 1))

@@ -13,7 +13,19 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from model.classical.filters import Image, Mask, channel_sum, merged, pixel_places, resized, sampled
+from model.classical.filters import (
+    Image,
+    Mask,
+    arrays,
+    channel_sum,
+    fetched,
+    floats,
+    merged,
+    pixel_places,
+    placed,
+    resized,
+    sampled,
+)
 
 Grey = npt.NDArray[np.uint8]
 
@@ -36,17 +48,21 @@ class Motion:
 
 
 def luminance(picture: Image) -> Grey:
-    """Luminance of an sRGB-encoded H×W×3 picture in 0…1, as the 8 bits that DIS wants."""
+    """Luminance of an sRGB-encoded H×W×3 picture in 0…1, as the 8 bits that DIS wants, on the
+    CPU."""
     red, green, blue = (picture[..., channel] for channel in range(3))
-    grey = red * np.float32(0.299) + green * np.float32(0.587) + blue * np.float32(0.114)
-    return np.asarray(np.clip(grey * 255 + 0.5, 0, 255), np.uint8)
+    grey = red * 0.299 + green * 0.587 + blue * 0.114
+    return fetched(arrays(grey).clip(grey * 255 + 0.5, 0, 255)).astype(np.uint8)
 
 
-def motion(before: Grey, now: Grey) -> Motion:
-    """Match two frames both ways."""
+def motion(before: Grey, now: Grey, beside: Image | None = None) -> Motion:
+    """Match two frames both ways; on the CPU, as ever, but for use where ``beside`` is."""
     # One search for both: to allocate its buffers again costs a tenth of its time.
     search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    return motion_of(_dis(search, now, before), _dis(search, before, now))
+    back, forth = _dis(search, now, before), _dis(search, before, now)
+    if beside is None:
+        return motion_of(back, forth)
+    return motion_of(placed(back, beside), placed(forth, beside))
 
 
 def motion_of(back: Image, forth: Image) -> Motion:
@@ -56,20 +72,21 @@ def motion_of(back: Image, forth: Image) -> Motion:
 
 def length(vectors: Image) -> Image:
     """H×W lengths of H×W×2 vectors."""
-    return np.asarray(np.sqrt(channel_sum(vectors**2)), np.float32)
+    return floats(arrays(vectors).sqrt(channel_sum(vectors**2)))
 
 
 def warp(image: Image, back: Image) -> Image:
     """An image of the frame before, seen from this one; beyond the border the nearest pixel."""
-    return sampled(image, pixel_places(*back.shape[:2]) + back)
+    return sampled(image, pixel_places(back) + back)
 
 
 def stays_inside(back: Image) -> Mask:
     """Where `warp` reads from inside the frame before."""
     rows, columns = back.shape[:2]
-    places = pixel_places(rows, columns) + back
+    places = pixel_places(back) + back
     x, y = places[..., 0], places[..., 1]
-    return np.asarray((x >= 0) & (x <= columns - 1) & (y >= 0) & (y <= rows - 1), np.bool_)
+    inside: Mask = (x >= 0) & (x <= columns - 1) & (y >= 0) & (y <= rows - 1)
+    return inside
 
 
 def extend(vectors: Image, known: Image) -> Image:
@@ -85,16 +102,15 @@ def _extend(weighted: Image, known: Image) -> Image:
     rows, columns = known.shape
     half = ((rows + 1) // 2, (columns + 1) // 2)
     if half == (rows, columns):  # one pixel is left
-        return np.asarray(weighted / np.maximum(known, 1e-6)[..., None], np.float32)
+        return floats(weighted / arrays(known).clip(known, 1e-6, None)[..., None])
     share = resized(known, *half, by_area=True)
     # A full pixel counts as much as four: what is well known is not mixed with what is filled in.
-    weight = np.minimum(share * np.float32(4), np.float32(1))
-    scale = weight / np.maximum(share, np.float32(1e-6))
-    total = resized(weighted, *half, by_area=True) * _twice(np.asarray(scale, np.float32))
-    coarse = _extend(np.asarray(total, np.float32), np.asarray(weight, np.float32))
-    filled = resized(coarse, rows, columns, by_area=False)
-    unknown = np.asarray(1 - known, np.float32)
-    return np.asarray(weighted + _twice(unknown) * filled, np.float32)
+    clip = arrays(share).clip
+    weight = clip(share * 4, None, 1)
+    scale = weight / clip(share, 1e-6, None)
+    total = resized(weighted, *half, by_area=True) * _twice(scale)
+    filled = resized(_extend(total, weight), rows, columns, by_area=False)
+    return weighted + _twice(1 - known) * filled
 
 
 def _twice(plane: Image) -> Image:

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
-from model.classical.filters import Image, box, channels_first
+from model.classical.filters import Image, arrays, box, channels_first, floats
 
 
 class GuidedFilter:
@@ -39,7 +37,7 @@ class GuidedFilter:
             xx * yy - xy * xy,
         )
         determinant = xx * adjugate[0] + xy * adjugate[1] + xz * adjugate[2]
-        a, b, c, d, e, f = (np.asarray(one / determinant, np.float32) for one in adjugate)
+        a, b, c, d, e, f = (floats(one / determinant) for one in adjugate)
         self._inverse = ((a, b, c), (b, d, e), (c, e, f))  # symmetric, as the covariances are
 
     def __call__(self, values: Image) -> Image:
@@ -59,7 +57,7 @@ class GuidedFilter:
         for other in others:
             product = box(self._guide[one] * self._guide[other], self._radius)
             product = product - self._mean[one] * self._mean[other]
-            found.append(product + np.float32(epsilon) if one == other else product)
+            found.append(product + epsilon if one == other else product)
         return found
 
 
@@ -89,8 +87,8 @@ def follow_edges(
     own, total = weight * evidence, 1 + weight
     values = evidence
     for _ in range(sweeps):
-        values = np.asarray((neighbours(values) + own) / total, np.float32)
-    return np.clip(values, 0, 1)
+        values = floats((neighbours(values) + own) / total)
+    return floats(arrays(values).clip(values, 0, 1))
 
 
 def _dot(one: Sequence[Image], other: Sequence[Image]) -> Image:

@@ -15,10 +15,10 @@ import numpy.typing as npt
 from model.classical.anchor import carried_classes
 from model.classical.background_layer import BackgroundLayer
 from model.classical.evidence import shows_background
-from model.classical.filters import Image
+from model.classical.filters import Image, arrays, floats
 from model.classical.flow import extend, motion_of
 from model.classical.working_size import WorkingSize
-from model.face import Clues
+from model.trimap_classes import Clues
 
 
 @dataclass(frozen=True)
@@ -52,11 +52,10 @@ def look_back(
     """
     size = WorkingSize.of(*trimap.shape)
     small = carried_classes(trimap, size)
-    behind = BackgroundLayer(clues.light, np.zeros_like(small))
+    behind = BackgroundLayer(clues.light, arrays(small).zeros_like(small))
     if memory is not None:
         move = motion_of(memory.clues.forth, memory.clues.back)
-        nothing = np.zeros(small.shape, np.bool_)
-        shown = shows_background(memory.trimap, nothing, move, size)
-        behind = memory.behind.moved(extend(move.back, shown.astype(np.float32)))
+        shown = shows_background(memory.trimap, None, move, size)
+        behind = memory.behind.moved(extend(move.back, floats(shown)))
     seen = replace(clues, background=behind.colours, known=behind.known)
     return Hindsight(clues, small, behind.with_seen(clues.light, small == 0)), seen

@@ -23,9 +23,10 @@ from model.classical.anchor import carried_classes
 from model.classical.background_layer import FADE
 from model.classical.clean_plate import evidence
 from model.classical.data_term import DataTerm
-from model.classical.filters import Image
+from model.classical.filters import Image, arrays, channels_first, chosen, floats, placed
 from model.classical.working_size import WorkingSize
-from model.face import Clues, Frame
+from model.face import Frame
+from model.trimap_classes import Clues
 
 _SEEN = 0.2  # background is believed that was seen so much, or so lately
 _OFF = 0.2  # pixels that it lies off after a frame; after n of them √n times as much
@@ -41,17 +42,18 @@ def hint_of(
 
     Args:
         number: of the frame.
-        trimap: uint8 H×W, carried and blended: 0, 128, 255.
+        trimap: uint8 H×W, carried and blended: 0, 128, 255; numpy's.
         composited_in: ``linear`` or ``display``: the light of the clues.
         directions: what each direction of propagation has seen.
 
     Returns:
-        float32 1×1×H×W each, on the CPU; nothing is said of pixels that are certain. None if
-        nothing is said at all.
+        float32 1×1×H×W each, where the clues are; nothing is said of pixels that are certain. None
+        if nothing is said at all.
     """
     size = WorkingSize.of(*trimap.shape)
-    unknown = trimap == 128
-    small = _tensor(carried_classes(trimap, size))
+    there = placed(trimap, directions[0].light)
+    unknown = torch.as_tensor(there == 128)
+    small = _tensor(carried_classes(there, size))
     light = _tensor(directions[0].light)
     background, known = _freshest(directions)
     frame = Frame(number, light, light, small, composited_in)
@@ -59,9 +61,7 @@ def hint_of(
     said = evidence(replace(frame, background=behind, background_known=seen), _drift(behind, known))
     if said is None:
         return None
-    return _enlarged(
-        _undisputed(said), (small == 0.5).float(), torch.from_numpy(unknown)[None, None]
-    )
+    return _enlarged(_undisputed(said), (small == 0.5).float(), unknown[None, None])
 
 
 def _freshest(directions: Sequence[Clues]) -> tuple[Image, Image]:
@@ -69,8 +69,8 @@ def _freshest(directions: Sequence[Clues]) -> tuple[Image, Image]:
     background, known = directions[0].background, directions[0].known
     for other in directions[1:]:
         better = other.known > known
-        background = np.where(better[..., None], other.background, background)
-        known = np.where(better, other.known, known)
+        background = chosen(better, other.background, background)
+        known = arrays(known).where(better, other.known, known)
     return background, known
 
 
@@ -112,5 +112,5 @@ def _enlarged(said: DataTerm, asked: Tensor, unknown: Tensor) -> DataTerm:
 
 def _tensor(image: Image) -> Tensor:
     """h×w(×C) → float32 1×C×h×w."""
-    planes = np.atleast_3d(image).transpose(2, 0, 1)
-    return torch.from_numpy(np.ascontiguousarray(planes, np.float32))[None]
+    planes = image[None] if image.ndim == 2 else channels_first(image)
+    return torch.as_tensor(floats(planes))[None]

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import torch
 
 from model.classical.anchor import three_classes
 from model.classical.closed_form import solve_alpha
-from model.classical.filters import Image, Mask, channels_first, grown, shrunk
+from model.classical.filters import Image, Mask, channels_first, fetched, grown, holding, shrunk
 from model.classical.working_size import WorkingSize
 from model.face import Frame
 
@@ -51,17 +50,17 @@ class ResolvedKeyframe:
 
 
 def resolve(frame: Frame, size: WorkingSize) -> ResolvedKeyframe:
-    """Solve a keyframe's unknown band. Raises ValueError if it has no trimap."""
+    """Solve a keyframe's unknown band; on the CPU. Raises ValueError if it has no trimap."""
     if frame.trimap is None:
         raise ValueError(f"keyframe {frame.number} has no trimap")
-    trimap = three_classes(size.reduce(frame.trimap))
+    trimap = three_classes(fetched(size.reduce(frame.trimap)))
     unknown = trimap == 0.5
     open_ = _apart_from(trimap == 1, unknown) if (trimap == 0).any() else unknown
     band = unknown & ~open_
     alpha = trimap
     if band.any():
         solved = solve_alpha(
-            torch.from_numpy(channels_first(size.reduce(frame.light)))[None],
+            torch.from_numpy(channels_first(fetched(size.reduce(frame.light))))[None],
             torch.from_numpy(trimap)[None, None],
             composited_in=frame.composited_in,
             tolerance=_TOLERANCE,
@@ -85,6 +84,4 @@ def _wide(unknown: Mask, size: WorkingSize) -> Mask:
 
 def _apart_from(sure: Mask, unknown: Mask) -> Mask:
     """The connected regions of ``unknown`` that touch no pixel of ``sure``."""
-    count, labels = cv2.connectedComponents(unknown.astype(np.uint8), connectivity=8)
-    touching = np.bincount(labels[grown(sure, 1) & unknown], minlength=count) > 0
-    return np.asarray(unknown & ~touching[labels], np.bool_)
+    return unknown & ~holding(unknown, grown(sure, 1) & unknown)

@@ -16,75 +16,81 @@ other: X. Bai, J. Wang, D. Simons, G. Sapiro, "Video SnapCut", SIGGRAPH 2009.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 
-import cv2
-import numpy as np
 import torch
 
-from model.classical.anchor import Anchor
-from model.classical.background_layer import BackgroundLayer
+from cuda_ops.recorded import Recorded
+from model.ahead import ahead, several
 from model.classical.colour_classifier import bins, lab, whole_model
 from model.classical.evidence import (
     SOFT,
-    certain,
-    colour_odds,
-    combined,
-    probability,
-    shows_background,
+    Wholes,
+    reach,
 )
-from model.classical.filters import Image, Mask, grown, merged, shrunk
-from model.classical.flow import Grey, Motion, extend, luminance, motion, warp
-from model.classical.guided import follow_edges
+from model.classical.filters import (
+    Image,
+    fetched,
+    grown,
+    holding,
+    placed,
+)
+from model.classical.flow import Grey, luminance, motion
 from model.classical.keyframe import resolve
+from model.classical.trimap_step import Seen, State, expect, first_state, lay_out, settle
 from model.classical.working_size import WorkingSize
 from model.errors import SetupError
-from model.face import Classes, Clues, Frame
+from model.face import Frame
+from model.trimap_classes import Classes, Clues
 
-# In pixels of a 640×360 picture.
-_BAND = 7.0  # how far the unknown band reaches beyond what looks mixed
-_WEAK_BAND = 5.0  # and beyond what colours do not support
-_WEAK_NEAR = 15.0  # which is looked for this near what looks mixed
-
-_WEAK = 0.7  # log odds that colours must have in favour of a certain class near the band
-_FIRM = 0.02  # weight of firm evidence against the picture's edges
-_FIXED = 100.0  # and of what is certain beforehand
+_MATCHED_AT_ONCE = min(max((os.cpu_count() or 1) // 4, 1), 4)  # frames
 
 
 @dataclass(frozen=True)
 class Memory:
-    """All that is carried from frame to frame; its size depends on the working size alone.
+    """All that is carried; its size depends on the working size alone.
 
     Attributes:
-        size: of the frames, and of the images below.
-        wholes: picture-wide colour models of foreground and background, pinned to the keyframes.
-        colours: scaled Lab of the last frame.
-        levels: its luminance.
-        alpha: its alpha, 0…1.
-        open: what colours cannot narrow; see `keyframe`.
-        confidence: 0…1.
-        background: its background layer.
-        behind: the same in the light that the shot is composited in.
-        anchor: the keyframe's trimap and where it lies now.
+        size: of the frames, and of images.
+        wholes: picture-wide colour models of foreground and background, pinned to the keyframes;
+            None if there is none of it.
         softness: of the keyframes' bands, 0…1 in the mean; see `keyframe.ResolvedKeyframe`.
+        levels: luminance of the last frame.
+        state: after it.
     """
 
     size: WorkingSize
-    wholes: tuple[Image, Image]
-    colours: Image
-    levels: Grey
-    alpha: Image
-    open: Mask
-    confidence: Image
-    background: BackgroundLayer
-    behind: BackgroundLayer
-    anchor: Anchor
+    wholes: Wholes
     softness: float
+    levels: Grey
+    state: State
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What needs nothing that was carried, so that it can be had ahead.
+
+    Attributes:
+        seen: of a frame.
+        levels: its luminance.
+        device: the frame's.
+    """
+
+    seen: Seen
+    levels: Grey
+    device: torch.device
 
 
 class TrimapFlow:
-    """The face of `model.face.PropagationNetwork`."""
+    """The face of `model.face.PropagationNetwork`, and of `model.face.StepsAhead`."""
+
+    def __init__(self) -> None:
+        # On a CUDA device hundreds of small kernels each.
+        self._expect, self._settle = Recorded(expect), Recorded(settle)
+        self._lay_out = Recorded(lay_out)
 
     def start(self, keyframes: Sequence[Frame], origin: int) -> Memory:
         """Pin the colours of all keyframes and begin at the one nearest to frame ``origin``.
@@ -92,6 +98,10 @@ class TrimapFlow:
         Raises:
             ValueError: there is no keyframe, one has no trimap, or their sizes differ.
         """
+        return self.starts(keyframes, (origin,))[0]
+
+    def starts(self, keyframes: Sequence[Frame], origins: Sequence[int]) -> list[Memory]:
+        """`start` from each of the origins; what keyframes teach is learnt once."""
         if not keyframes:
             raise ValueError("trimap_flow needs at least one keyframe")
         height, width = keyframes[0].picture.shape[2:]
@@ -99,72 +109,64 @@ class TrimapFlow:
         for frame in keyframes:
             _check_size(frame, size)
         solved = [resolve(frame, size) for frame in keyframes]
-        seen = [bins(lab(size.reduce(frame.picture))) for frame in keyframes]
-        wholes = (
-            whole_model((b, k.foreground) for b, k in zip(seen, solved, strict=True)),
-            whole_model((b, k.background) for b, k in zip(seen, solved, strict=True)),
-        )
-        nearest = min(range(len(solved)), key=lambda i: abs(keyframes[i].number - origin))
-        picture, first = size.reduce(keyframes[nearest].picture), solved[nearest]
-        colours, bare = lab(picture), (first.trimap == 0).astype(np.float32)
-        return Memory(
-            size=size,
-            wholes=wholes,
-            colours=colours,
-            levels=luminance(picture),
-            alpha=first.alpha,
-            open=first.open,
-            confidence=np.ones_like(first.alpha),
-            background=BackgroundLayer(colours, bare),
-            behind=BackgroundLayer(size.reduce(keyframes[nearest].light), bare),
-            anchor=Anchor.at(first.trimap),
-            softness=sum(one.softness for one in solved) / len(solved),
-        )
+        pictures = [size.reduce(frame.picture) for frame in keyframes]
+        seen = [fetched(bins(lab(picture))) for picture in pictures]
+        wholes = [
+            whole_model(zip(seen, masks, strict=True))
+            for masks in ([k.foreground for k in solved], [k.background for k in solved])
+        ]
+        pinned = (_pinned(wholes[0], pictures[0]), _pinned(wholes[1], pictures[0]))
+        softness = sum(one.softness for one in solved) / len(solved)
+        memories = []
+        for nearest in (nearest_to(origin, keyframes) for origin in origins):
+            light, picture = size.reduce(keyframes[nearest].light), pictures[nearest]
+            state = first_state(picture, light, solved[nearest])
+            memories.append(Memory(size, pinned, softness, luminance(picture), state))
+        return memories
 
     def step(self, memory: Memory, frame: Frame) -> tuple[Memory, Classes]:
         """Carry on to the next frame in this direction. Raises ValueError if its size differs."""
-        size = memory.size
-        _check_size(frame, size)
-        picture = size.reduce(frame.picture)
-        colours, levels, light = lab(picture), luminance(picture), size.reduce(frame.light)
-        move = motion(memory.levels, levels)
-        shown = shows_background(memory.alpha, memory.open, move, size)
-        still = extend(move.back, shown.astype(np.float32))
-        layer = memory.background.moved(still)
-        # Both are known where the background was seen.
-        behind = BackgroundLayer(warp(memory.behind.colours, still), layer.known)
-        anchor = memory.anchor.carried(move, still, size)
-        warped = warp(memory.alpha, move.back)
-        open_ = _carried_open(memory, warped, move)
+        return self.carry(memory, self.sight(memory, frame))
 
-        before = (memory.colours, memory.alpha)
-        odds = colour_odds(colours, before, layer, shown, memory.wholes, size)
-        never, sure = certain(odds, memory.alpha, warped, move, still, size)
-        alpha = _settled(picture, combined(odds, warped, move), never, sure)
+    def steps(self, memory: Memory, frames: Iterator[Frame]) -> Generator[Classes, None, None]:
+        """`step` after `step`, to the same bit, with `sights` a frame ahead."""
+        with closing(ahead(self.sights(memory, frames), name="sight")) as seen:
+            for sight in seen:
+                memory, classes = self.carry(memory, sight)
+                yield classes
 
-        alpha = _without_islands(alpha, open_)
-        band = _band(alpha, odds, open_, size)
-        trimap = anchor.laid_over(band, size)
-        doubt = np.where(anchor.held(size), 0, np.abs(alpha - probability(odds)))
-        confidence = np.asarray(
-            warp(memory.confidence, move.back) * (0.99 - 0.1 * doubt), np.float32
+    def sight(self, memory: Memory, frame: Frame) -> Sight:
+        """Look at the frame after the one of a memory. Raises ValueError if its size differs."""
+        return _matched(memory.levels, _look(memory.size, frame))
+
+    def sights(self, memory: Memory, frames: Iterator[Frame]) -> Generator[Sight, None, None]:
+        """`sight` of frame after frame; of the memory only the frame it is at is read. On a machine
+        of many cores several frames are matched with those before them at once."""
+
+        def looks() -> Iterator[tuple[Grey, _Look]]:
+            before = memory.levels
+            for frame in frames:
+                look = _look(memory.size, frame)
+                yield before, look
+                before = look.levels
+
+        yield from several(looks(), lambda pair: _matched(*pair), _MATCHED_AT_ONCE, name="flow")
+
+    def carry(self, memory: Memory, sight: Sight) -> tuple[Memory, Classes]:
+        """Carry on to the next frame, seen already."""
+        size, seen = memory.size, sight.seen
+        expected = self._expect(memory.state, seen, memory.wholes, size)
+        near = grown(expected.warped > SOFT, reach(float(expected.fast), size))
+        alpha, present, seeds = self._settle(seen.picture, seen.move, expected, near, size)
+        held = holding(present, seeds)
+        state, found = self._lay_out(memory.state.confidence, seen, expected, alpha, held, size)
+        behind = expected.behind
+        clues = Clues(seen.light, behind.colours, behind.known, seen.move.back, seen.move.forth)
+        classes = torch.as_tensor(found)[None].to(sight.device)
+        return (
+            replace(memory, levels=sight.levels, state=state),
+            Classes(classes, size.height, size.width, clues=clues),
         )
-        bare = (band == 0) & (trimap == 0)
-        after = replace(
-            memory,
-            colours=colours,
-            levels=levels,
-            alpha=alpha,
-            open=open_,
-            confidence=confidence,
-            background=layer.with_seen(colours, bare),
-            behind=behind.with_seen(light, bare),
-            anchor=anchor,
-        )
-        planes = merged([(trimap == level).astype(np.float32) for level in (0, 0.5, 1)])
-        clues = Clues(light, behind.colours, behind.known, move.back, move.forth)
-        device = frame.picture.device
-        return after, Classes(size.enlarge(planes, device), size.enlarge(confidence, device), clues)
 
 
 def open_network(checkpoint: str | None, device: torch.device) -> TrimapFlow:
@@ -178,45 +180,37 @@ def open_network(checkpoint: str | None, device: torch.device) -> TrimapFlow:
     return TrimapFlow()
 
 
-def _carried_open(memory: Memory, warped: Image, move: Motion) -> Mask:
-    """The open regions in this frame. They go with the foreground they hang on, if there is any:
-    flow inside of them may be that of what is seen through them. ``warped`` is the alpha of the
-    frame before, moved to this one."""
-    way = move.back
-    if memory.wholes[0].any():
-        solid = (warped > 1 - SOFT) & (move.error < 1.5)
-        way = extend(move.back, solid.astype(np.float32))
-    return np.asarray(warp(memory.open.astype(np.float32), way) > 0.5, np.bool_)
+def nearest_to(number: int, keyframes: Sequence[Frame]) -> int:
+    """The place of the keyframe that is nearest to a frame."""
+    return min(range(len(keyframes)), key=lambda i: abs(keyframes[i].number - number))
 
 
-def _settled(picture: Image, evidence: Image, never: Mask, sure: Mask) -> Image:
-    """Alpha after neighbours were asked; certain places fixed, weak evidence left to them."""
-    evidence = np.where(never, np.float32(0), np.where(sure, np.float32(1), evidence))
-    weight = np.where(never | sure, _FIXED, _FIRM * (2 * evidence - 1) ** 2).astype(np.float32)
-    return follow_edges(picture, evidence, weight)
+def _pinned(whole: Image, beside: Image) -> Image | None:
+    return placed(whole, beside) if whole.any() else None
 
 
-def _band(alpha: Image, odds: Image, open_: Mask, size: WorkingSize) -> Image:
-    """The trimap around an alpha: 0, 0.5 or 1.
+@dataclass(frozen=True)
+class _Look:
+    """A frame by itself; see `Seen` and `Sight`."""
 
-    Unknown is what looks mixed, the edge of what does not, what is open, and what colours do not
-    support near those; each with a margin.
-    """
-    inside = alpha > 0.5
-    edge = grown(inside, 1) & grown(~inside, 1)
-    mixed = edge | ((alpha > SOFT) & (alpha < 1 - SOFT)) | open_
-    weak = (np.where(inside, odds, -odds) < _WEAK) & grown(mixed, size.radius(_WEAK_NEAR))
-    weak = grown(shrunk(weak, 1), size.radius(_WEAK_BAND))
-    unknown = grown(mixed, size.radius(_BAND)) | weak
-    return np.where(unknown, np.float32(0.5), inside.astype(np.float32))
+    picture: Image
+    light: Image
+    levels: Grey
+    device: torch.device
 
 
-def _without_islands(alpha: Image, open_: Mask) -> Image:
-    """Alpha without the regions that hold nothing solid: what a cluttered background looks like."""
-    present = (alpha > SOFT) | open_
-    count, labels = cv2.connectedComponents(present.astype(np.uint8), connectivity=8)
-    held = np.bincount(labels[(alpha > 1 - SOFT) | open_], minlength=count) > 0
-    return np.where(held[labels] & present, alpha, 0).astype(np.float32)
+def _look(size: WorkingSize, frame: Frame) -> _Look:
+    """Raises ValueError if the frame's size differs."""
+    _check_size(frame, size)
+    picture = size.reduce(frame.picture)
+    return _Look(picture, size.reduce(frame.light), luminance(picture), frame.picture.device)
+
+
+def _matched(before: Grey, look: _Look) -> Sight:
+    """A frame after the one whose luminance was ``before``."""
+    move = motion(before, look.levels, beside=look.picture)
+    seen = Seen(look.picture, look.light, lab(look.picture), move)
+    return Sight(seen, look.levels, look.device)
 
 
 def _check_size(frame: Frame, size: WorkingSize) -> None:

@@ -10,13 +10,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 
-from model.classical.filters import Image, channels_first, merged, resized
+from model.classical.filters import Image, channels_first, floats, merged, resized
 
 PIXELS = 640 * 360
+
+
+def stays_there(planes: torch.Tensor) -> bool:
+    """Whether images are made of planes where they lie, and not on the CPU."""
+    return planes.is_cuda
 
 
 @dataclass(frozen=True)
@@ -43,9 +49,15 @@ class WorkingSize:
         return max(least, round(self.pixels(distance)))
 
     def reduce(self, planes: torch.Tensor) -> Image:
-        """1×C×H×W on any device → rows×columns×C on the CPU; rows×columns if C is 1."""
-        apart = planes[0].detach().to("cpu", torch.float32).numpy()
-        image = np.ascontiguousarray(apart[0]) if len(apart) == 1 else merged(list(apart))
+        """1×C×H×W → rows×columns×C, as `filters` has images where it lies; rows×columns if C is
+        1."""
+        apart: Any = planes[0].detach().float()
+        if not stays_there(planes):
+            apart = apart.cpu().numpy()
+        if len(apart) > 1:
+            image = merged(list(apart))
+        else:
+            image = floats(apart[0] if stays_there(planes) else np.ascontiguousarray(apart[0]))
         if (self.rows, self.columns) == (self.height, self.width):
             return image
         return resized(image, self.rows, self.columns, by_area=True)
@@ -55,4 +67,4 @@ class WorkingSize:
         if (self.rows, self.columns) != (self.height, self.width):
             image = resized(image, self.height, self.width, by_area=False)
         planes = image[None] if image.ndim == 2 else channels_first(image)
-        return torch.from_numpy(np.asarray(planes, np.float32))[None].to(device)
+        return torch.as_tensor(floats(planes))[None].to(device)

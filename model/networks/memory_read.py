@@ -58,8 +58,8 @@ class MemoryRead(nn.Module):
             query = torch.cat([query, query.new_ones(n, query.shape[1], 1), here], 2)
             keys = torch.cat([keys, keys.new_zeros(n, places, 1), there], 2)
             values = torch.cat([values, values.new_ones(n, places, 1)], 2)
-            empty = F.one_hot(torch.tensor([KEY], device=keys.device), _WIDTH)
-            empty = (empty * (self.empty + math.log(places))).expand(n, 1, -1)
+            there_is_none = (self.empty + math.log(places)).view(1, 1, 1)
+            empty = F.pad(there_is_none, (KEY, _WIDTH - KEY - 1)).expand(n, 1, -1)
             found = F.scaled_dot_product_attention(
                 query[:, None],
                 torch.cat([keys, empty.to(keys.dtype)], 1)[:, None],

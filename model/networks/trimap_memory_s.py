@@ -38,18 +38,19 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cuda_ops.recorded import Recorded
 from model.ahead import ahead
 from model.checkpoint import trained_network
 from model.classical import trimap_flow
 from model.classical.anchor import three_classes
-from model.classical.filters import Image, channels_first
+from model.classical.filters import Image, channels_first, floats
+from model.classical.trimap_flow import Sight, nearest_to
 from model.classical.working_size import WorkingSize
-from model.face import Classes, Frame
+from model.face import Frame
 from model.networks.memory_decoder import MemoryDecoder
 from model.networks.memory_guess import (
     CLASSES,
@@ -60,14 +61,13 @@ from model.networks.memory_guess import (
 )
 from model.networks.memory_keys import KeyEncoder, Look
 from model.networks.memory_read import KEY, VALUE, Kept, MemoryRead
+from model.trimap_classes import Classes, laid_over
 
 NAME = "trimap_memory_s"
 MULTIPLE = 16
 RECENT = 2  # frames gone by that are remembered
-FIRM = 3.0  # logit of the class that trimap_flow has chosen: the network can change its mind
 _IN_SMOKE = 1.1  # log odds in favour of the unknown, at the end, where nothing is solid
 _EDGE = 0.3  # up to this softness bands are those of edges, with some hair, and it is 0
-_LEAST = 1e-4  # confidence is kept this far from 0 and 1, where its logit ends
 
 
 @dataclass(frozen=True)
@@ -84,9 +84,7 @@ class Answer:
 
     def over(self, classes: Tensor, confidence: Tensor) -> tuple[Tensor, Tensor]:
         """Logits of the classes and of the confidence, laid over those of a guess."""
-        sure = torch.logit(confidence.float().clamp(_LEAST, 1 - _LEAST))
-        # Added in place: at a frame's size new memory costs as much as the sum.
-        return (FIRM * classes.float()).add_(self.classes), sure.add_(self.confidence)
+        return laid_over(classes, confidence, self.classes, self.confidence)
 
 
 class TrimapMemoryS(nn.Module):
@@ -174,58 +172,79 @@ class TrimapMemory:
     def __init__(self, network: TrimapMemoryS):
         self.network = network.eval().requires_grad_(False)
         self._flow = trimap_flow.TrimapFlow()
+        self._told = Recorded(self._tell)
 
-    @torch.no_grad()
     def start(self, keyframes: Sequence[Frame], origin: int) -> Memory:
         """Pin the span's keyframes and begin at the one nearest to frame ``origin``.
 
         Raises:
             ValueError: there is no keyframe, one has no trimap, or their sizes differ.
         """
+        return self.starts(keyframes, (origin,))[0]
+
+    @torch.no_grad()
+    def starts(self, keyframes: Sequence[Frame], origins: Sequence[int]) -> list[Memory]:
+        """`start` from each of the origins."""
         with torch.autocast(
             keyframes[0].picture.device.type if keyframes else "cpu", enabled=False
         ):
-            flow = self._flow.start(keyframes, origin)  # solves; half precision would not do
-        pinned = tuple(self._keyframe(frame, flow.size) for frame in keyframes)
-        nearest = min(range(len(pinned)), key=lambda i: abs(keyframes[i].number - origin))
-        return Memory(flow, pinned, (pinned[nearest],))
+            flows = self._flow.starts(keyframes, origins)  # solves; half precision would not do
+        pinned = tuple(self._keyframe(frame, flows[0].size) for frame in keyframes)
+        # As often as there will be frames: that counts as once, and steps are all alike.
+        nearest = [(pinned[nearest_to(origin, keyframes)],) * RECENT for origin in origins]
+        return [Memory(flow, pinned, own) for flow, own in zip(flows, nearest, strict=True)]
 
     def step(self, memory: Memory, frame: Frame) -> tuple[Memory, Classes]:
         """Carry on to the next frame in this direction. Raises ValueError if its size differs."""
-        return self._corrected(memory, frame, *self._flow.step(memory.flow, frame))
+        sight = self._flow.sight(memory.flow, frame)
+        return self._corrected(memory, sight, *self._flow.carry(memory.flow, sight))
 
     def steps(self, memory: Memory, frames: Iterator[Frame]) -> Generator[Classes, None, None]:
         """`step` after `step`, to the same bit. `TrimapFlow`, which needs no answer of the network,
-        goes a frame ahead in a thread of its own: it keeps one core busy, and no device."""
+        goes a frame ahead in a thread of its own, and optical flow a frame ahead of that."""
 
-        def carried() -> Generator[tuple[Frame, trimap_flow.Memory, Classes], None, None]:
+        def carried() -> Generator[tuple[Sight, trimap_flow.Memory, Classes], None, None]:
             flow = memory.flow
-            for frame in frames:
-                flow, classes = self._flow.step(flow, frame)
-                yield frame, flow, classes
+            with closing(ahead(self._flow.sights(flow, frames), name="sight")) as seen:
+                for sight in seen:
+                    flow, classes = self._flow.carry(flow, sight)
+                    yield sight, flow, classes
 
         after = memory
         with closing(ahead(carried(), name="flow")) as made:
-            for frame, flow, classes in made:
-                after, found = self._corrected(after, frame, flow, classes)
+            for sight, flow, classes in made:
+                after, found = self._corrected(after, sight, flow, classes)
                 yield found
 
     @torch.no_grad()
     def _corrected(
-        self, memory: Memory, frame: Frame, flow: trimap_flow.Memory, classes: Classes
+        self, memory: Memory, sight: Sight, flow: trimap_flow.Memory, classes: Classes
     ) -> tuple[Memory, Classes]:
         """What `TrimapFlow` has found of a frame, with what the network adds to it."""
-        picture = self._planes(flow.size.reduce(frame.picture))
-        guess = self._guess(flow, classes)
+        picture = self._planes(sight.seen.picture)
+        guess = self._padded(flow_guess(classes, flow))
+        told, kept = self._told(picture, guess, memory.pinned, memory.recent, _lean(flow.softness))
+        after = replace(memory, flow=flow, recent=(*memory.recent, kept)[-RECENT:])
+        added = torch.cat([told.classes, told.confidence], 1).to(classes.carried.device)
+        added = added[:, :, : flow.size.rows, : flow.size.columns].contiguous()
+        return after, replace(classes, added=added)
+
+    def _tell(
+        self,
+        picture: Tensor,
+        guess: Tensor,
+        pinned: tuple[Kept, ...],
+        recent: tuple[Kept, ...],
+        lean: float,
+    ) -> tuple[Answer, Kept]:
+        """What to add to a guess, and what to remember of the frame."""
         look = self.network.look(picture)
-        answer = self.network.answer(look, picture, guess, memory.pinned, memory.recent)
+        answer = self.network.answer(look, picture, guess, pinned, recent)
         logits, sure = answer.over(guess[:, CLASSES], guess[:, CONFIDENCE])
         own = torch.cat([logits.softmax(1), sure.sigmoid(), guess[:, 4:].float()], 1)
         kept = self.network.keep(look, picture, own)
-        after = replace(memory, flow=flow, recent=(*memory.recent, kept)[-RECENT:])
         # What is remembered is without what follows.
-        told = _without_cracks(_leaning(answer, _lean(flow.softness)), guess)
-        return after, _laid_over(told, classes, flow.size)
+        return _without_cracks(_leaning(answer, lean), guess), kept
 
     def _keyframe(self, frame: Frame, size: WorkingSize) -> Kept:
         assert frame.trimap is not None  # trimap_flow has refused it
@@ -233,35 +252,25 @@ class TrimapMemory:
         guess = keyframe_guess(self._planes(three_classes(size.reduce(frame.trimap))))
         return self.network.keep(self.network.look(picture), picture, guess)
 
-    def _guess(self, flow: trimap_flow.Memory, classes: Classes) -> Tensor:
-        reduce = flow.size.reduce
-        planes = flow_guess(reduce(classes.probability), reduce(classes.confidence), flow)
-        return self._padded(planes.transpose(2, 0, 1))
-
     def _planes(self, image: Image) -> Tensor:
         """h×w(×C) → 1×C×H×W on the network's device."""
-        return self._padded(channels_first(np.atleast_3d(image)))
+        planes = image[None] if image.ndim == 2 else channels_first(image)
+        return self._padded(torch.as_tensor(planes)[None])
 
-    def _padded(self, planes: Image) -> Tensor:
-        """C×h×w → 1×C×H×W on the network's device."""
-        down, right = -planes.shape[1] % MULTIPLE, -planes.shape[2] % MULTIPLE
-        padded = F.pad(torch.from_numpy(planes)[None], (0, right, 0, down), mode="replicate")
+    def _padded(self, planes: Tensor) -> Tensor:
+        """1×C×h×w → 1×C×H×W on the network's device."""
+        down, right = -planes.shape[2] % MULTIPLE, -planes.shape[3] % MULTIPLE
+        padded = F.pad(planes, (0, right, 0, down), mode="replicate")
         return padded.to(next(self.network.parameters()).device)
 
 
-def flow_guess(classes: Image, confidence: Image, flow: trimap_flow.Memory) -> Image:
-    """h×w×7, the planes of `memory_guess` from an answer of `trimap_flow`; in memory they lie one
-    after the other.
-
-    Args:
-        classes: h×w×3 at working size.
-        confidence: h×w.
-        flow: its memory after that answer.
-    """
-    held = flow.anchor.held(flow.size)
-    others = [confidence, flow.alpha, flow.open, held]
-    planes = [*channels_first(classes), *(plane.astype(np.float32) for plane in others)]
-    return np.stack(planes).transpose(1, 2, 0)
+def flow_guess(classes: Classes, flow: trimap_flow.Memory) -> Tensor:
+    """1×7×h×w, the planes of `memory_guess` from an answer of `trimap_flow` and its memory after
+    that."""
+    state = flow.state
+    others = [state.alpha, floats(state.open), floats(state.anchor.held(flow.size))]
+    planes = [torch.as_tensor(plane).to(classes.carried.device) for plane in others]
+    return torch.cat([classes.carried, torch.stack(planes)[None]], 1)
 
 
 def _lean(softness: float) -> float:
@@ -308,18 +317,6 @@ def _highest(image: Tensor) -> Tensor:
     highest = torch.maximum(torch.maximum(up, here), down)
     left, here, right = highest[..., :-2], highest[..., 1:-1], highest[..., 2:]
     return torch.maximum(torch.maximum(left, here), right)
-
-
-def _laid_over(answer: Answer, classes: Classes, size: WorkingSize) -> Classes:
-    """The answer at working size over `trimap_flow`'s at the frame's."""
-    added = torch.cat([answer.classes, answer.confidence], 1)[:, :, : size.rows, : size.columns]
-    if (size.rows, size.columns) != (size.height, size.width):
-        added = F.interpolate(
-            added, (size.height, size.width), mode="bilinear", align_corners=False
-        )
-    added = added.to(classes.probability.device)
-    logits, sure = Answer(added[:, :3], added[:, 3:]).over(classes.probability, classes.confidence)
-    return Classes(logits.softmax(1), sure.sigmoid(), classes.clues)
 
 
 def open_network(checkpoint: str | None, device: torch.device) -> TrimapMemory:

@@ -33,7 +33,8 @@ import torch
 
 from model.blend import blend
 from model.classical.trimap_flow import TrimapFlow
-from model.face import Classes, Frame
+from model.face import Frame
+from model.trimap_classes import Classes
 from training.judging.chained_flow import chained as chained_flow
 from training.judging.metrics import BAND_WIDTH, CERTAINLY_WRONG, MIXED_RECALL, trimap_quality
 

@@ -35,11 +35,12 @@ import torch
 from propagation import CLIPS, SHARED, read_clip
 
 from model.blend import blend
-from model.face import Classes, Frame, PropagationNetwork
+from model.face import Frame, PropagationNetwork
 from model.passes import Span, spans
 from model.plates.plate import Trimap
 from model.registry import find, open_network
 from model.suggest import doubt_of, suggest_keyframe
+from model.trimap_classes import Classes
 from training.judging.metrics import CERTAINLY_WRONG, MIXED_RECALL, trimap_quality
 from training.synthesis import Clips, hold_out
 

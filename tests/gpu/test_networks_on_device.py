@@ -83,3 +83,16 @@ def test_trimap_memory_s(device, clip_of, on):
     right, found = answers
     assert (found.probability.cpu() - right.probability).abs().mean() < 2e-3
     assert (found.confidence.cpu() - right.confidence).abs().mean() < 2e-3
+
+
+def test_recorded_steps_of_trimap_memory_s(device, clip_of, on):
+    network = stirred(TrimapMemoryS()).to(device)
+    frames = on(clip_of(6), device)
+    recorded, plain = TrimapMemory(network), TrimapMemory(network)
+    plain._told = plain._tell
+    memories = [face.start(frames[:1], 0) for face in (recorded, plain)]
+    for frame in frames[1:]:
+        memories[0], found = recorded.step(memories[0], frame)
+        memories[1], right = plain.step(memories[1], frame)
+        assert (found.added - right.added).abs().max() < 1e-3
+        assert found.added.any()

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from model.blend import blend, likeliest
-from model.face import Classes
+from model.trimap_classes import Classes
 
 BACKGROUND, UNKNOWN, FOREGROUND = 0, 128, 255
 
@@ -15,7 +15,12 @@ def classes(*values: int, confidence: float = 0.8) -> Classes:
     """A row of pixels that are certain of what they are."""
     planes = [[float(v == level) for v in values] for level in (BACKGROUND, UNKNOWN, FOREGROUND)]
     row = torch.tensor(planes)[None, :, None]
-    return Classes(row, torch.full((1, 1, 1, len(values)), confidence))
+    sure = torch.full((1, 1, 1, len(values)), confidence)
+    return Classes(torch.cat([row, sure], 1), 1, len(values))
+
+
+def with_confidence(found: Classes, confidence: torch.Tensor) -> Classes:
+    return replace(found, carried=torch.cat([found.carried[:, :3], confidence], 1))
 
 
 def test_one_direction_is_taken_as_it_is_wherever_the_frame_lies():
@@ -54,7 +59,7 @@ def test_a_crack_between_the_unknowns_of_two_directions_is_closed():
     left = classes(BACKGROUND, UNKNOWN, UNKNOWN, BACKGROUND, BACKGROUND, BACKGROUND, BACKGROUND)
     right = classes(BACKGROUND, BACKGROUND, BACKGROUND, BACKGROUND, UNKNOWN, UNKNOWN, BACKGROUND)
     sure = torch.tensor([[[[0.9, 0.9, 0.9, 0.9, 0.1, 0.1, 0.9]]]])
-    pair = replace(left, confidence=sure), replace(right, confidence=sure.flip(3))
+    pair = with_confidence(left, sure), with_confidence(right, sure.flip(3))
     closed = [BACKGROUND, UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN, BACKGROUND]
     assert blend(*pair, 0.5)[0][0].tolist() == closed
 
@@ -83,7 +88,8 @@ def test_no_confidence_at_all_still_counts_by_distance():
 def test_time_reversed_is_the_same():
     torch.manual_seed(1)
     one, other = (
-        Classes(torch.rand(1, 3, 5, 7).softmax(1), torch.rand(1, 1, 5, 7)) for _ in range(2)
+        Classes(torch.cat([torch.rand(1, 3, 5, 7).softmax(1), torch.rand(1, 1, 5, 7)], 1), 5, 7)
+        for _ in range(2)
     )
     there, back = blend(one, other, 0.25), blend(other, one, 0.75)
     assert torch.equal(there[0], back[0])

@@ -46,7 +46,7 @@ def test_one_of_two_images_is_chosen(size):
 
 
 def test_places_are_shared_and_cannot_be_changed():
-    places = pixel_places(3, 4)
+    places = pixel_places(image(3, 4))
     assert places[2, 1].tolist() == [1, 2]
     with pytest.raises(ValueError, match="read-only"):
         places += 1

@@ -17,11 +17,11 @@ from model.classical.trimap_flow import TrimapFlow
 from model.engine import EngineOptions
 from model.errors import Cancelled
 from model.exposure import ExposureMap
-from model.face import Clues
 from model.passes import spans
 from model.pipeline import ShotMatte
 from model.plates.hint import hint_bytes, hint_values, placed_hint
 from model.plates.plate import Plate, PlateHeader, Trimap, Window
+from model.trimap_classes import Clues
 from model.view import LightView
 from tests.matting.test_trimap_flow import scene, texture
 
@@ -166,6 +166,7 @@ def test_trimaps_come_before_the_last_frame_is_reached(tmp_path, monkeypatch):
     """A span of any length waits for so many frames alone, and the same hints come of it where they
     are all that is known."""
     monkeypatch.setattr("model.carry._AT_ONCE", 2)
+    monkeypatch.setattr("model.classical.trimap_flow._MATCHED_AT_ONCE", 1)
     monkeypatch.setattr("model.carry._AHEAD", 3)
     made = scene(COUNT + 2)
     plates, trimaps = clip_of(made)

@@ -9,12 +9,13 @@ import torch
 
 from model.engine import EngineOptions
 from model.exposure import ExposureMap
-from model.face import Classes, Frame, MattingNetwork, PropagationNetwork
+from model.face import Frame, MattingNetwork, PropagationNetwork
 from model.passes import blocks, spans
 from model.pipeline import open_engine
 from model.plates.plate import Trimap
 from model.registry import NETWORKS, open_network
 from model.tiles import Seen, estimate_in_tiles
+from model.trimap_classes import Classes
 from model.view import LightView
 from tests.matting.r50_material import narrow_checkpoint
 

@@ -55,10 +55,10 @@ class Recorder:
 
 
 class NoPropagation:
-    def start(self, keyframes, origin):
+    def starts(self, keyframes, origins):
         raise AssertionError("not asked for")
 
-    step = start
+    step = starts
 
 
 def engine_with(network, **options):

@@ -242,8 +242,10 @@ def test_both_keyframes_teach_their_colours():
     near, far = (clip.frame(i, painted=True) for i in (0, 5))
     one, both = network.start([near], 0), network.start([near, far], 0)
     assert not np.array_equal(one.wholes[0], both.wholes[0])
-    assert np.array_equal(one.alpha, both.alpha)
-    assert np.array_equal(network.start([near, far], 5).alpha, network.start([far], 5).alpha)
+    assert np.array_equal(one.state.alpha, both.state.alpha)
+    assert np.array_equal(
+        network.start([near, far], 5).state.alpha, network.start([far], 5).state.alpha
+    )
 
 
 def test_the_background_behind_moves_as_the_background_around_it():

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import numpy as np
 import psutil
@@ -156,6 +158,48 @@ def test_reader_keeps_few_plates_and_asks_ahead(decoders, tmp_path):
         assert len(reader._kept) <= KEPT
         assert len(reader._asked) <= len(decoders) + 1
     decoders.drop()
+
+
+def test_two_threads_read_from_either_end(decoders, tmp_path):
+    count, sources = 30, {}
+    for frame in range(count):
+        path = tmp_path / f"plate.{frame}.exr"
+        write_image(path, np.full((4, 4, 3), frame, np.float16), ("R", "G", "B"))
+        sources[frame] = source_of(path, frame)
+    reader = PlateReader(decoders, sources, list(range(count)))
+    along, most = [], []
+    reader.read_along(along.append)
+    both = Barrier(2)
+
+    def read(order):
+        for frame in order:
+            both.wait(20)
+            assert reader(frame).pixels[0, 0, 0] == frame
+            most.append((len(reader._asked), len(reader._kept)))
+
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(read, [range(count), range(count - 1, -1, -1)]))
+    assert max(asked for asked, _ in most) <= 2 * (len(decoders) + 1)
+    assert max(kept for _, kept in most) <= KEPT
+    # Each reads all of them, and few are read for nothing.
+    assert len(along) <= 2 * count + 8
+    decoders.drop()
+
+
+def test_a_movie_is_read_by_a_decoder_for_each_way(decoders, monkeypatch):
+    asked = []
+
+    class Lane:
+        def ask(self, question):
+            asked.append(self)
+            return "a future"
+
+    lanes = [Lane(), Lane()]
+    monkeypatch.setattr(decoders, "_lanes", [*lanes])
+    for way in (0, 1, 0, 2):
+        decoders.plate("a.mov", 7, way=way)
+    assert asked == [lanes[0], lanes[1], lanes[0], lanes[0]]
+    monkeypatch.undo()
 
 
 def test_a_plate_asked_ahead_and_not_needed_does_no_harm(decoders, plate, tmp_path):

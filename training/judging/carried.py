@@ -67,9 +67,7 @@ def carry(clips: Clips, both: bool) -> CarriedClip:
     guesses = [_bytes(keyframe_guess(clips.trimap[:1, 0])[0])]
     for frame in frames[1:]:
         memory, classes = network.step(memory, frame)
-        reduce = memory.size.reduce
-        planes = flow_guess(reduce(classes.probability), reduce(classes.confidence), memory)
-        guesses.append(_bytes(planes.transpose(2, 0, 1)))
+        guesses.append(_bytes(flow_guess(classes, memory)[0]))
     if both:
         guesses[last] = _bytes(keyframe_guess(clips.trimap[:1, last])[0])
     return CarriedClip(

@@ -40,6 +40,8 @@ _ENGINE = (
     "model/carry.py",
     "model/tiles.py",
     "model/blend.py",
+    "model/trimap_classes.py",
+    "model/waiting.py",
     "model/plates/hint.py",
 )
 _LEARNED = ("model/networks", "cuda_ops")

@@ -1,0 +1,212 @@
+"""One step of `trimap_flow`, as functions of images alone: so a CUDA device can replay them.
+
+Between `expect`, `settle` and `lay_out` a step looks at what was found: how far the foreground can
+have gone, and which regions hold something solid.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from model.classical.anchor import Anchor
+from model.classical.background_layer import BackgroundLayer
+from model.classical.colour_classifier import lab
+from model.classical.evidence import (
+    SOFT,
+    Wholes,
+    certain,
+    colour_odds,
+    combined,
+    probability,
+    shows_background,
+)
+from model.classical.filters import (
+    Image,
+    Mask,
+    arrays,
+    floats,
+    grown,
+    percentile_where,
+    placed,
+    shrunk,
+)
+from model.classical.flow import Motion, extend, length, warp
+from model.classical.guided import follow_edges
+from model.classical.keyframe import ResolvedKeyframe
+from model.classical.working_size import WorkingSize
+
+# In pixels of a 640×360 picture.
+_BAND = 7.0  # how far the unknown band reaches beyond what looks mixed
+_WEAK_BAND = 5.0  # and beyond what colours do not support
+_WEAK_NEAR = 15.0  # which is looked for this near what looks mixed
+
+_WEAK = 0.7  # log odds that colours must have in favour of a certain class near the band
+_FIRM = 0.02  # weight of firm evidence against the picture's edges
+_FIXED = 100.0  # and of what is certain beforehand
+
+
+@dataclass(frozen=True)
+class State:
+    """What is carried from frame to frame, all images.
+
+    Attributes:
+        colours: scaled Lab of the last frame.
+        alpha: its alpha, 0…1.
+        open: what colours cannot narrow; see `keyframe`.
+        confidence: 0…1.
+        background: its background layer.
+        behind: the same in the light that the shot is composited in.
+        anchor: the keyframe's trimap and where it lies now.
+    """
+
+    colours: Image
+    alpha: Image
+    open: Mask
+    confidence: Image
+    background: BackgroundLayer
+    behind: BackgroundLayer
+    anchor: Anchor
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A frame by itself and after the one before, all images.
+
+    Attributes:
+        picture: at working size.
+        light: in the light that the shot is composited in.
+        colours: scaled Lab.
+        move: since the frame before.
+    """
+
+    picture: Image
+    light: Image
+    colours: Image
+    move: Motion
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a frame should be by the state before it and by its colours, all images.
+
+    Attributes:
+        warped: the alpha before, moved to this frame.
+        open: what colours cannot narrow.
+        layer, behind: background layers, moved by the background's own motion.
+        anchor: where the keyframe's trimap lies.
+        odds: see `colour_odds`.
+        fast: how fast the foreground moves against the background, in pixels.
+    """
+
+    warped: Image
+    open: Mask
+    layer: BackgroundLayer
+    behind: BackgroundLayer
+    anchor: Anchor
+    odds: Image
+    fast: Image
+
+
+def first_state(picture: Image, light: Image, keyframe: ResolvedKeyframe) -> State:
+    trimap, alpha, open_ = (
+        placed(x, picture) for x in (keyframe.trimap, keyframe.alpha, keyframe.open)
+    )
+    colours, bare = lab(picture), floats(trimap == 0)
+    return State(
+        colours=colours,
+        alpha=alpha,
+        open=open_,
+        confidence=arrays(alpha).ones_like(alpha),
+        background=BackgroundLayer(colours, bare),
+        behind=BackgroundLayer(light, bare),
+        anchor=Anchor.at(trimap),
+    )
+
+
+def expect(state: State, seen: Seen, wholes: Wholes, size: WorkingSize) -> Expected:
+    """What a frame should be, by the state before it and by its colours."""
+    move = seen.move
+    shown = shows_background(state.alpha, state.open, move, size)
+    still = extend(move.back, floats(shown))
+    layer = state.background.moved(still)
+    warped = warp(state.alpha, move.back)
+    before = (state.colours, state.alpha)
+    return Expected(
+        warped=warped,
+        open=_carried_open(state, warped, move, pictured=wholes[0] is not None),
+        layer=layer,
+        # Both are known where the background was seen.
+        behind=BackgroundLayer(warp(state.behind.colours, still), layer.known),
+        anchor=state.anchor.carried(move, still, size),
+        odds=colour_odds(seen.colours, before, layer, shown, wholes, size),
+        fast=percentile_where(state.alpha > 0.02, length(move.forth + still), 95),
+    )
+
+
+def _carried_open(state: State, warped: Image, move: Motion, *, pictured: bool) -> Mask:
+    """The open regions in this frame. They go with the foreground they hang on, if there is any
+    (``pictured``): flow inside of them may be that of what is seen through them. ``warped`` is the
+    alpha of the frame before, moved to this one."""
+    way = move.back
+    if pictured:
+        solid = (warped > 1 - SOFT) & (move.error < 1.5)
+        way = extend(move.back, floats(solid))
+    found: Mask = warp(floats(state.open), way) > 0.5
+    return found
+
+
+def settle(
+    picture: Image, move: Motion, expected: Expected, near: Mask, size: WorkingSize
+) -> tuple[Image, Mask, Mask]:
+    """Alpha after neighbours were asked; certain places fixed, weak evidence left to them. And
+    where anything is present, and where that is solid."""
+    odds, warped = expected.odds, expected.warped
+    never, sure = certain(odds, warped, move, near, size)
+    evidence = combined(odds, warped, move)
+    where = arrays(evidence).where
+    evidence = floats(where(never, 0.0, where(sure, 1.0, evidence)))
+    weight = floats(where(never | sure, _FIXED, _FIRM * (2 * evidence - 1) ** 2))
+    alpha = follow_edges(picture, evidence, weight)
+    return alpha, (alpha > SOFT) | expected.open, (alpha > 1 - SOFT) | expected.open
+
+
+def lay_out(
+    sure: Image, seen: Seen, expected: Expected, alpha: Image, held: Mask, size: WorkingSize
+) -> tuple[State, Image]:
+    """The state after a frame, and its classes and confidence, 4×H×W. What is not ``held`` by
+    anything solid is left out: so does a cluttered background look. ``sure`` is the confidence
+    before."""
+    of = arrays(alpha)
+    alpha = floats(of.where(held, alpha, 0.0))
+    band = _band(alpha, expected.odds, expected.open, size)
+    trimap = expected.anchor.laid_over(band, size)
+    doubt = of.where(expected.anchor.held(size), 0.0, of.abs(alpha - probability(expected.odds)))
+    confidence = floats(warp(sure, seen.move.back) * (0.99 - 0.1 * doubt))
+    bare = (band == 0) & (trimap == 0)
+    after = State(
+        colours=seen.colours,
+        alpha=alpha,
+        open=expected.open,
+        confidence=confidence,
+        background=expected.layer.with_seen(seen.colours, bare),
+        behind=expected.behind.with_seen(seen.light, bare),
+        anchor=expected.anchor,
+    )
+    classes = [floats(trimap == level) for level in (0, 0.5, 1)]
+    return after, of.stack([*classes, confidence])
+
+
+def _band(alpha: Image, odds: Image, open_: Mask, size: WorkingSize) -> Image:
+    """The trimap around an alpha: 0, 0.5 or 1.
+
+    Unknown is what looks mixed, the edge of what does not, what is open, and what colours do not
+    support near those; each with a margin.
+    """
+    inside = alpha > 0.5
+    edge = grown(inside, 1) & grown(~inside, 1)
+    mixed = edge | ((alpha > SOFT) & (alpha < 1 - SOFT)) | open_
+    where = arrays(odds).where
+    weak = (where(inside, odds, -odds) < _WEAK) & grown(mixed, size.radius(_WEAK_NEAR))
+    weak = grown(shrunk(weak, 1), size.radius(_WEAK_BAND))
+    unknown = grown(mixed, size.radius(_BAND)) | weak
+    return floats(where(unknown, 0.5, floats(inside)))
