@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import queue
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -31,11 +33,30 @@ def beside(device: torch.device) -> Iterator[None]:
     if device.type != "cuda":
         yield
         return
-    stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    free = _streams(device)
+    try:
+        stream = free.get_nowait()
+    except queue.Empty:
+        stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
     stream.wait_stream(torch.cuda.current_stream(device))
-    with torch.cuda.stream(stream):
-        yield
-    stream.synchronize()
+    try:
+        with torch.cuda.stream(stream):
+            yield
+    finally:
+        stream.synchronize()
+        free.put(stream)
+
+
+@cache
+def _streams(device: torch.device) -> queue.SimpleQueue[torch.cuda.Stream]:
+    """Those that nobody works on. torch keeps freed memory for the stream it was made on, so there
+    are as few as can be."""
+    return queue.SimpleQueue()
+
+
+@cache
+def _upload_stream(device: torch.device) -> torch.cuda.Stream:
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
 
 class Upload:
@@ -48,7 +69,7 @@ class Upload:
         self._device = device
         self._stream: torch.cuda.Stream | None = None
         if device.type == "cuda":
-            self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+            self._stream = _upload_stream(device)
 
     def __call__(self, make: Callable[[], Frame]) -> Frame:
         """What ``make`` makes, complete: any stream may use it."""

@@ -17,7 +17,7 @@ from model.exposure import ExposureMap, to_picture
 from model.face import Frame
 from model.plates import colour
 from model.plates.channels import roles
-from model.plates.hint import hint_values, placed_hint
+from model.plates.hint import byte_weights, placed_hint
 from model.plates.holdout import ALL
 from model.plates.image_files import rgb, rgb_indices
 from model.plates.plate import Plate, Trimap, Window
@@ -91,8 +91,9 @@ class LightView:
             placed = torch.where(painted == UNKNOWN, 0.5, (painted == FOREGROUND).float())
             packed = placed_hint(trimap, plate.header)
             if packed is not None:
-                both = (self._on(canvas, x[..., None], plate) for x in hint_values(packed))
-                hint = DataTerm(*both)
+                told = self._on(canvas, packed.transpose(1, 2, 0), plate)  # as bytes, too
+                weights = torch.from_numpy(byte_weights()).to(self.device)
+                hint = DataTerm(told[:, :1] / 255, weights[told[:, 1:].long()])
         background = known = None
         if clean is not None:
             background = self._light(canvas, clean, self.space(clean), composited_in)

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 _SIGMA, _REACH = 1.0, 4  # of `blur`
+_PIXELS_AT_ONCE = 2**24  # of all rows of a disc, when a mask grows
 _WHITE = (0.950456, 1.0, 1.088754)  # of CIE Lab: D65
 _TO_XYZ = (
     (0.412453, 0.357580, 0.180423),
@@ -64,10 +65,14 @@ def grown(mask: Tensor, reach: Sequence[int]) -> Tensor:
     wide = _constant(tuple(reach), mask.device)[:, None]
     x = torch.arange(columns, device=mask.device)
     first, last = (x - wide).clamp(0, columns), (x + wide + 1).clamp(0, columns)
-    down = torch.arange(rows, device=mask.device)
     offset = torch.arange(len(reach), device=mask.device)
-    row = (offset[:, None] + down)[:, :, None]
-    return (before[row, last[:, None]] > before[row, first[:, None]]).any(0)
+    row = (offset[:, None] + torch.arange(rows, device=mask.device))[:, :, None]
+    at_once = max(_PIXELS_AT_ONCE // mask.numel(), 1)  # rows of the disc
+    found = torch.zeros_like(mask)
+    for part in (slice(i, i + at_once) for i in range(0, len(reach), at_once)):
+        here = before[row[part], last[part, None]] > before[row[part], first[part, None]]
+        found |= here.any(0)
+    return found
 
 
 def resized(image: Tensor, rows: int, columns: int, *, by_area: bool) -> Tensor:

@@ -46,11 +46,12 @@ def weight_bounds() -> Values:
     return bounds.astype(np.float32)
 
 
-def hint_values(packed: Bytes) -> tuple[Values, Values]:
-    """Alpha and weight, float32 H×W each, of what `hint_bytes` packed."""
+def byte_weights() -> Values:
+    """The weight of each of the 256 bytes that `hint_bytes` packs one into. An alpha is its byte
+    over 255."""
     weights = np.exp(np.arange(-1, 255, dtype=np.float64) * _STEP) * _LEAST
     weights[0] = 0
-    return packed[0].astype(np.float32) / np.float32(255), weights.astype(np.float32)[packed[1]]
+    return weights.astype(np.float32)
 
 
 def placed_hint(trimap: Trimap, header: PlateHeader) -> Bytes | None:
@@ -59,6 +60,8 @@ def placed_hint(trimap: Trimap, header: PlateHeader) -> Bytes | None:
     if trimap.hint is None:
         return None
     window = trimap.window or header.display_window
+    if window == header.data_window:
+        return trimap.hint
     planes = np.stack([place_trimap(Trimap(one, trimap.window), header) for one in trimap.hint])
     inside = np.zeros(planes.shape[1:], bool)
     shared = window.intersection(header.data_window)
