@@ -107,7 +107,7 @@ def _from_both_ends(
 
     def blended(met: _Met) -> _Carried:
         number, before, after = met
-        with beside(waiting.device):
+        with device_full(number, waiting.device), beside(waiting.device):
             position = span.frames.index(number) / (len(span.frames) - 1)
             trimap = _blended(before, after, position)
             seen = [one.clues for one in (before, after) if one.clues]

@@ -26,18 +26,8 @@ import torch
 from cuda_ops.recorded import Recorded
 from model.ahead import ahead, several
 from model.classical.colour_classifier import bins, lab, whole_model
-from model.classical.evidence import (
-    SOFT,
-    Wholes,
-    reach,
-)
-from model.classical.filters import (
-    Image,
-    fetched,
-    grown,
-    holding,
-    placed,
-)
+from model.classical.evidence import SOFT, Wholes, reach
+from model.classical.filters import Image, fetched, grown, holding, placed
 from model.classical.flow import Grey, luminance, motion
 from model.classical.keyframe import resolve
 from model.classical.trimap_step import Seen, State, expect, first_state, lay_out, settle
