@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
+from functools import cache
 
 from torch import Tensor
 
@@ -15,6 +16,7 @@ __all__ = ["THREADS", "blocks_of", "launch", "part"]
 THREADS = 256  # of a block, unless it says otherwise
 
 
+@cache
 def part(name: str, *options: tuple[str, int], threads: int = THREADS, shared: int = 0) -> Variant:
     """A kernel of the prior; it is told its threads."""
     told = (("THREADS", threads), *options)

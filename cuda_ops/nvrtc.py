@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import cache
 from pathlib import Path
 
@@ -23,6 +24,7 @@ _WINDOWS = sys.platform == "win32"
 _MAX_SHARED = 8  # CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
 _CARVEOUT = 9  # CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT, in percent
 _WITHOUT_ASKING = 48 * 1024  # bytes of shared memory
+_NO_CONTEXT = 201  # CUDA_ERROR_INVALID_CONTEXT
 _SYSTEM_BYTES = 1024  # of it that each block takes by itself
 
 
@@ -60,10 +62,11 @@ class Kernel:
                 the device does not hold so many.
         """
         pointers = (ctypes.c_void_p * len(arguments))(*(ctypes.addressof(a) for a in arguments))
-        with torch.cuda.device(self._device):
-            stream = ctypes.c_void_p(torch.cuda.current_stream().cuda_stream)
-            launch = "cuLaunchCooperativeKernel" if together else "cuLaunchKernel"
-            more = () if together else (None,)
+        stream = ctypes.c_void_p(torch.cuda.current_stream(self._device).cuda_stream)
+        launch = "cuLaunchCooperativeKernel" if together else "cuLaunchKernel"
+        more = () if together else (None,)
+        elsewhere = torch.cuda.current_device() != self._device.index  # as a rule it is not
+        with torch.cuda.device(self._device) if elsewhere else nullcontext():
             _driver_call(
                 launch, self._handle, *grid, threads, 1, 1, self._shared, stream, pointers, *more,
                 what=self._name,
@@ -199,13 +202,12 @@ def _driver() -> ctypes.CDLL:
 def _driver_call(function: str, *arguments: object, what: str) -> None:
     """Call the driver with a context: a thread that has not used CUDA before has none."""
     driver = _driver()
-    context, device = ctypes.c_void_p(), ctypes.c_int()
-    code = driver.cuCtxGetCurrent(ctypes.byref(context))
-    if not code and not context:
+    code = getattr(driver, function)(*arguments)
+    if code == _NO_CONTEXT:
+        context, device = ctypes.c_void_p(), ctypes.c_int()
         driver.cuDeviceGet(ctypes.byref(device), torch.cuda.current_device())
         driver.cuDevicePrimaryCtxRetain(ctypes.byref(context), device)  # torch's own
-        code = driver.cuCtxSetCurrent(context)
-    code = code or getattr(driver, function)(*arguments)
+        code = driver.cuCtxSetCurrent(context) or getattr(driver, function)(*arguments)
     if code:
         text = ctypes.c_char_p()
         driver.cuGetErrorString(code, ctypes.byref(text))
