@@ -1,9 +1,10 @@
 """Closed form with look-alikes on a CUDA device, by kernels of our own (csrc).
 
-The whole of it runs without the host looking at anything but how many pixels are unknown: nearest
-neighbours, exactly, by boxes along a curve; the matting Laplacian's rows; functions that are linear
-in colour, tile by tile, as preconditioner; and conjugate gradients in one launch. Nothing is added
-up in an order that could differ: results are equal bit by bit in every run.
+The whole of it runs without the host looking at anything but how many pixels of which kind there
+are (`cuda_ops.layout`): nearest neighbours, exactly, by boxes along a curve; the matting
+Laplacian's rows; functions that are linear in colour, tile by tile, as preconditioner; and
+conjugate gradients in one launch. Nothing is added up in an order that could differ: results are
+equal bit by bit in every run.
 
 `model.classical.closed_form` is the specification, `model.classical.on_device` uses this. What
 conjugate gradients leave of the error: see `TOLERANCE`.
@@ -14,12 +15,13 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache
 
 import torch
 from torch import Tensor
 
 from cuda_ops import variants
+from cuda_ops.layout import Layout, Pixels, numbered
 from cuda_ops.matting_parts import THREADS, blocks_of, launch, part
 from cuda_ops.neighbours import Searches, neighbours, turned
 
@@ -31,9 +33,7 @@ __all__ = ["Answer", "carry", "reduce", "refusal", "solve"]
 TOLERANCE = 5e-5
 LIMIT = 400  # iterations
 _DESCENT = 512  # threads of a block of the descent; two fit on every multiprocessor
-_TILE = 8
 _STENCIL = 24
-_MOST_LARGEST = 48  # tiles whose system is inverted whole: 192 functions
 _MOST_PIXELS = 2**24
 
 
@@ -50,27 +50,6 @@ class Answer:
     alpha: Tensor
     typical: Tensor
     outcome: Tensor
-
-
-@dataclass(frozen=True)
-class _Tiles:
-    """The grid in tiles; `halvings` from the largest ones down to 8×8, at least three."""
-
-    height: int
-    width: int
-    halvings: int
-
-    @property
-    def across(self) -> int:
-        return -(-self.width // (_TILE << self.halvings))
-
-    @property
-    def down(self) -> int:
-        return -(-self.height // (_TILE << self.halvings))
-
-    def count(self, halvings: int) -> int:
-        """Tiles so many halvings below the largest."""
-        return self.across * self.down << 2 * halvings
 
 
 class _Problem(ctypes.Structure):
@@ -132,42 +111,37 @@ def solve(
     light: Tensor,
     known: Tensor,
     picture: Tensor,
+    layout: Layout,
     linear: bool,
     searches: Searches,
     said: tuple[Tensor, Tensor] | None = None,
 ) -> Answer:
-    """Alpha of a frame that has unknown pixels, and known ones of both classes.
+    """Alpha of a frame that has known pixels of both classes.
 
     Args:
         light: float32 3×H×W, finite, at least 3×3.
         known: float32 H×W: 0, 1, between is unknown.
         picture: float32 3×H×W, finite: where look-alikes are looked for.
+        layout: of known.
         linear: whether light is linear.
         searches: how.
         said: alpha and weight, float32 H×W each, finite: what pixels say by themselves, as a data
             term; None = nothing.
     """
-    height, width = known.shape
     light, picture, known = light.contiguous(), picture.contiguous(), known.contiguous()
-    tiles = _tiles(height, width)
-    flat = known.flatten()
-    order = _order(tiles, light.device)
-    open_ = torch.cat([(flat > 0) & (flat < 1), flat.new_zeros(1, dtype=torch.bool)])[order]
-    long = order[open_.nonzero().squeeze(1)]  # the host learns here how many there are
-    starts = _begins(open_.view(-1, _TILE * _TILE).sum(1))
-    pixels = long.int()
-    count = len(pixels)
-    if not count:
-        return Answer(known, flat.new_zeros(()), flat.new_zeros(2))
-    number = torch.full_like(flat, -1, dtype=torch.int32)
-    number[long] = torch.arange(count, dtype=torch.int32, device=light.device)
-    typical = flat.new_zeros(())
+    if not layout.unknown:
+        return Answer(known, light.new_zeros(()), light.new_zeros(2))
+    # First, for it takes long on the device: the host then gets ahead with the rest.
+    pixels = numbered(layout, known, searches.most_known)
+    ends, to_known = neighbours(picture, known, pixels, searches)
+    typical = light.new_zeros(())
     if linear:
+        long = pixels.unknown.long()
         typical = light.flatten(1).index_select(1, long).abs().mean(0).median()
-    system = _System(light, known, tiles, pixels, number, starts, typical, linear)
+    system = _System(light, known, layout, pixels, typical, linear)
     if said is not None:
+        long = pixels.unknown.long()
         system.hear(*(plane.flatten().index_select(0, long) for plane in said))
-    ends, to_known = neighbours(picture, known, pixels, number, searches)
     return system.solved(ends, to_known, searches)
 
 
@@ -206,23 +180,22 @@ class _System:
         self,
         light: Tensor,
         known: Tensor,
-        tiles: _Tiles,
-        pixels: Tensor,
-        number: Tensor,
-        starts: Tensor,
+        layout: Layout,
+        pixels: Pixels,
         typical: Tensor,
         linear: bool,
     ):
-        self.light, self.known, self.tiles = light, known, tiles
-        self.pixels, self.starts, self.typical = pixels, starts, typical
-        self.count = count = len(pixels)
+        self.light, self.known, self.layout = light, known, layout
+        self.pixels, self.typical = pixels.unknown, typical
+        self.count = count = layout.unknown
         self.weights = light.new_empty(count, _STENCIL)
-        self.others = number.new_empty(count, _STENCIL)
+        self.others = pixels.number.new_empty(count, _STENCIL)
         self.tied, self.diagonal, self.right = (light.new_empty(count) for _ in range(3))
         laplacian = part("laplacian", threads=64, shared=25 * 64 * 8)
         launch(
-            laplacian, (-(-count // 64), 1, 1), light, known, number, pixels, count, *known.shape,
-            int(linear), typical, self.weights, self.others, self.tied, self.diagonal, self.right,
+            laplacian, (-(-count // 64), 1, 1), light, known, pixels.number, pixels.unknown, count,
+            *known.shape, int(linear), typical, self.weights, self.others, self.tied, self.diagonal,
+            self.right,
         )  # fmt: skip
 
     def hear(self, alpha: Tensor, weight: Tensor) -> None:
@@ -233,19 +206,20 @@ class _System:
 
     def solved(self, ends: Tensor, to_known: Tensor, searches: Searches) -> Answer:
         options, weight = searches.options, searches.strength / sum(searches.counts)
-        count, light, tiles = self.count, self.light, self.tiles
+        count, light, layout = self.count, self.light, self.layout
+        tiles, starts = layout.tiles, layout.starts
         sources, incoming = turned(ends)
         smallest = tiles.count(tiles.halvings)
         colours, means = light.new_empty(count, 4), [light.new_empty(smallest, 4)]
         launch(
             part("tiles", *options), (-(-smallest // (THREADS // 32)), 1, 1), light, self.pixels,
-            self.starts, smallest, count, self.known.numel(), ends, incoming, to_known,
+            starts, smallest, count, self.known.numel(), ends, incoming, to_known,
             ctypes.c_float(weight), self.tied, self.diagonal, self.right, colours, means[0],
         )  # fmt: skip
         blocks, inverses = light.new_empty(smallest, 9, 16), [light.new_empty(smallest, 16)]
         galerkin = part("galerkin", threads=64, shared=(9 * 4 * 64 + 4 * 64 + 16) * 4)
         launch(
-            galerkin, (smallest, 1, 1), self.pixels, self.starts, self.known.shape[1], self.weights,
+            galerkin, (smallest, 1, 1), self.pixels, starts, self.known.shape[1], self.weights,
             self.others, self.diagonal, colours, blocks, inverses[0],
         )  # fmt: skip
         below = tiles.halvings
@@ -256,8 +230,8 @@ class _System:
             means.append(light.new_empty(there, 4))
             inverses.append(light.new_empty(there, 16))
             launch(
-                part("coarsen"), (blocks_of(9 * there), 1, 1), blocks, means[-2], there, halvings,
-                below, tiles.across, tiles.down, larger, means[-1], inverses[-1],
+                part("coarsen"), (blocks_of(9 * there), 1, 1), blocks, means[-2], there,
+                halvings, below, tiles.across, tiles.down, larger, means[-1], inverses[-1],
             )  # fmt: skip
             blocks = larger
         inverse = _inverted(blocks, tiles.across, tiles.down)
@@ -279,7 +253,8 @@ class _System:
         inverses: Sequence[Tensor],
         inverse: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        light, tiles = self.light, self.tiles
+        light, layout = self.light, self.layout
+        tiles = layout.tiles
         blocks = blocks_together(light.device)
         areas, largest = tiles.count(tiles.halvings - 2), tiles.count(0)
         vectors = light.new_empty(6, self.count)
@@ -288,7 +263,8 @@ class _System:
         energies = torch.empty(3, blocks, dtype=torch.float64, device=light.device)
         tensors = (
             self.weights, self.others, ends, incoming, sources, self.tied, self.right, colours,
-            self.starts, *means, *inverses, inverse, *vectors, *moments, energies, zeros, zeros[1:],
+            layout.starts, *means, *inverses, inverse, *vectors, *moments, energies, zeros,
+            zeros[1:],
         )  # fmt: skip
         numbers = (self.count, blocks, areas, largest, tiles.halvings - 2, LIMIT, TOLERANCE, weight)
         problem = _Problem(*numbers, *(tensor.data_ptr() for tensor in tensors))
@@ -307,32 +283,6 @@ def _inverted(blocks: Tensor, across: int, down: int) -> Tensor:
     invert = part("invert", ("RANK", ranks), threads=512, shared=(5 * 32 * ranks + 2) * 4)
     launch(invert, (1, 1, 1), blocks, across, down, inverse)
     return inverse
-
-
-def _begins(counts: Tensor) -> Tensor:
-    """int32, one more than there are: where each begins."""
-    return torch.cat([counts.new_zeros(1), counts.cumsum(0)]).int()
-
-
-def _tiles(height: int, width: int) -> _Tiles:
-    halvings = 3
-    while _Tiles(height, width, halvings).count(0) > _MOST_LARGEST:
-        halvings += 1
-    return _Tiles(height, width, halvings)
-
-
-@lru_cache(maxsize=4)
-def _order(tiles: _Tiles, device: torch.device) -> Tensor:
-    """int64: the grid's pixels tile by tile, in raster indices; outside is one more than all."""
-    side = _TILE << tiles.halvings
-    size = tiles.height * tiles.width
-    places = torch.full((tiles.down * side, tiles.across * side), size)
-    places[: tiles.height, : tiles.width] = torch.arange(size).view(tiles.height, tiles.width)
-    twos = [2] * tiles.halvings
-    places = places.view(tiles.down, *twos, _TILE, tiles.across, *twos, _TILE)
-    rows, columns = range(tiles.halvings + 2), range(tiles.halvings + 2, 2 * tiles.halvings + 4)
-    mixed = [axis for pair in zip(rows, columns, strict=True) for axis in pair]
-    return places.permute(mixed).flatten().to(device)
 
 
 @cache

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from cuda_ops.layout import Pixels
 from cuda_ops.matting_parts import THREADS, blocks_of, launch, part
 
 __all__ = ["Searches", "neighbours", "turned"]
@@ -41,40 +42,28 @@ class Searches:
 
 
 def neighbours(
-    picture: Tensor, known: Tensor, pixels: Tensor, number: Tensor, searches: Searches
+    picture: Tensor, known: Tensor, pixels: Pixels, searches: Searches
 ) -> tuple[Tensor, Tensor]:
     """The unknown pixels that each one is joined to, N×K (N = none), and 2×2×N how many known ones,
-    and known ones of alpha 1."""
-    places = _candidates(pixels, number, searches.most_known)
-    _, ends, to_known = _nearest(picture, known, pixels, number, places, searches)
+    and known ones of alpha 1.
+
+    Args:
+        picture: float32 3×H×W, finite.
+        known: float32 H×W: 0, 1, between is unknown.
+        pixels: of the frame.
+        searches: how.
+    """
+    _, ends, to_known = _nearest(picture, known, pixels, searches)
     return ends, to_known
 
 
-def _candidates(pixels: Tensor, number: Tensor, most_known: int) -> Tensor:
-    """Pixels that are searched."""
-    step = -(-(len(number) - len(pixels)) // most_known)
-    if step == 1:
-        return torch.arange(len(number), dtype=torch.int32, device=number.device)
-    known = number < 0
-    total = len(number) - len(pixels)
-    # As nonzero, but without the host waiting for a count that it knows; the last is for the rest.
-    some = number.new_empty(total + 1)
-    to = torch.where(known, known.cumsum(0) - 1, total)
-    some[to] = torch.arange(len(number), dtype=torch.int32, device=number.device)
-    return torch.cat([pixels, some[:total:step]])
-
-
 def _nearest(
-    picture: Tensor,
-    known: Tensor,
-    pixels: Tensor,
-    number: Tensor,
-    places: Tensor,
-    searches: Searches,
+    picture: Tensor, known: Tensor, pixels: Pixels, searches: Searches
 ) -> tuple[Tensor, Tensor, Tensor]:
     """As `neighbours`, and which pixels of the frame they are, N×K, -1 = none."""
     size, width = known.numel(), known.shape[1]
-    count, among = len(pixels), len(places)
+    number, places = pixels.number, pixels.searched
+    count, among = len(pixels.unknown), len(places)
     options = searches.options
     spreads = tuple(ctypes.c_double(spread) for spread in searches.spreads)
     along_curve = torch.empty(2 * among, dtype=torch.int64, device=picture.device)
@@ -85,19 +74,18 @@ def _nearest(
     order = along_curve.sort().indices
     groups = -(-among // 1024)
     along, small = picture.new_empty(2, 5, groups * 1024), picture.new_empty(2, 10, groups * 32)
-    large, rank = picture.new_empty(2, 10, groups), number.new_empty(2, size)
-    place_along = number.new_empty(2, groups * 1024)
+    large, place_along = picture.new_empty(2, 10, groups), number.new_empty(2, groups * 1024)
     boxes = part("boxes", threads=1024, shared=10 * 32 * 4)
     launch(
         boxes, (groups, 2, 1), picture, places, order, among, size, width, *spreads, along,
-        place_along, rank, small, large,
+        place_along, small, large,
     )  # fmt: skip
     ends, found = (number.new_empty(count, sum(searches.counts)) for _ in range(2))
     to_known = picture.new_empty(2, 2, count)
-    grid = (-(-count // (THREADS // 32)), 2, 1)
+    grid = (-(-groups * 1024 // (THREADS // 32)), 2, 1)
     launch(
-        part("neighbours", *options), grid, pixels, count, number, known, size, along, place_along,
-        rank, small, large, groups, found, ends, to_known,
+        part("neighbours", *options), grid, count, number, known, along, place_along, small, large,
+        groups, found, ends, to_known,
     )  # fmt: skip
     return found, ends, to_known
 

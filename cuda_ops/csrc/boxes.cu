@@ -7,7 +7,7 @@ extern "C" __global__ void __launch_bounds__(1024)
 boxes(const float* __restrict__ picture, const int* __restrict__ places,
       const long long* __restrict__ order, int count, int size, int width, double first_spread,
       double second_spread, float* __restrict__ along, int* __restrict__ place_along,
-      int* __restrict__ rank, float* __restrict__ small, float* __restrict__ large) {
+      float* __restrict__ small, float* __restrict__ large) {
     float* const of_warps = (float*)shared_memory;  // 10 × 32
     const int second = (int)blockIdx.y, groups = (count + 1023) / 1024, padded = groups * 1024;
     const int at = (int)(blockIdx.x * 1024 + threadIdx.x);
@@ -18,10 +18,7 @@ boxes(const float* __restrict__ picture, const int* __restrict__ places,
     small += (long long)second * 10 * (padded / 32);
     large += (long long)second * 10 * groups;
     int place = 0;
-    if (there) {
-        place = places[order[(long long)second * count + at] - (long long)second * count];
-        rank[(long long)second * size + place] = at;
-    }
+    if (there) place = places[order[(long long)second * count + at] - (long long)second * count];
     place_along[(long long)second * padded + at] = there ? place : -1;
 #pragma unroll
     for (int axis = 0; axis < 5; axis++) {

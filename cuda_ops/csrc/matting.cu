@@ -35,6 +35,15 @@ __device__ __forceinline__ void place_of_tile(int tile, int bits, int across, in
     }
 }
 
+// One of the 64 pixels of an 8×8 tile, in raster order; -1 = not in the frame.
+__device__ __forceinline__ int pixel_of_tile(int tile, int which, int bits, int across, int height,
+                                             int width) {
+    int y, x;
+    place_of_tile(tile, bits, across, y, x);
+    y = y * 8 + which / 8, x = x * 8 + which % 8;
+    return y < height && x < width ? y * width + x : -1;
+}
+
 // Inverse of a symmetric 4×4 matrix without what it is blind to: those rows and columns are zero.
 __device__ __forceinline__ void invert_four(double (&a)[16]) {
     double first[4];

@@ -1,4 +1,5 @@
-// The pixels nearest to each unknown one in colour and place, exactly; a warp for each.
+// The pixels nearest to each unknown one in colour and place, exactly; a warp for each pixel along the
+// curve, so that those that run together look into the same boxes.
 //
 // Lanes hold the nearest so far, sorted. Boxes of pixels that lie together on a curve (boxes.cu)
 // are left out when no pixel in them can be nearer: their least distance is computed step by step
@@ -63,24 +64,24 @@ __device__ __forceinline__ void look_into(const Search& s, const float* small, i
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS)
-neighbours(const int* __restrict__ pixels, int count, const int* __restrict__ number,
-           const float* __restrict__ known, int size, const float* __restrict__ along,
-           const int* __restrict__ place_along, const int* __restrict__ rank,
+neighbours(int count, const int* __restrict__ number, const float* __restrict__ known,
+           const float* __restrict__ along, const int* __restrict__ place_along,
            const float* __restrict__ small, const float* __restrict__ large, int groups,
            int* __restrict__ places, int* __restrict__ ends, float* __restrict__ to_known) {
-    const int query = (int)(blockIdx.x * (THREADS / 32) + threadIdx.x / 32);
+    const int begin = (int)(blockIdx.x * (THREADS / 32) + threadIdx.x / 32);
     const int second = (int)blockIdx.y;
-    if (query >= count) return;
     Search s;
     s.lane = threadIdx.x % 32;
     s.padded = groups * 1024;
-    s.self = pixels[query];
+    if (begin >= s.padded) return;
     s.kept = second ? SECOND : FIRST;
     s.along = along + (long long)second * 5 * s.padded;
     s.place_along = place_along + (long long)second * s.padded;
+    s.self = s.place_along[begin];
+    const int query = s.self < 0 ? -1 : number[s.self];
+    if (query < 0) return;  // none, or known
     small += (long long)second * 10 * (s.padded / 32);
     large += (long long)second * 10 * groups;
-    const int begin = rank[(long long)second * size + s.self];
 #pragma unroll
     for (int axis = 0; axis < 5; axis++) s.at[axis] = s.along[axis * s.padded + begin];
     u64 mine = ~0ull, limit = ~0ull;

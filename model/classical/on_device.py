@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from cuda_ops import matting_kernels, variants
+from cuda_ops.layout import laid_out
 from cuda_ops.neighbours import Searches
 from cuda_ops.nvrtc import KernelError
 from model.classical.data_term import DataTerm
@@ -45,7 +46,10 @@ def solve_alpha(
         three, seen, known = _planes(light, picture, trimap)
         three, seen = (planes.nan_to_num().clamp(-1e6, 1e6) for planes in (three, seen))
         said = _said(told)
-        alpha = matting_kernels.solve(three, known, seen, linear, _searches(strength), said).alpha
+        layout = laid_out(known)
+        alpha = matting_kernels.solve(
+            three, known, seen, layout, linear, _searches(strength), said
+        ).alpha
         return alpha[None, None].to(trimap.dtype)
 
     return _tried(found, light)
@@ -72,10 +76,11 @@ def prior_alpha(
         three, seen, said = _planes(light, picture, trimap)
         for factor in range(coarsest, 1, -1):
             small, small_seen, known = matting_kernels.reduce(three, seen, said, factor)
-            if torch.stack([(known == 0).any(), (known == 1).any()]).all():
+            layout = laid_out(known)
+            if layout.both:
                 data = _said(told.reduced(factor)) if told else None
                 answer = matting_kernels.solve(
-                    small, known, small_seen, linear, _searches(strength), data
+                    small, known, small_seen, layout, linear, _searches(strength), data
                 )
                 alpha = matting_kernels.carry(small, answer, three, said, linear, factor)
                 return alpha[None, None].to(trimap.dtype)

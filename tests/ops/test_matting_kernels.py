@@ -3,12 +3,14 @@ the CPU. There it is held against plain torch; and mistakes planted in the sourc
 
 import faulthandler
 import os
+from dataclasses import replace
 
 import pytest
 import torch
 import torch.nn.functional as F
 
-from cuda_ops import matting_kernels, neighbours, nvrtc, variants
+from cuda_ops import layout, matting_kernels, neighbours, nvrtc, variants
+from cuda_ops.layout import Layout, laid_out, numbered
 from cuda_ops.neighbours import Searches
 from model.classical import on_device
 from model.classical.closed_form import regularisation, solve_alpha
@@ -79,7 +81,7 @@ PRIORS = [
 @pytest.mark.parametrize(("size", "light", "most", "largest", "reach"), PRIORS)
 def test_the_prior_as_in_torch(size, light, most, largest, reach, emulator, monkeypatch):
     made = emulator()
-    monkeypatch.setattr(matting_kernels, "_MOST_LARGEST", largest)
+    monkeypatch.setattr(layout, "_MOST_LARGEST", largest)
     case = frame(*size, light, reach)
     right = in_torch(monkeypatch, prior_alpha, *case, light, most)
     found = prior_alpha(*case, light, most)
@@ -93,7 +95,7 @@ def test_the_prior_as_in_torch(size, light, most, largest, reach, emulator, monk
 def test_the_prior_with_what_is_told(size, light, most, largest, reach, emulator, monkeypatch):
     """A clean plate's or a hint's word: on one side pixels are told another alpha than theirs."""
     made = emulator()
-    monkeypatch.setattr(matting_kernels, "_MOST_LARGEST", largest)
+    monkeypatch.setattr(layout, "_MOST_LARGEST", largest)
     case = frame(*size, light, reach)
     checks = ((torch.arange(size[0])[:, None] + torch.arange(size[1])) // 5 % 2)[None, None]
     told = DataTerm(
@@ -165,12 +167,49 @@ def test_one_colour_everywhere(emulator, monkeypatch):
     assert alike(right, prior_alpha(flat, trimap, flat, "display"), trimap)
 
 
-def layout(trimap):
-    """Unknown pixels in raster order, and the number of each pixel among them."""
-    pixels = (trimap.flatten() == 0.5).nonzero().squeeze(1).int()
+@needs_gxx
+@pytest.mark.parametrize(("size", "most"), [((45, 71), 10**6), ((100, 151), 500)])
+def test_pixels_tile_by_tile(size, most, emulator):
+    emulator()
+    trimap = frame(*size)[1][0, 0].contiguous()
+    found = laid_out(trimap)
+    pixels = numbered(found, trimap, most)
+    halvings = found.tiles.halvings
+
+    def tile(pixel):
+        """Of each size from the largest down: rows of the largest, then halves in y and x."""
+        y, x = divmod(pixel, size[1])
+        down = [(y >> bit & 1, x >> bit & 1) for bit in range(halvings + 2, 2, -1)]
+        return (y >> halvings + 3, x >> halvings + 3, *down)
+
+    right = sorted(
+        (trimap.flatten() == 0.5).nonzero().flatten().tolist(), key=lambda i: (tile(i), i)
+    )
+    assert pixels.unknown.tolist() == right
+    assert (found.unknown, found.known) == (len(right), trimap.numel() - len(right))
+    firsts = [i for i, one in enumerate(right) if i == 0 or tile(one) != tile(right[i - 1])]
+    counts = found.starts.diff()
+    assert found.starts[:-1][counts > 0].tolist() == firsts
+    assert (
+        found.opened[: found.areas].tolist()
+        == counts.view(-1, 16).sum(1).nonzero().flatten().tolist()
+    )
     number = torch.full((trimap.numel(),), -1, dtype=torch.int32)
-    number[pixels.long()] = torch.arange(len(pixels), dtype=torch.int32)
-    return pixels, number
+    number[torch.tensor(right)] = torch.arange(len(right), dtype=torch.int32)
+    assert torch.equal(pixels.number, number)
+    known = (number < 0).nonzero().flatten()
+    known = known[:: -(-len(known) // most)]
+    assert pixels.searched.tolist() == [*right, *known.tolist()]
+
+
+@needs_gxx
+@pytest.mark.parametrize("values", [(0.0, 0.5), (0.5, 1.0), (0.5,), (0.0, 0.5, 1.0), (0.0, 1.0)])
+def test_which_classes_there_are(values, emulator):
+    emulator()
+    trimap = torch.tensor(values).repeat(700)[:630].reshape(21, 30)
+    found = laid_out(trimap)
+    assert found.both == (0.0 in values and 1.0 in values)
+    assert found.unknown == int((trimap == 0.5).sum())
 
 
 def by_hand(picture, places, queries, count, spread):
@@ -193,14 +232,10 @@ def neighbours_are_right(most_known):
     trimap = torch.full((height, width), 0.0)
     trimap[:, width // 2 :] = 1
     trimap[20:29, 25:40] = 0.5
-    pixels, number = layout(trimap)
     searches = Searches((20, 10), (2.0, 0.125), 1.0, most_known)
-    places = neighbours._candidates(pixels, number, most_known)
-    known = (number < 0).nonzero().squeeze(1)
-    known = known[:: -(-len(known) // most_known)]
-    if sorted(places.tolist()) != sorted([*pixels.tolist(), *known.tolist()]):
-        return False
-    found, ends, to_known = neighbours._nearest(picture, trimap, pixels, number, places, searches)
+    frame = numbered(laid_out(trimap), trimap, most_known)
+    pixels, number, places = frame.unknown, frame.number, frame.searched
+    found, ends, to_known = neighbours._nearest(picture, trimap, frame, searches)
     right = [by_hand(picture, places.long(), pixels, n, s) for n, s in ((20, 2.0), (10, 0.125))]
     right = torch.cat(right, 1)
     there = number[right]
@@ -229,13 +264,12 @@ def test_fewer_pixels_than_neighbours(emulator):
     emulator()
     picture = torch.rand(3, 3, 4, generator=torch.Generator().manual_seed(1))
     trimap = torch.tensor([[0.0, 0.5, 0.5, 1.0]]).expand(3, 4).contiguous()
-    pixels, number = layout(trimap)
     searches = Searches((20, 10), (2.0, 0.1), 1.0, 10**6)
-    places = neighbours._candidates(pixels, number, 10**6)
-    found, ends, _ = neighbours._nearest(picture, trimap, pixels, number, places, searches)
-    for one, row, end in zip(pixels.tolist(), found.tolist(), ends.tolist(), strict=True):
+    pixels = numbered(laid_out(trimap), trimap, 10**6)
+    found, ends, _ = neighbours._nearest(picture, trimap, pixels, searches)
+    for one, row, end in zip(pixels.unknown.tolist(), found.tolist(), ends.tolist(), strict=True):
         assert sorted(row[:11]) == sorted(set(range(12)) - {one})
-        assert row[11:20] == [-1] * 9 and end[11:20] == [len(pixels)] * 9
+        assert row[11:20] == [-1] * 9 and end[11:20] == [len(pixels.unknown)] * 9
 
 
 @needs_gxx
@@ -253,15 +287,17 @@ def test_rows_of_the_laplacian(light, emulator):
     plate, trimap, _ = frame(21, 34, light, 3.0)
     trimap[..., :5, :4] = 0.5  # the frame's corner, where windows are missing
     known = trimap[0, 0]
-    pixels, number = layout(known)
+    known = known.contiguous()
+    places = laid_out(known)
+    frame_pixels = numbered(places, known, 10**6)
+    pixels = frame_pixels.unknown
     open_ = known == 0.5
     linear = torch.tensor([light == "linear"])
     epsilon = regularisation(plate.double(), open_[None], linear)[0]
     right = assemble(plate[0].double(), known.double(), open_, pixels.long(), epsilon)
     typical = plate[0].flatten(1)[:, pixels.long()].abs().mean(0).median()
     found = matting_kernels._System(
-        plate[0].contiguous(), known.contiguous(), matting_kernels._tiles(*known.shape), pixels,
-        number, torch.zeros(1), typical, light == "linear",
+        plate[0].contiguous(), known, places, frame_pixels, typical, light == "linear"
     )  # fmt: skip
     others = [way for way in range(25) if way != OWN]
     assert (found.weights.T + right.weights[others]).abs().max() < 1e-5
@@ -432,16 +468,23 @@ def wanted(monkeypatch):
 
     monkeypatch.setattr(variants, "kernel_on", kernel_on)
     monkeypatch.setattr(matting_kernels, "blocks_together", lambda device: 264)
-    monkeypatch.setattr(
-        neighbours,
-        "_nearest",
-        lambda *a, nearest=neighbours._nearest: zeroed(nearest(*a)),
-    )
+    for module, name in ((layout, "laid_out"), (layout, "numbered"), (neighbours, "_nearest")):
+        monkeypatch.setattr(module, name, zeroed(getattr(module, name)))
+    monkeypatch.setattr(matting_kernels, "numbered", layout.numbered)
     return found
 
 
-def zeroed(tensors):
-    return tuple(tensor.zero_() for tensor in tensors)
+def zeroed(function):
+    """What its kernels would have written is 0."""
+
+    def call(*arguments):
+        found = function(*arguments)
+        for tensor in found if isinstance(found, tuple) else vars(found).values():
+            if isinstance(tensor, torch.Tensor):
+                tensor.zero_()
+        return replace(found, unknown=9, known=9) if isinstance(found, Layout) else found
+
+    return call
 
 
 @needs_compiler
@@ -453,12 +496,13 @@ def test_compiles_without_spilling(architecture, wanted):
         light, trimap, picture = frame(*size)
         trimap = trimap[0, 0].contiguous()
         matting_kernels.reduce(light[0], picture[0], trimap, 2)
-        answer = matting_kernels.solve(light[0], trimap, picture[0], True, searches)
+        places = layout.laid_out(trimap)
+        answer = matting_kernels.solve(light[0], trimap, picture[0], places, True, searches)
         fine = torch.zeros(2 * size[0], 2 * size[1])
         matting_kernels.carry(light[0], answer, fine.expand(3, -1, -1).clone(), fine, True, 2)
     assert {part.name for part in wanted} == {
-        "reduce", "keys", "boxes", "neighbours", "laplacian", "tiles", "galerkin", "coarsen",
-        "invert", "descend", "functions", "smooth", "carry",
+        "reduce", "tally", "scan", "number", "keys", "boxes", "neighbours", "laplacian", "tiles",
+        "galerkin", "coarsen", "invert", "descend", "functions", "smooth", "carry",
     }  # fmt: skip
     for part in wanted:
         code = nvrtc.compiled(part.source, part.name, part.flags, architecture)
