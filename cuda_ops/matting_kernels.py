@@ -230,7 +230,7 @@ class _System:
             means.append(light.new_empty(there, 4))
             inverses.append(light.new_empty(there, 16))
             launch(
-                part("coarsen"), (blocks_of(9 * there), 1, 1), blocks, means[-2], there,
+                part("coarsen"), (blocks_of(32 * 9 * there), 1, 1), blocks, means[-2], there,
                 halvings, below, tiles.across, tiles.down, larger, means[-1], inverses[-1],
             )  # fmt: skip
             blocks = larger
