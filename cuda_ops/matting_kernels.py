@@ -32,7 +32,7 @@ __all__ = ["Answer", "carry", "reduce", "refusal", "solve"]
 # then, the 99th percentile 0.0085, after 26 to 131 iterations.
 TOLERANCE = 5e-5
 LIMIT = 400  # iterations
-_DESCENT = 512  # threads of a block of the descent; two fit on every multiprocessor
+_DESCENT = 512  # threads of a block of the descent, at most; one runs on every multiprocessor
 _STENCIL = 24
 _MOST_PIXELS = 2**24
 
@@ -58,14 +58,14 @@ class _Problem(ctypes.Structure):
     _fields_ = (
         *(
             (name, ctypes.c_int)
-            for name in ("count", "blocks", "areas", "largest", "bits", "limit")
+            for name in ("count", "blocks", "areas", "open", "largest", "bits", "limit", "room")
         ),
         *((name, ctypes.c_float) for name in ("tolerance", "weight")),
         *(
             (name, ctypes.c_void_p)
             for name in (
                 "weights", "others", "ends", "incoming", "sources", "tied", "right", "colours",
-                "starts", "means8", "means16", "means32", "means_largest", "inverses8",
+                "starts", "opened", "means8", "means16", "means32", "means_largest", "inverses8",
                 "inverses16", "inverses32", "inverse", "x", "residual", "along", "along_image",
                 "guess", "guess_image", "moments8", "moments16", "moments32", "energies",
                 "arrived", "outcome",
@@ -255,24 +255,28 @@ class _System:
     ) -> tuple[Tensor, Tensor]:
         light, layout = self.light, self.layout
         tiles = layout.tiles
-        blocks = blocks_together(light.device)
+        blocks, room = blocks_together(light.device), room_together(light.device)
         areas, largest = tiles.count(tiles.halvings - 2), tiles.count(0)
         vectors = light.new_empty(6, self.count)
-        zeros = light.new_zeros(4 * 21 * areas + 3)  # moments, and where blocks meet
-        moments = torch.split(zeros[3:], [64 * areas, 16 * areas, 4 * areas])
+        zeros = light.new_zeros(4 * 21 * areas + 3)  # moments, where blocks meet, what it came to
+        sizes = [64 * areas, 16 * areas, 4 * areas, 1, 2]
+        *moments, arrived, outcome = torch.split(zeros, sizes)
         energies = torch.empty(3, blocks, dtype=torch.float64, device=light.device)
         tensors = (
             self.weights, self.others, ends, incoming, sources, self.tied, self.right, colours,
-            layout.starts, *means, *inverses, inverse, *vectors, *moments, energies, zeros,
-            zeros[1:],
+            layout.starts, layout.opened, *means, *inverses, inverse, *vectors, *moments, energies,
+            arrived, outcome,
         )  # fmt: skip
-        numbers = (self.count, blocks, areas, largest, tiles.halvings - 2, LIMIT, TOLERANCE, weight)
+        numbers = (
+            self.count, blocks, areas, layout.areas, largest, tiles.halvings - 2, LIMIT, room,
+            TOLERANCE, weight,
+        )  # fmt: skip
         problem = _Problem(*numbers, *(tensor.data_ptr() for tensor in tensors))
-        shared = 4 * (4 * largest + 4 + 2 * (_DESCENT // 32) + 6)
+        shared = 4 * (7 * (_DESCENT // 32) + 80) + room
         descend = part("descend", *searches.options, threads=_DESCENT, shared=shared)
         kernel = variants.kernel_on(light.device, descend)
         kernel((blocks, 1, 1), descend.threads, (problem,), together=True)
-        return vectors[0], zeros[1:3]
+        return vectors[0], outcome
 
 
 def _inverted(blocks: Tensor, across: int, down: int) -> Tensor:
@@ -288,4 +292,13 @@ def _inverted(blocks: Tensor, across: int, down: int) -> Tensor:
 @cache
 def blocks_together(device: torch.device) -> int:
     """Blocks of the descent that run at the same time."""
-    return 2 * torch.cuda.get_device_properties(device).multi_processor_count
+    return torch.cuda.get_device_properties(device).multi_processor_count
+
+
+@cache
+def room_together(device: torch.device) -> int:
+    """Bytes of shared memory that each of them keeps its rows of the system in.
+
+    A third: what is left caches the vector that they are multiplied with, which is read at random.
+    """
+    return torch.cuda.get_device_properties(device).shared_memory_per_multiprocessor // 3 // 16 * 16

@@ -12,14 +12,26 @@
 // together (a dense inverse). Source: J. Bramble, J. Pasciak, J. Xu, "Parallel multilevel
 // preconditioners", Math. Comp. 55, 1990; with the functions that the matting Laplacian is nearly
 // blind to in place of theirs.
+//
+// An iteration is not arithmetic but waiting for memory, again and again: what does not depend on
+// each other is asked for before any of it is needed, and blocks keep their rows of the system in
+// shared memory if those fit, which leaves the cache to the vector that is read at random.
+
+typedef unsigned short u16;
+
+#define WARPS (THREADS / 32)
+#define LANES 4               // that share a row of the system
+#define AT_ONCE (48 / LANES)  // joins from others that a lane asks for before it adds them up
 
 struct Problem {
     int count;         // unknown pixels
     int blocks;        // of this launch
     int areas;         // tiles of 32×32
+    int open;          // of them, with unknown pixels
     int largest;       // tiles that the inverse is about
     int bits;          // halvings from them to an area
     int limit;         // iterations
+    int room;          // bytes of shared memory for what a block keeps of the system
     float tolerance;   // of the residual as the preconditioner measures it, against that of x = 0
     float weight;      // of a join of look-alikes
     const float* weights;  // STENCIL each, and the next four: the system
@@ -31,6 +43,7 @@ struct Problem {
     const float* right;
     const float4* colours;  // less the tile's mean; then 1 / diagonal
     const int* starts;      // first pixel of each 8×8 tile, 16 · areas + 1
+    const int* opened;      // areas with unknown pixels
     const float4* means8;
     const float4* means16;
     const float4* means32;
@@ -38,7 +51,7 @@ struct Problem {
     const float* inverses8;  // 16 each
     const float* inverses16;
     const float* inverses32;
-    const float* inverse;  // (4 · largest)²
+    const float4* inverse;  // (4 · largest)² numbers
     float* x;
     float* residual;
     float* along;          // p and K·p of the literature
@@ -48,12 +61,33 @@ struct Problem {
     float* moments8;       // of the residual, 4 each
     float* moments16;
     float* moments32;
-    double* energies;      // of each block: guess · residual, guess · K·guess, guess · K·along
+    double* energies;      // of each block: guess · residual, guess · K·along, guess · K·guess
     u32* arrived;          // begins as 0
     float* outcome;        // iterations, relative residual
 };
 
-// Waits for all threads of all blocks. Fences on both sides, also for what caches hold.
+// A block's rows of the system, counted from its first one.
+template <class Index>
+struct Rows {
+    const float* weights;
+    const Index* others;
+    const Index* ends;
+    const int* incoming;
+    const Index* sources;
+};
+
+// A lane's two pixels of a tile, fewer at its end: the first, and how many are there from it on.
+struct Pair {
+    int first, left;
+};
+
+struct Ahead {
+    Pair pair;
+    float residual[2], along[2], along_image[2], guess[2], guess_image[2], x[2];
+    float4 colours[2];
+};
+
+// Waits for all threads of all blocks.
 __device__ __forceinline__ void together(const Problem& p, u32& turn) {
     __syncthreads();
     turn += (u32)p.blocks;
@@ -61,91 +95,148 @@ __device__ __forceinline__ void together(const Problem& p, u32& turn) {
     __syncthreads();
 }
 
-__device__ __forceinline__ void shift(float (&moment)[4], const float4& from, const float4& to) {
-    moment[1] += (from.x - to.x) * moment[0];
-    moment[2] += (from.y - to.y) * moment[0];
-    moment[3] += (from.z - to.z) * moment[0];
-}
-
-// One of a tile's four moments from those of the four tiles in it.
-__device__ __forceinline__ void gather(const float* smaller, const float4* smaller_means,
-                                       float* larger, const float4* larger_means, int tile,
-                                       int which) {
-    float sum = 0.f;
-    const float4 mean = larger_means[tile];
-#pragma unroll
-    for (int child = 4 * tile; child < 4 * tile + 4; child++) {
-        const float4 m = smaller_means[child];
-        const float away = which == 1 ? m.x - mean.x : which == 2 ? m.y - mean.y : m.z - mean.z;
-        sum += smaller[4 * child + which];
-        if (which) sum += away * smaller[4 * child];
-    }
-    larger[4 * tile + which] = sum;
-}
-
-// Σ over the residual in each tile of the block's areas; `update` changes it before.
-template <class Update>
-__device__ __forceinline__ void moments(const Problem& p, Update update) {
+// The sums of a block's threads of COUNT values, a warp for each, for all blocks to read.
+template <int COUNT>
+__device__ __forceinline__ void add_up(const Problem& p, const float (&values)[COUNT],
+                                       float* shared, double* to) {
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-    for (int area = (int)blockIdx.x; area < p.areas; area += p.blocks) {
-        if (p.starts[16 * area] == p.starts[16 * area + 16]) continue;  // theirs stay 0
-        for (int tile = 16 * area + warp; tile < 16 * area + 16; tile += THREADS / 32) {
+#pragma unroll
+    for (int k = 0; k < COUNT; k++) {
+        const float value = warp_sum(values[k]);
+        if (lane == 0) shared[k * WARPS + warp] = value;
+    }
+    __syncthreads();
+    if (warp >= COUNT) return;
+    const float sum = warp_sum(lane < WARPS ? shared[warp * WARPS + lane] : 0.f);
+    if (lane == 0) to[warp * p.blocks + blockIdx.x] = (double)sum;
+}
+
+// The sums of what blocks have left in `energies`, the same in all threads: each warp adds them up.
+__device__ __forceinline__ void of_all(const Problem& p, double (&found)[3]) {
+    found[0] = found[1] = found[2] = 0;
+    for (int some = threadIdx.x % 32; some < p.blocks; some += 32 * 5) {
+        double one[3][5];
+#pragma unroll
+        for (int k = 0; k < 3; k++)
+#pragma unroll
+            for (int i = 0; i < 5; i++)
+                one[k][i] =
+                    some + 32 * i < p.blocks ? p.energies[k * p.blocks + some + 32 * i] : 0.;
+#pragma unroll
+        for (int k = 0; k < 3; k++)
+#pragma unroll
+            for (int i = 0; i < 5; i++) found[k] += one[k][i];
+    }
+#pragma unroll
+    for (int k = 0; k < 3; k++)
+#pragma unroll
+        for (int other = 16; other > 0; other /= 2)
+            found[k] += __shfl_xor_sync(ALL_LANES, found[k], other);
+}
+
+__device__ __forceinline__ Pair pair_of(const Problem& p, int tile) {
+    const int first = p.starts[tile] + (int)threadIdx.x % 32;
+    return {first, p.starts[tile + 1] - first};
+}
+
+// Asks for what is known of two pixels; what nobody uses of it is not read.
+__device__ __forceinline__ Ahead ask(const Problem& p, const Pair& pair) {
+    Ahead own;
+    own.pair = pair;
+#pragma unroll
+    for (int k = 0; k < 2; k++) {
+        const int i = pair.first + 32 * k;
+        const bool there = 32 * k < pair.left;
+        own.colours[k] = there ? p.colours[i] : make_float4(0.f, 0.f, 0.f, 0.f);
+        own.residual[k] = there ? p.residual[i] : 0.f;
+        own.along[k] = there ? p.along[i] : 0.f;
+        own.along_image[k] = there ? p.along_image[i] : 0.f;
+        own.guess[k] = there ? p.guess[i] : 0.f;
+        own.guess_image[k] = there ? p.guess_image[i] : 0.f;
+        own.x[k] = there ? p.x[i] : 0.f;
+    }
+    return own;
+}
+
+// Of a tile's four moments one, from those of the four tiles in it.
+__device__ __forceinline__ float gathered(const float* smaller, const float (&away)[4], int which) {
+    float sum = 0.f;
+#pragma unroll
+    for (int child = 0; child < 4; child++) {
+        sum += smaller[4 * child + which];
+        if (which) sum += away[child] * smaller[4 * child];
+    }
+    return sum;
+}
+
+// How far the four tiles in one are away from it in the colour that a moment is about.
+__device__ __forceinline__ void set_off(const float4* smaller, const float4* larger, int tile,
+                                        int which, float (&away)[4]) {
+    const int colour = which ? which - 1 : 0;
+    const float mean = ((const float*)(larger + tile))[colour];
+#pragma unroll
+    for (int child = 0; child < 4; child++)
+        away[child] = ((const float*)(smaller + 4 * tile + child))[colour] - mean;
+}
+
+// What a block knows of its first area from beginning to end; most blocks have no other.
+struct Area {
+    int number;
+    Pair pair;                  // in the warp's first tile
+    float away8[4], away16[4];  // how far the tiles of 8 and 16 are away from those that they are in
+};
+
+__device__ __forceinline__ Area area_of(const Problem& p, int number) {
+    const int which = threadIdx.x % 4, tile = 4 * number + (int)threadIdx.x / 4 % 4;
+    Area area;
+    area.number = number;
+    area.pair = pair_of(p, 16 * number + (int)threadIdx.x / 32 % 16);
+    set_off(p.means8, p.means16, tile, which, area.away8);
+    set_off(p.means16, p.means32, number, which, area.away16);
+    return area;
+}
+
+// Σ over the residual in each tile of the block's areas; `update` changes it before. `own` was asked
+// for by each warp for its first tile.
+template <class Update>
+__device__ __forceinline__ void moments(const Problem& p, Area area, Ahead own, float* shared,
+                                        Update update) {
+    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, which = lane % 4;
+    float* const of8 = shared;         // 4 each
+    float* const of16 = of8 + 4 * 16;  // 4 each
+    for (int one = (int)blockIdx.x; one < p.open; one += p.blocks) {
+        if (one != (int)blockIdx.x) {
+            area = area_of(p, p.opened[one]);
+            own = ask(p, area.pair);
+            __syncthreads();
+        }
+        for (int within = warp; within < 16; within += WARPS) {
+            const int tile = 16 * area.number + within;
+            if (within != warp) own = ask(p, pair_of(p, tile));
             float sum[4] = {0.f, 0.f, 0.f, 0.f};
-            for (int i = p.starts[tile] + lane; i < p.starts[tile + 1]; i += 32) {
-                const float r = update(i);
+#pragma unroll
+            for (int k = 0; k < 2; k++) {
+                if (32 * k >= own.pair.left) continue;
+                const int i = own.pair.first + 32 * k;
+                const float r = update(own, k, i);
+                const float4 c = own.colours[k];
                 p.residual[i] = r;
-                const float4 c = p.colours[i];
                 sum[0] += r, sum[1] += r * c.x, sum[2] += r * c.y, sum[3] += r * c.z;
             }
 #pragma unroll
             for (int k = 0; k < 4; k++) sum[k] = warp_sum(sum[k]);
             if (lane < 4)
-                p.moments8[4 * tile + lane] =
+                p.moments8[4 * tile + lane] = of8[4 * within + lane] =
                     lane == 0 ? sum[0] : lane == 1 ? sum[1] : lane == 2 ? sum[2] : sum[3];
         }
         __syncthreads();
-        const int which = threadIdx.x % 4;
-        if (threadIdx.x < 16)
-            gather(p.moments8, p.means8, p.moments16, p.means16, 4 * area + (int)threadIdx.x / 4,
-                   which);
-        __syncthreads();
-        if (threadIdx.x < 4) gather(p.moments16, p.means16, p.moments32, p.means32, area, which);
+        if (warp != 0) continue;
+        const float of_tile = gathered(of8 + lane / 4 % 4 * 16, area.away8, which);
+        if (lane < 16) p.moments16[16 * area.number + lane] = of16[lane] = of_tile;
+        __syncwarp();
+        const float of_area = gathered(of16, area.away16, which);
+        if (lane < 4) p.moments32[4 * area.number + lane] = of_area;
     }
-}
-
-// The sums of a block's threads of COUNT values, by its first ones, `stride` apart.
-template <int COUNT>
-__device__ __forceinline__ void add_up(const float (&values)[COUNT], float* shared, double* to,
-                                       int stride) {
-#pragma unroll
-    for (int k = 0; k < COUNT; k++) {
-        const float value = warp_sum(values[k]);
-        if (threadIdx.x % 32 == 0) shared[k * (THREADS / 32) + threadIdx.x / 32] = value;
-    }
-    __syncthreads();
-    if (threadIdx.x < COUNT) {
-        double sum = 0;
-        for (int i = 0; i < THREADS / 32; i++)
-            sum += (double)shared[threadIdx.x * (THREADS / 32) + i];
-        to[threadIdx.x * stride] = sum;
-    }
-    __syncthreads();
-}
-
-// The sums of what blocks have left in `energies`, the same in all threads; a warp for each.
-__device__ __forceinline__ void of_all(const Problem& p, double (&found)[3], double* shared) {
-    const int lane = threadIdx.x % 32;
-    for (int k = threadIdx.x / 32; k < 3; k += THREADS / 32) {
-        double sum = 0;
-#pragma unroll 4
-        for (int i = lane; i < p.blocks; i += 32) sum += p.energies[k * p.blocks + i];
-#pragma unroll
-        for (int other = 16; other > 0; other /= 2) sum += __shfl_xor_sync(ALL_LANES, sum, other);
-        if (lane == 0) shared[k] = sum;
-    }
-    __syncthreads();
-    for (int k = 0; k < 3; k++) found[k] = shared[k];
-    __syncthreads();
 }
 
 // A tile's answer of four, in every lane: its inverse times its moments.
@@ -167,139 +258,228 @@ __device__ __forceinline__ void add_larger(float (&to)[4], const float (&f)[4], 
     to[1] += f[1], to[2] += f[2], to[3] += f[3];
 }
 
-// guess = M·residual for the block's areas; leaves guess · residual in energies.
-__device__ __forceinline__ void precondition(const Problem& p, float* shared) {
-    float* const top = shared;                   // 4 each
-    float* const top_answer = top + 4 * p.largest;  // 4
-    float* const sums = top_answer + 4;
-    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, rank = 4 * p.largest;
-    const int inside = 1 << 2 * p.bits;  // areas in a largest tile
-    for (int tile = threadIdx.x; tile < p.largest; tile += THREADS) {
-        float sum[4] = {0.f, 0.f, 0.f, 0.f};
-        const float4 mean = p.means_largest[tile];
-        for (int area = tile * inside; area < (tile + 1) * inside; area++) {
-            float moment[4];
-            for (int k = 0; k < 4; k++) moment[k] = p.moments32[4 * area + k];
-            shift(moment, p.means32[area], mean);
-            for (int k = 0; k < 4; k++) sum[k] += moment[k];
-        }
-        for (int k = 0; k < 4; k++) top[4 * tile + k] = sum[k];
-    }
-    __syncthreads();
-    float energy = 0.f;
-    for (int area = (int)blockIdx.x; area < p.areas; area += p.blocks) {
-        if (p.starts[16 * area] == p.starts[16 * area + 16]) continue;
-        const int largest = area / inside;
-        for (int k = warp; k < 4; k += THREADS / 32) {
-            const float* const row = p.inverse + (long long)(4 * largest + k) * rank;
-            float sum = 0.f;
-            for (int i = lane; i < rank; i += 32) sum += row[i] * top[i];
-            sum = warp_sum(sum);
-            if (lane == 0) top_answer[k] = sum;
-        }
-        __syncthreads();
-        for (int tile = 16 * area + warp; tile < 16 * area + 16; tile += THREADS / 32) {
-            float f32[4], f16[4], f8[4];
-            answer(p.inverses32, p.moments32, area, f32);
-            answer(p.inverses16, p.moments16, tile / 4, f16);
-            answer(p.inverses8, p.moments8, tile, f8);
-            const float all[4] = {top_answer[0], top_answer[1], top_answer[2], top_answer[3]};
-            add_larger(f32, all, p.means_largest[largest], p.means32[area]);
-            add_larger(f16, f32, p.means32[area], p.means16[tile / 4]);
-            add_larger(f8, f16, p.means16[tile / 4], p.means8[tile]);
-            for (int i = p.starts[tile] + lane; i < p.starts[tile + 1]; i += 32) {
-                const float4 c = p.colours[i];
-                const float r = p.residual[i];
-                const float found = r * c.w + f8[0] + f8[1] * c.x + f8[2] * c.y + f8[3] * c.z;
-                p.guess[i] = found;
-                energy += found * r;
-            }
-        }
-        __syncthreads();
-    }
-    add_up({energy}, sums, p.energies + blockIdx.x, 0);
+// The answers of all tiles that hold a tile but the largest one, told from its mean.
+__device__ __forceinline__ void answers(const Problem& p, int tile, float (&f8)[4]) {
+    float f32[4], f16[4];
+    answer(p.inverses32, p.moments32, tile / 16, f32);
+    answer(p.inverses16, p.moments16, tile / 4, f16);
+    answer(p.inverses8, p.moments8, tile, f8);
+    const float4 mean = p.means16[tile / 4];
+    add_larger(f16, f32, p.means32[tile / 16], mean);
+    add_larger(f8, f16, mean, p.means8[tile]);
 }
 
-// image = K·from, eight threads a row; leaves from · image and from · along_image in energies.
-__device__ __forceinline__ void multiply(const Problem& p, const float* from, float* image,
+// What a thread's areas have to do with the four answers of a largest tile: its four rows of the
+// inverse times their moments.
+__device__ __forceinline__ void of_largest(const Problem& p, int largest, float (&sum)[4]) {
+    for (int area = threadIdx.x; area < p.areas; area += THREADS) {
+        const int there = area >> 2 * p.bits;
+        const float4 m = ((const float4*)p.moments32)[area];
+        const float4 here = p.means32[area], mean = p.means_largest[there];
+        const float x = m.y + (here.x - mean.x) * m.x;
+        const float y = m.z + (here.y - mean.y) * m.x;
+        const float z = m.w + (here.z - mean.z) * m.x;
+#pragma unroll
+        for (int k = 0; k < 4; k++) {
+            const float4 row = p.inverse[(4 * largest + k) * p.largest + there];
+            sum[k] += row.x * m.x + row.y * x + row.z * y + row.w * z;
+        }
+    }
+}
+
+// guess = M·residual for the block's areas; leaves its products with residual and along_image in
+// energies.
+__device__ __forceinline__ void precondition(const Problem& p, const Area& first, float* shared) {
+    float* const tops = shared;  // 4 of each warp
+    float* const sums = tops + 4 * WARPS;
+    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+    float energies[2] = {0.f, 0.f};
+    for (int one = (int)blockIdx.x; one < p.open; one += p.blocks) {
+        int area = first.number;
+        Pair pair = first.pair;
+        if (one != (int)blockIdx.x) {
+            area = p.opened[one];
+            pair = pair_of(p, 16 * area + warp);
+            __syncthreads();
+        }
+        float found[4], top[4] = {0.f, 0.f, 0.f, 0.f};
+        const int largest = area >> 2 * p.bits;
+        Ahead own = ask(p, pair);
+        of_largest(p, largest, top);
+        answers(p, 16 * area + warp, found);
+#pragma unroll
+        for (int k = 0; k < 4; k++) {
+            top[k] = warp_sum(top[k]);
+            if (lane == 0) tops[4 * warp + k] = top[k];
+        }
+        const float4 mean = p.means_largest[largest];
+        __syncthreads();
+#pragma unroll
+        for (int k = 0; k < 4; k++) {
+            top[k] = 0.f;
+#pragma unroll
+            for (int i = 0; i < WARPS; i++) top[k] += tops[4 * i + k];
+        }
+        for (int within = warp; within < 16; within += WARPS) {
+            const int tile = 16 * area + within;
+            if (within != warp) {
+                own = ask(p, pair_of(p, tile));
+                answers(p, tile, found);
+            }
+            add_larger(found, top, mean, p.means8[tile]);
+#pragma unroll
+            for (int k = 0; k < 2; k++) {
+                if (32 * k >= own.pair.left) continue;
+                const float4 c = own.colours[k];
+                const float r = own.residual[k];
+                const float value =
+                    r * c.w + found[0] + found[1] * c.x + found[2] * c.y + found[3] * c.z;
+                p.guess[own.pair.first + 32 * k] = value;
+                energies[0] += value * r;
+                energies[1] += value * own.along_image[k];
+            }
+        }
+    }
+    add_up(p, energies, sums, p.energies);
+}
+
+// image = K·from, some threads a row; leaves from · image in energies.
+template <class Index>
+__device__ __forceinline__ void multiply(const Problem& p, const Rows<Index>& rows, int first,
+                                         int count, const float* from, float* image,
                                          float* shared) {
-    const int at_once = p.blocks * (THREADS / 8), lane = threadIdx.x % 8;
-    float energy = 0.f, before = 0.f;
-    for (int some = 0; some < p.count; some += at_once) {
-        const int row = some + (int)blockIdx.x * (THREADS / 8) + (int)threadIdx.x / 8;
+    const int lane = threadIdx.x % LANES;
+    float energy[1] = {0.f};
+    for (int some = 0; some < count; some += THREADS / LANES) {
+        const int at = some + (int)threadIdx.x / LANES, row = first + at;
         float sum = 0.f, alike = 0.f, mine = 0.f;
-        if (row < p.count) {
+        if (at < count) {
+            // A row's own pixel stands in for what is not there: its difference is 0.
+            int near[STENCIL / LANES], like[(ALIKE + LANES - 1) / LANES];
+#pragma unroll
+            for (int k = 0; k < STENCIL / LANES; k++)
+                near[k] = rows.others[at * STENCIL + k * LANES + lane];
+#pragma unroll
+            for (int k = 0; k < (ALIKE + LANES - 1) / LANES; k++) {
+                const int i = k * LANES + lane;
+                like[k] = i < ALIKE ? (int)rows.ends[at * ALIKE + i] : row;
+                if (like[k] == p.count) like[k] = row;
+            }
+            const int begin = rows.incoming[at] + lane, end = rows.incoming[at + 1];
             mine = from[row];
 #pragma unroll
-            for (int i = lane; i < STENCIL; i += 8)
-                sum += p.weights[(long long)row * STENCIL + i] *
-                       (mine - from[p.others[(long long)row * STENCIL + i]]);
-#pragma unroll 4
-            for (int i = lane; i < ALIKE; i += 8) {
-                const int other = p.ends[(long long)row * ALIKE + i];
-                if (other < p.count) alike += mine - from[other];
+            for (int k = 0; k < STENCIL / LANES; k++)
+                sum += rows.weights[at * STENCIL + k * LANES + lane] * (mine - from[near[k]]);
+#pragma unroll
+            for (int k = 0; k < (ALIKE + LANES - 1) / LANES; k++) alike += mine - from[like[k]];
+            for (int i = begin; i < end; i += AT_ONCE * LANES) {
+                int source[AT_ONCE];
+#pragma unroll
+                for (int k = 0; k < AT_ONCE; k++)
+                    source[k] = i + k * LANES < end ? (int)rows.sources[i + k * LANES] : row;
+#pragma unroll
+                for (int k = 0; k < AT_ONCE; k++) alike += mine - from[source[k]];
             }
-            for (int i = p.incoming[row] + lane; i < p.incoming[row + 1]; i += 8)
-                alike += mine - from[p.sources[i]];
             sum += p.weight * alike;
         }
 #pragma unroll
-        for (int other = 4; other > 0; other /= 2)
+        for (int other = LANES / 2; other > 0; other /= 2)
             sum += __shfl_xor_sync(ALL_LANES, sum, other);
-        if (row < p.count && lane == 0) {
+        if (at < count && lane == 0) {
             sum += p.tied[row] * mine;
             image[row] = sum;
-            energy += sum * mine;
-            before += p.along_image[row] * mine;
+            energy[0] += sum * mine;
         }
     }
-    add_up({energy, before}, shared, p.energies + p.blocks + blockIdx.x, p.blocks);
+    add_up(p, energy, shared, p.energies + 2 * p.blocks);
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS, 2) descend(const Problem p) {
-    float* const shared = (float*)shared_memory;
-    double* const sums = (double*)(shared + 4 * p.largest + 4 + 2 * (THREADS / 32));
+// A copy in shared memory.
+template <class To, class From>
+__device__ __forceinline__ const To* kept(const From* from, int count, char*& room) {
+    To* const to = (To*)room;
+    for (int i = threadIdx.x; i < count; i += THREADS) to[i] = (To)from[i];
+    room += (count * (int)sizeof(To) + 15) / 16 * 16;
+    return to;
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS, 1) descend(const Problem p) {
+    float* const of_guess = (float*)shared_memory;   // 6 · WARPS
+    float* const of_product = of_guess + 6 * WARPS;  // WARPS
+    float* const of_tiles = of_product + WARPS;      // 80
+    char* room = (char*)(of_tiles + 80);
+
+    // The block's rows, one after the other; with places of 16 bits where they are kept.
+    const int chunk = (p.count + p.blocks - 1) / p.blocks, first = (int)blockIdx.x * chunk;
+    const int rows = first + chunk < p.count ? chunk : first < p.count ? p.count - first : 0;
+    const Rows<int> there = {p.weights + (long long)first * STENCIL,
+                             p.others + (long long)first * STENCIL,
+                             p.ends + (long long)first * ALIKE, p.incoming + first, p.sources};
+    Rows<u16> here;
+    bool fits = rows > 0 && p.count < 65536;
+    if (fits) {
+        const int begin = p.incoming[first], joins = p.incoming[first + rows] - begin;
+        const int bytes = rows * (STENCIL * 6 + ALIKE * 2 + 4) + joins * 2 + 4 + 5 * 15;
+        fits = bytes <= p.room;
+        if (fits)
+            here = {kept<float>(there.weights, rows * STENCIL, room),
+                    kept<u16>(there.others, rows * STENCIL, room),
+                    kept<u16>(there.ends, rows * ALIKE, room),
+                    kept<int>(there.incoming, rows + 1, room),
+                    kept<u16>(there.sources + begin, joins, room) - begin};
+    }
+    const auto times = [&](const float* from) {
+        if (fits)
+            multiply(p, here, first, rows, from, p.guess_image, of_product);
+        else
+            multiply(p, there, first, rows, from, p.guess_image, of_product);
+    };
+
     double found[3];
     u32 turn = 0;
     const int threads = p.blocks * THREADS, me = (int)(blockIdx.x * THREADS + threadIdx.x);
-    moments(p, [&](int i) {
+    const Area area = area_of(p, (int)blockIdx.x < p.open ? p.opened[blockIdx.x] : 0);
+    moments(p, area, ask(p, area.pair), of_tiles, [&](const Ahead&, int, int i) {
         p.along_image[i] = 0.f;
         return p.right[i];
     });
     for (int i = me; i < p.count; i += threads) p.x[i] = 0.5f;
     together(p, turn);
-    precondition(p, shared);
-    multiply(p, p.x, p.guess_image, shared);
+    precondition(p, area, of_guess);
+    times(p.x);
     together(p, turn);
-    of_all(p, found, sums);
+    const Ahead first_step = ask(p, area.pair);
+    of_all(p, found);
     const double whole = found[0];
-    moments(p, [&](int i) {
+    moments(p, area, first_step, of_tiles, [&](const Ahead& own, int k, int i) {
         p.along[i] = 0.f;
-        return p.right[i] - p.guess_image[i];
+        return own.residual[k] - own.guess_image[k];
     });
     together(p, turn);
     double energy = 0, stiffness = 0;  // of the residual, and along · K·along
     int iteration = 0;
     for (;;) {
-        precondition(p, shared);
+        precondition(p, area, of_guess);
         together(p, turn);
-        multiply(p, p.guess, p.guess_image, shared);
+        times(p.guess);
         together(p, turn);
-        of_all(p, found, sums);
+        const Ahead own = ask(p, area.pair);
+        of_all(p, found);
         energy = found[0];
-        const double image = found[1], before = found[2];
+        const double before = found[1], image = found[2];
         if (!(energy > (double)p.tolerance * p.tolerance * whole) || iteration == p.limit) break;
         const double back = iteration ? -before / stiffness : 0;
         stiffness = image + back * before;
         if (!(stiffness > 0)) break;  // rounding has the better of it
         iteration++;
         const float b = (float)back, step = (float)(energy / stiffness);
-        moments(p, [=](int i) {
-            const float d = p.guess[i] + b * p.along[i], q = p.guess_image[i] + b * p.along_image[i];
+        moments(p, area, own, of_tiles, [=](const Ahead& own, int k, int i) {
+            const float d = own.guess[k] + b * own.along[k];
+            const float q = own.guess_image[k] + b * own.along_image[k];
             p.along[i] = d;
             p.along_image[i] = q;
-            p.x[i] += step * d;
-            return p.residual[i] - step * q;
+            p.x[i] = own.x[k] + step * d;
+            return own.residual[k] - step * q;
         });
         together(p, turn);
     }

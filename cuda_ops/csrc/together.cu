@@ -4,12 +4,12 @@
 typedef unsigned int u32;
 typedef unsigned long long u64;
 
-// By one thread of each block, between barriers of the block: waits until `arrived` is `until`.
+// By one thread of each block, between barriers of the block: waits until `arrived` is `until`. What
+// a block wrote before is there for those that waited: released here with all that its barrier saw,
+// acquired there, where nothing older is read from the multiprocessor's cache then.
 __device__ __forceinline__ void wait_for_blocks(u32* arrived, u32 until) {
     u32 now;
-    __threadfence();  // what the block wrote is there for all
-    atomicAdd(arrived, 1u);
+    asm volatile("red.release.gpu.global.add.u32 [%0], 1;" ::"l"(arrived) : "memory");
     do asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(now) : "l"(arrived) : "memory");
     while (now < until);
-    __threadfence();  // and nothing older is read from the multiprocessor's cache
 }

@@ -27,10 +27,11 @@ def built(tmp_path_factory):
 
 @pytest.fixture
 def emulator(built, monkeypatch):
-    def install(change=None):
+    def install(change=None, room=64 * 1024):
         made = Emulator(built, PRIOR, change)
         monkeypatch.setattr(variants, "kernel_on", made.kernel_on)
         monkeypatch.setattr(matting_kernels, "blocks_together", lambda device: 3)
+        monkeypatch.setattr(matting_kernels, "room_together", lambda device: room)
         monkeypatch.setattr(matting_kernels, "_DESCENT", 64)
         monkeypatch.setattr(on_device, "no_kernels", lambda light: "")
         return made
@@ -119,6 +120,16 @@ def test_told_where_a_class_is_missing(most, emulator, monkeypatch):
     right = in_torch(monkeypatch, prior_alpha, *arguments)
     assert torch.equal(prior_alpha(*arguments), right) and right.max() > 0.9
     assert "descend" not in made.launched  # plain torch does that
+
+
+@needs_gxx
+@pytest.mark.parametrize("room", [0, 16 * 1024])
+def test_rows_that_are_not_kept(room, emulator, monkeypatch):
+    """Of no block, or of those that have few joins."""
+    emulator(room=room)
+    case = frame(45, 71)
+    right = in_torch(monkeypatch, prior_alpha, *case, "display")
+    assert alike(right, prior_alpha(*case, "display"), case[1])
 
 
 @needs_gxx
@@ -363,25 +374,35 @@ MISTAKES = {
     ),
     "guesses are not waited for": (
         "descend",
-        "precondition(p, shared);\n        together(p, turn);",
-        "precondition(p, shared);",
+        "precondition(p, area, of_guess);\n        together(p, turn);",
+        "precondition(p, area, of_guess);",
     ),
     "products are not waited for": (
         "descend",
-        "multiply(p, p.guess, p.guess_image, shared);\n        together(p, turn);",
-        "multiply(p, p.guess, p.guess_image, shared);",
+        "times(p.guess);\n        together(p, turn);",
+        "times(p.guess);",
     ),
-    "no barrier after the top's moments": (
+    "no barrier after the largest tiles' moments": (
         "descend",
-        "top[4 * tile + k] = sum[k];\n    }\n    __syncthreads();",
-        "top[4 * tile + k] = sum[k];\n    }",
+        "p.means_largest[largest];\n        __syncthreads();",
+        "p.means_largest[largest];",
     ),
-    "no barrier after the top's answer": (
+    "no barrier after the smallest tiles' moments": (
         "descend",
-        "if (lane == 0) top_answer[k] = sum;\n        }\n        __syncthreads();",
-        "if (lane == 0) top_answer[k] = sum;\n        }",
+        "        __syncthreads();\n        if (warp != 0) continue;",
+        "        if (warp != 0) continue;",
     ),
-    "joins of others are forgotten": ("descend", "i < p.incoming[row + 1]", "i < 0"),
+    "no barrier before the sums of warps": (
+        "descend",
+        "    __syncthreads();\n    if (warp >= COUNT) return;",
+        "    if (warp >= COUNT) return;",
+    ),
+    "joins of others are forgotten": ("descend", "i < end; i += AT_ONCE", "i < 0; i += AT_ONCE"),
+    "joins of others are another block's": (
+        "descend",
+        "there.sources + begin, joins",
+        "there.sources, joins",
+    ),
     "no barrier in the galerkin sums": (
         "galerkin",
         "    __syncthreads();\n    for (int i = mine; i < 144",
@@ -468,6 +489,7 @@ def wanted(monkeypatch):
 
     monkeypatch.setattr(variants, "kernel_on", kernel_on)
     monkeypatch.setattr(matting_kernels, "blocks_together", lambda device: 264)
+    monkeypatch.setattr(matting_kernels, "room_together", lambda device: 40 * 1024)
     for module, name in ((layout, "laid_out"), (layout, "numbered"), (neighbours, "_nearest")):
         monkeypatch.setattr(module, name, zeroed(getattr(module, name)))
     monkeypatch.setattr(matting_kernels, "numbered", layout.numbered)
@@ -490,7 +512,7 @@ def zeroed(function):
 @needs_compiler
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_compiles_without_spilling(architecture, wanted):
-    """For every kind of card, and in registers alone, but for a word or two of the descent."""
+    """For every kind of card, and in registers alone, but for a few words of the descent."""
     searches = Searches((20, 10), (2.0, 0.1), 0.003, 10**6)
     for size in ((63, 90), (270, 480), (512, 384)):
         light, trimap, picture = frame(*size)
@@ -507,7 +529,7 @@ def test_compiles_without_spilling(architecture, wanted):
     for part in wanted:
         code = nvrtc.compiled(part.source, part.name, part.flags, architecture)
         assert code.startswith(b"\x7fELF")
-        assert stack_bytes(code) <= (16 if part.name == "descend" else 0), part
+        assert stack_bytes(code) <= (32 if part.name == "descend" else 0), part
 
 
 def stack_bytes(cubin):
