@@ -273,12 +273,14 @@ class StFamSMatting:
         alpha = prior_alpha(
             frame.light, frame.known, frame.picture, frame.composited_in, most, told
         )
-        knows = float(bool((frame.known == 0).any()) and bool((frame.known == 1).any()))
-        if told is not None and not knows:
+        both = (frame.known == 0).any() & (frame.known == 1).any()
+        # Only what is told is worth the host's waiting for the device here.
+        if told is not None and not both:
             unknown = frame.known == 0.5
             share = ((told.weight > 0) & unknown).sum() / unknown.sum().clamp_min(1)
             knows = STOOD_IN if share >= ENOUGH else 0.0
-        return Estimate(alpha, torch.full_like(alpha, knows))
+            return Estimate(alpha, torch.full_like(alpha, knows))
+        return Estimate(alpha, both.to(alpha.dtype).expand_as(alpha).contiguous())
 
     def encode(self, frame: Frame, prior: Estimate) -> Encoding:
         linear = torch.full_like(prior.alpha, float(frame.composited_in == "linear"))
