@@ -22,6 +22,7 @@ Tensors = tuple[Tensor, ...]
 Key = tuple[tuple[torch.Size, torch.dtype, torch.device], ...]
 _LOG = logging.getLogger("dvm.kernels")
 _everyone: weakref.WeakSet[Replayed] = weakref.WeakSet()
+_recording = threading.Lock()  # torch records all on one stream
 
 
 def let_go() -> None:
@@ -98,7 +99,7 @@ class Replayed:
         graph = torch.cuda.CUDAGraph()
         try:
             # Other threads may ask for memory meanwhile: only this one's calls are recorded.
-            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+            with _recording, torch.cuda.graph(graph, capture_error_mode="thread_local"):
                 outside = self._function(*inside)
         except torch.cuda.OutOfMemoryError:
             raise
