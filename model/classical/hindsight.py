@@ -15,7 +15,7 @@ import numpy.typing as npt
 from model.classical.anchor import carried_classes
 from model.classical.background_layer import BackgroundLayer
 from model.classical.evidence import shows_background
-from model.classical.filters import Image, arrays, floats
+from model.classical.filters import Image, arrays, floats, placed
 from model.classical.flow import extend, motion_of
 from model.classical.working_size import WorkingSize
 from model.trimap_classes import Clues
@@ -44,14 +44,14 @@ def look_back(
     Args:
         memory: of the frame after; None to begin.
         clues: of this frame, from the way there.
-        trimap: uint8 H×W, the carried one: 0, 128, 255.
+        trimap: uint8 H×W, the carried one: 0, 128, 255; numpy's, wherever the clues are.
 
     Returns:
         The memory, and this frame's clues with the background that frames after it have shown;
         none of it to begin with.
     """
     size = WorkingSize.of(*trimap.shape)
-    small = carried_classes(trimap, size)
+    small = carried_classes(placed(trimap, clues.light), size)
     behind = BackgroundLayer(clues.light, arrays(small).zeros_like(small))
     if memory is not None:
         move = motion_of(memory.clues.forth, memory.clues.back)

@@ -3,9 +3,12 @@
 import pytest
 import torch
 
+from model.blend import blend
 from model.classical import trimap_step
 from model.classical.closed_form import ClosedForm
 from model.classical.foreground import estimate_foreground
+from model.classical.hindsight import look_back
+from model.classical.hints import hint_of
 from model.classical.trimap_flow import TrimapFlow
 from training.prior import exact_priors, quick_priors
 
@@ -44,6 +47,37 @@ def test_trimap_flow(device, clip_of, on):
     assert found.probability.device.type == device.type
     assert (found.probability.cpu() != right.probability).float().mean() < 5e-3
     assert (found.confidence.cpu() - right.confidence).abs().mean() < 2e-3
+
+
+@pytest.mark.parametrize("size", [(63, 90), (450, 700)])
+def test_two_ways_are_blended_and_looked_back_on(device, clip_of, on, size):
+    """All that is made of what was carried, from two keyframes and from one."""
+    found = []
+    for frames in (clip_of(5, *size), on(clip_of(5, *size), device)):
+        network = TrimapFlow()
+        forward, backward = network.starts([frames[0], frames[4]], (0, 4))
+        ways = []
+        for memory, order in ((forward, (1, 2, 3)), (backward, (3, 2, 1))):
+            ways.append({})
+            for i in order:
+                memory, ways[-1][i] = network.step(memory, frames[i])
+        answers, behind = [], None
+        for i in (3, 2, 1):
+            before, after = ways[0][i], ways[1][i]
+            trimap, confidence = blend(before, after, i / 4)
+            carried = trimap.cpu().numpy()
+            hint = hint_of(i, carried, "display", [before.clues, after.clues])
+            behind, seen = look_back(behind, before.clues, carried)
+            again = hint_of(i, carried, "display", [before.clues, seen])
+            answers.append((trimap, confidence, torch.as_tensor(seen.known), hint, again))
+        found.append(answers)
+    for right, there in zip(*found, strict=True):
+        assert (there[0].cpu() != right[0]).float().mean() < 5e-3
+        assert (there[1].cpu() - right[1]).abs().mean() < 2e-3
+        assert (there[2].cpu() - right[2]).abs().mean() < 1e-2
+        for hint, other in zip(right[3:], there[3:], strict=True):
+            assert (hint is None) == (other is None)
+            assert hint is None or other.weight.device.type == device.type
 
 
 def test_recorded_steps_are_the_same_steps(device, clip_of, on):

@@ -140,11 +140,16 @@ def test_evidence_follows_edges():
 
 @pytest.fixture
 def on_card(monkeypatch):
-    """Frames on the CPU taken for frames on a CUDA device."""
+    """Frames on the CPU taken for frames on a CUDA device: numpy cannot read such tensors."""
+    readable = torch.Tensor.__array__
+
+    def unreadable(tensor, *_):
+        raise TypeError("can't convert cuda:0 device type tensor to numpy")
 
     def switch(on: bool) -> None:
         for module in ("classical.working_size", "blend"):
             monkeypatch.setattr(f"model.{module}.stays_there", lambda planes: on)
+        monkeypatch.setattr(torch.Tensor, "__array__", unreadable if on else readable)
 
     return switch
 

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.canvas import canvas_of
-from model.classical.filters import Image
+from model.classical.filters import Image, fetched
 from model.classical.working_size import PIXELS, WorkingSize
 from model.face import Frame
 from model.networks.trimap_memory_s import RECENT, TrimapMemoryS
@@ -166,13 +166,12 @@ def _key(files: ShotFiles, number: int, view: LightView) -> Key:
     canvas = canvas_of([(number, plate.header)])
     frame = view.frame(number, plate, canvas, unknown_trimap(files, number, plate))
     size = _size_of(frame)
-    trimap = _classes(size.reduce(frame.known))
+    trimap = _classes(fetched(size.reduce(frame.known)))
     alpha = _mixed(trimap)
     if files.mattes is not None:
-        alpha = size.reduce(matte_on(canvas, files.mattes.path(number), plate, number))
-    return Key(
-        size.reduce(frame.light), size.reduce(frame.picture), trimap, alpha, frame.composited_in
-    )
+        alpha = fetched(size.reduce(matte_on(canvas, files.mattes.path(number), plate, number)))
+    light, picture = (fetched(size.reduce(x)) for x in (frame.light, frame.picture))
+    return Key(light, picture, trimap, alpha, frame.composited_in)
 
 
 def _between(
@@ -191,7 +190,7 @@ def _between(
         plate = read_plate(files.plates.path(f), frame=f)
         frame = view.frame(f, plate, canvas_of([(f, plate.header)]))
         size = _size_of(frame)
-        light, picture = size.reduce(frame.light), size.reduce(frame.picture)
+        light, picture = (fetched(size.reduce(x)) for x in (frame.light, frame.picture))
         nothing = np.zeros(light.shape[:2], np.float32)
         rows.append(Key(light, picture, nothing, nothing, frame.composited_in))
     return _clip([keys[start], *rows, keys[end]])
