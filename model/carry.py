@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from model.ahead import ahead, several
+from model.ahead import ahead
 from model.blend import blend
 from model.canvas import canvas_of
 from model.classical.data_term import DataTerm
@@ -28,7 +28,7 @@ from model.face import Frame, PropagationNetwork, StepsAhead
 from model.passes import Span
 from model.plates.hint import hint_bytes, weight_bounds
 from model.plates.plate import Plate, PlateHeader, Trimap, Window
-from model.transfers import Upload, beside
+from model.transfers import Upload
 from model.trimap_classes import Classes, Clues
 from model.view import LightView
 from model.waiting import Waiting, spool_trimap, unspool_trimap
@@ -36,13 +36,10 @@ from model.waiting import Waiting, spool_trimap, unspool_trimap
 # From one keyframe: how many frames get their hints at once, and how many after them are looked at
 # for that.
 _AT_ONCE, _AHEAD = 16, 32
-# From both, on a CUDA device: how many frames are blended at once, each waiting for kernels.
-_BLENDED_AT_ONCE = 3
 
 _Bytes = npt.NDArray[np.uint8]
 _Classified = tuple[_Bytes, _Bytes]  # a trimap and its confidence
 _OneWay = Callable[[int], Generator[tuple[int, Classes], None, None]]  # of a keyframe, by place
-_Met = tuple[int, Classes, Classes]  # a frame's number, and what was carried forward and backward
 _Carried = tuple[int, _Classified, _Bytes | None]  # a frame's number, trimap and hint
 
 
@@ -104,25 +101,6 @@ def _from_both_ends(
     span: Span, one_way: _OneWay, light: str, waiting: Waiting
 ) -> Iterator[_Carried]:
     """What either way finds first waits for the other."""
-
-    def blended(met: _Met) -> _Carried:
-        number, before, after = met
-        with device_full(number, waiting.device), beside(waiting.device):
-            position = span.frames.index(number) / (len(span.frames) - 1)
-            trimap = _blended(before, after, position)
-            seen = [one.clues for one in (before, after) if one.clues]
-            return number, trimap, _hint(number, trimap[0], light, seen)
-
-    at_once = _BLENDED_AT_ONCE if waiting.device.type == "cuda" else 1
-    with (
-        closing(_met(span, one_way, waiting)) as met,
-        closing(several(met, blended, at_once, name="blend")) as found,
-    ):
-        yield from found
-
-
-def _met(span: Span, one_way: _OneWay, waiting: Waiting) -> Generator[_Met, None, None]:
-    """Wanted frames that both ways have reached."""
     with (
         closing(one_way(0)) as forward,
         closing(one_way(1)) as backward,
@@ -135,28 +113,30 @@ def _met(span: Span, one_way: _OneWay, waiting: Waiting) -> Generator[_Met, None
                 waiting.put(number, classes)
                 continue
             other = waiting.take(number, classes)
-            yield (number, classes, other) if is_forward else (number, other, classes)
+            before, after = (classes, other) if is_forward else (other, classes)
+            position = span.frames.index(number) / (len(span.frames) - 1)
+            with device_full(number, waiting.device):
+                trimap = _blended(before, after, position)
+                seen = [one.clues for one in (before, after) if one.clues]
+                hint = _hint(number, trimap[0], light, seen)
+            yield number, trimap, hint
 
 
 def _in_turns(
-    forward: Generator[tuple[int, Classes], None, None],
-    backward: Generator[tuple[int, Classes], None, None],
+    forward: Iterator[tuple[int, Classes]],
+    backward: Iterator[tuple[int, Classes]],
     device: torch.device,
 ) -> Generator[tuple[bool, int, Classes], None, None]:
-    """Frames of both ways with whether each is of the first. On a CUDA device, beside which there
-    are cores enough, both go at once; else the second begins when the first has ended: a movie is
+    """Frames of both ways, with whether each is of the first. On a CUDA device a frame of either in
+    turn: what waits stays there. Else the second way begins when the first has ended: a movie is
     read from one place at a time."""
-    if device.type != "cuda":
-        yield from ((True, *one) for one in forward)
-        yield from ((False, *one) for one in backward)
-        return
-    with (
-        closing(ahead(forward, name="forward")) as first,
-        closing(ahead(backward, name="backward")) as second,
-    ):
-        for one, other in zip(first, second, strict=True):
+    if device.type == "cuda":
+        for one, other in zip(forward, backward, strict=True):
             yield (True, *one)
             yield (False, *other)
+        return
+    yield from ((True, *one) for one in forward)
+    yield from ((False, *one) for one in backward)
 
 
 def _from_one_end(

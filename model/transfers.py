@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import queue
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -23,38 +21,7 @@ def sent(pixels: npt.NDArray[Any], device: torch.device) -> torch.Tensor:
     return tensor.pin_memory().to(device, non_blocking=True)
 
 
-@contextmanager
-def beside(device: torch.device) -> Iterator[None]:
-    """Work on what other threads have made, and are done with, while they go on.
-
-    On CUDA that takes a stream of its own, too: on theirs each look at a result would wait for all
-    that they have begun since. At the end all of it is there.
-    """
-    if device.type != "cuda":
-        yield
-        return
-    free = _streams(device)
-    try:
-        stream = free.get_nowait()
-    except queue.Empty:
-        stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-    stream.wait_stream(torch.cuda.current_stream(device))
-    try:
-        with torch.cuda.stream(stream):
-            yield
-    finally:
-        stream.synchronize()
-        free.put(stream)
-
-
-@cache
-def _streams(device: torch.device) -> queue.SimpleQueue[torch.cuda.Stream]:
-    """Those that nobody works on. torch keeps freed memory for the stream it was made on, so there
-    are as few as can be."""
-    return queue.SimpleQueue()
-
-
-@cache
+@cache  # torch keeps freed memory for the stream it was made on: a new one would have none
 def _upload_stream(device: torch.device) -> torch.cuda.Stream:
     return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 

@@ -22,7 +22,6 @@ from model.classical.filters import (
     floats,
     merged,
     pixel_places,
-    placed,
     resized,
     sampled,
 )
@@ -55,14 +54,16 @@ def luminance(picture: Image) -> Grey:
     return fetched(arrays(grey).clip(grey * 255 + 0.5, 0, 255)).astype(np.uint8)
 
 
-def motion(before: Grey, now: Grey, beside: Image | None = None) -> Motion:
-    """Match two frames both ways; on the CPU, as ever, but for use where ``beside`` is."""
+def motion(before: Grey, now: Grey) -> Motion:
+    """Match two frames both ways."""
+    return motion_of(*optical_flow(before, now))
+
+
+def optical_flow(before: Grey, now: Grey) -> tuple[Image, Image]:
+    """Back and forth, as `Motion` has them; on the CPU."""
     # One search for both: to allocate its buffers again costs a tenth of its time.
     search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    back, forth = _dis(search, now, before), _dis(search, before, now)
-    if beside is None:
-        return motion_of(back, forth)
-    return motion_of(placed(back, beside), placed(forth, beside))
+    return _dis(search, now, before), _dis(search, before, now)
 
 
 def motion_of(back: Image, forth: Image) -> Motion:

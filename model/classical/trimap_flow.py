@@ -20,6 +20,7 @@ import os
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
@@ -27,14 +28,16 @@ from cuda_ops.recorded import Recorded
 from model.ahead import ahead, several
 from model.classical.colour_classifier import bins, lab, whole_model
 from model.classical.evidence import SOFT, Wholes, reach
-from model.classical.filters import Image, fetched, grown, holding, placed
-from model.classical.flow import Grey, luminance, motion
+from model.classical.filters import Image, fetched, grown, holding, is_on_card, placed
+from model.classical.flow import Grey, luminance, motion_of, optical_flow
 from model.classical.keyframe import resolve
 from model.classical.trimap_step import Seen, State, expect, first_state, lay_out, settle
 from model.classical.working_size import WorkingSize
 from model.errors import SetupError
 from model.face import Frame
 from model.trimap_classes import Classes, Clues
+
+Stage = Generator[Any, None, None]
 
 _MATCHED_AT_ONCE = min(max((os.cpu_count() or 1) // 4, 1), 4)  # frames
 
@@ -120,14 +123,15 @@ class TrimapFlow:
 
     def steps(self, memory: Memory, frames: Iterator[Frame]) -> Generator[Classes, None, None]:
         """`step` after `step`, to the same bit, with `sights` a frame ahead."""
-        with closing(ahead(self.sights(memory, frames), name="sight")) as seen:
+        with closing(beside(self.sights(memory, frames), memory, "sight")) as seen:
             for sight in seen:
                 memory, classes = self.carry(memory, sight)
                 yield classes
 
     def sight(self, memory: Memory, frame: Frame) -> Sight:
         """Look at the frame after the one of a memory. Raises ValueError if its size differs."""
-        return _matched(memory.levels, _look(memory.size, frame))
+        look = _look(memory.size, frame)
+        return _sight(look, *optical_flow(memory.levels, look.levels))
 
     def sights(self, memory: Memory, frames: Iterator[Frame]) -> Generator[Sight, None, None]:
         """`sight` of frame after frame; of the memory only the frame it is at is read. On a machine
@@ -140,7 +144,13 @@ class TrimapFlow:
                 yield before, look
                 before = look.levels
 
-        yield from several(looks(), lambda pair: _matched(*pair), _MATCHED_AT_ONCE, name="flow")
+        def matched(pair: tuple[Grey, _Look]) -> tuple[_Look, Image, Image]:
+            before, look = pair
+            return look, *optical_flow(before, look.levels)
+
+        with closing(several(looks(), matched, _MATCHED_AT_ONCE, name="match")) as found:
+            for look, back, forth in found:
+                yield _sight(look, back, forth)
 
     def carry(self, memory: Memory, sight: Sight) -> tuple[Memory, Classes]:
         """Carry on to the next frame, seen already."""
@@ -170,6 +180,13 @@ def open_network(checkpoint: str | None, device: torch.device) -> TrimapFlow:
     return TrimapFlow()
 
 
+def beside(made: Stage, memory: Memory, name: str) -> Stage:
+    """A stage of carrying in a thread of its own, a frame ahead; on a CUDA device as it is. There
+    one thread launches everything: others would only wait for Python's lock in turn, and all of
+    them took longer than one (123 ms a frame both ways, at 35 ms a step by itself)."""
+    return made if is_on_card(memory.state.alpha) else ahead(made, name=name)
+
+
 def nearest_to(number: int, keyframes: Sequence[Frame]) -> int:
     """The place of the keyframe that is nearest to a frame."""
     return min(range(len(keyframes)), key=lambda i: abs(keyframes[i].number - number))
@@ -196,9 +213,9 @@ def _look(size: WorkingSize, frame: Frame) -> _Look:
     return _Look(picture, size.reduce(frame.light), luminance(picture), frame.picture.device)
 
 
-def _matched(before: Grey, look: _Look) -> Sight:
-    """A frame after the one whose luminance was ``before``."""
-    move = motion(before, look.levels, beside=look.picture)
+def _sight(look: _Look, back: Image, forth: Image) -> Sight:
+    """A frame with its optical flow, numpy's wherever the frame is."""
+    move = motion_of(placed(back, look.picture), placed(forth, look.picture))
     seen = Seen(look.picture, look.light, lab(look.picture), move)
     return Sight(seen, look.levels, look.device)
 

@@ -43,12 +43,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cuda_ops.recorded import Recorded
-from model.ahead import ahead
 from model.checkpoint import trained_network
 from model.classical import trimap_flow
 from model.classical.anchor import three_classes
 from model.classical.filters import Image, channels_first, floats
-from model.classical.trimap_flow import Sight, nearest_to
+from model.classical.trimap_flow import Sight, beside, nearest_to
 from model.classical.working_size import WorkingSize
 from model.face import Frame
 from model.networks.memory_decoder import MemoryDecoder
@@ -201,17 +200,18 @@ class TrimapMemory:
 
     def steps(self, memory: Memory, frames: Iterator[Frame]) -> Generator[Classes, None, None]:
         """`step` after `step`, to the same bit. `TrimapFlow`, which needs no answer of the network,
-        goes a frame ahead in a thread of its own, and optical flow a frame ahead of that."""
+        goes a frame ahead in a thread of its own, and optical flow a frame ahead of that (but see
+        `beside`)."""
 
         def carried() -> Generator[tuple[Sight, trimap_flow.Memory, Classes], None, None]:
             flow = memory.flow
-            with closing(ahead(self._flow.sights(flow, frames), name="sight")) as seen:
+            with closing(beside(self._flow.sights(flow, frames), flow, "sight")) as seen:
                 for sight in seen:
                     flow, classes = self._flow.carry(flow, sight)
                     yield sight, flow, classes
 
         after = memory
-        with closing(ahead(carried(), name="flow")) as made:
+        with closing(beside(carried(), memory.flow, "flow")) as made:
             for sight, flow, classes in made:
                 after, found = self._corrected(after, sight, flow, classes)
                 yield found

@@ -11,7 +11,7 @@ from model import device_memory, transfers
 from model.device_memory import device_full, needed_and_free
 from model.errors import CapacityError
 from model.face import Frame
-from model.transfers import Download, Upload, beside, sent
+from model.transfers import Download, Upload, sent
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda:0")
 FULL = torch.cuda.OutOfMemoryError(
@@ -42,9 +42,6 @@ def did(monkeypatch):
         def __init__(self, device):
             done.append(f"stream of {device}")
 
-        def wait_stream(self, other):
-            done.append(f"waits for {other}")
-
         def synchronize(self):
             done.append("synchronized")
 
@@ -58,11 +55,9 @@ def did(monkeypatch):
         Stream=Stream, stream=stream, current_stream=lambda device: f"the network's, {device}"
     )
     monkeypatch.setattr(transfers.torch, "cuda", cuda)
-    for kept in (transfers._streams, transfers._upload_stream):
-        kept.cache_clear()
+    transfers._upload_stream.cache_clear()
     yield done
-    for kept in (transfers._streams, transfers._upload_stream):
-        kept.cache_clear()
+    transfers._upload_stream.cache_clear()
 
 
 def test_on_cuda_a_frame_is_complete_and_its_memory_bound_before_it_is_handed_over(did):
@@ -79,24 +74,6 @@ def test_on_cuda_a_frame_is_complete_and_its_memory_bound_before_it_is_handed_ov
     assert did == [
         "stream of cuda:0", "into it", "made", "out of it", used, used, "synchronized",
     ]  # fmt: skip
-
-
-def test_beside_other_threads_work_has_a_stream_of_its_own_which_is_used_again(did):
-    with beside(CUDA):
-        did.append("first")
-        with beside(CUDA):
-            did.append("second, at the same time")
-    within = ["waits for the network's, cuda:0", "into it"]
-    after = ["out of it", "synchronized"]
-    new = ["stream of cuda:0", *within]
-    assert did == [*new, "first", *new, "second, at the same time", *after, *after]
-    did.clear()
-    with pytest.raises(ValueError, match="broken"), beside(CUDA):
-        raise ValueError("broken")
-    assert did == [*within, "synchronized"]
-    with beside(CUDA), beside(CPU):
-        did.clear()
-    assert did == after
 
 
 def test_a_full_device_is_told_with_needed_and_free_memory(monkeypatch):
