@@ -75,6 +75,13 @@ def floats(image: npt.ArrayLike) -> Image:
     return np.asarray(image, np.float32)
 
 
+@also_on_card(card.precise)
+def precise(image: Image) -> Image:
+    """For sums whose terms cancel: OpenCV adds up in doubles what it is given in floats, and torch
+    must be given doubles."""
+    return image
+
+
 @also_on_card(card.box)
 def box(image: Image, radius: int) -> Image:
     """Mean over a square; beyond the border the nearest pixel counts."""

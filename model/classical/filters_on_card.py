@@ -29,6 +29,10 @@ def floats(image: Tensor) -> Tensor:
     return image.float()
 
 
+def precise(image: Tensor) -> Tensor:
+    return image.double()
+
+
 def box(image: Tensor, radius: int) -> Tensor:
     planes = F.pad(_planes(image), (radius, radius, radius, radius), mode="replicate")
     return _image(F.avg_pool2d(planes, 2 * radius + 1, 1), image)
@@ -102,7 +106,7 @@ def pixel_places(image: Tensor) -> Tensor:
 
 
 def channels_first(image: Tensor) -> Tensor:
-    return image.permute(2, 0, 1).float().contiguous()
+    return image.permute(2, 0, 1).contiguous()
 
 
 def merged(planes: Sequence[Tensor]) -> Tensor:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from model.classical.filters import Image, arrays, box, channels_first, floats
+from model.classical.filters import Image, arrays, box, channels_first, floats, precise
 
 
 class GuidedFilter:
@@ -37,7 +37,7 @@ class GuidedFilter:
             xx * yy - xy * xy,
         )
         determinant = xx * adjugate[0] + xy * adjugate[1] + xz * adjugate[2]
-        a, b, c, d, e, f = (floats(one / determinant) for one in adjugate)
+        a, b, c, d, e, f = (one / determinant for one in adjugate)
         self._inverse = ((a, b, c), (b, d, e), (c, e, f))  # symmetric, as the covariances are
 
     def __call__(self, values: Image) -> Image:
@@ -83,11 +83,11 @@ def follow_edges(
     Returns:
         H×W in 0…1.
     """
-    neighbours = GuidedFilter(picture, radius, epsilon)
+    neighbours = GuidedFilter(precise(picture), radius, epsilon)
     own, total = weight * evidence, 1 + weight
-    values = evidence
+    values: Image = precise(evidence)
     for _ in range(sweeps):
-        values = floats((neighbours(values) + own) / total)
+        values = (neighbours(values) + own) / total  # type: ignore[assignment]
     return floats(arrays(values).clip(values, 0, 1))
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 
 from model.blend import blend
 from model.classical import filters
@@ -133,6 +134,31 @@ def test_flow():
 def test_evidence_follows_edges():
     picture, evidence, weight = image(45, 70, 3), image(45, 70, seed=1), image(45, 70, seed=2)
     agree(follow_edges, picture, evidence, weight, within=1e-3)
+
+
+def test_evidence_follows_edges_between_two_flat_colours():
+    """There covariances are nearly singular: in float32 some of them are not even positive."""
+    cover = (image(45, 70) > 0.5) * np.float32(1)
+    picture = cover[..., None] * np.float32([0.9, 0.7, 0.1]) + (1 - cover[..., None]) * 0.2
+    picture = np.float32(picture + 1e-3 * image(45, 70, 3, seed=3))
+    evidence, weight = image(45, 70, seed=1), 0.02 * image(45, 70, seed=2)
+    found = fetched(follow_edges(*map(there, (picture, evidence, weight)), sweeps=3))
+
+    def box(values):
+        return ndimage.uniform_filter(values, 3, mode="nearest")
+
+    guide = [picture[..., i].astype(np.float64) for i in range(3)]
+    mean = np.stack([box(one) for one in guide], -1)
+    spread = [[box(a * b) - box(a) * box(b) for b in guide] for a in guide]
+    matrix = np.moveaxis(np.array(spread), (0, 1), (2, 3)) + 1e-5 * np.eye(3)
+    values = evidence.astype(np.float64)
+    for _ in range(3):
+        cross = np.stack([box(one * values) for one in guide], -1) - mean * box(values)[..., None]
+        slope = np.linalg.solve(matrix, cross[..., None])[..., 0]
+        offset = box(values) - (slope * mean).sum(-1)
+        linear = sum(box(slope[..., i]) * guide[i] for i in range(3)) + box(offset)
+        values = (linear + weight * evidence) / (1 + weight)
+    assert np.abs(found - values.clip(0, 1)).max() < 1e-4
 
 
 @pytest.fixture
