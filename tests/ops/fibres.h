@@ -6,6 +6,7 @@
 // begins as NaN. Words of a whole warp wait for its 32 lanes. What this cannot see: banks, caches,
 // fences, races inside of a warp.
 
+#include <setjmp.h>
 #include <ucontext.h>
 
 #include <cmath>
@@ -48,7 +49,9 @@ struct Copy {
 };
 
 struct Fibre {
-    ucontext_t context;
+    ucontext_t beginning;
+    jmp_buf place;  // where it waits, once it has begun
+    bool begun;
     std::unique_ptr<char[]> stack;
     State state;
     u32 exchanges;  // words of a warp so far
@@ -64,7 +67,7 @@ struct Block {
 };
 
 static Block* block;
-static ucontext_t scheduler;
+static jmp_buf scheduler;
 static u32 current;
 static void (*body)(void**);
 static void** body_arguments;
@@ -74,15 +77,25 @@ static void fail(const char* what) {
     std::abort();
 }
 
+// From fibre to fibre by jumps: swapcontext asks the system for signals each time, which took as
+// long as all of the kernels.
+static void go_on(Fibre& fibre) {
+    if (_setjmp(scheduler)) return;
+    if (fibre.begun) _longjmp(fibre.place, 1);
+    fibre.begun = true;
+    setcontext(&fibre.beginning);
+}
+
 static void enter() {
     body(body_arguments);
     block->fibres[current].state = DONE;
-    swapcontext(&block->fibres[current].context, &scheduler);
+    _longjmp(scheduler, 1);
 }
 
 static void wait(State state) {
-    block->fibres[current].state = state;
-    swapcontext(&block->fibres[current].context, &scheduler);
+    Fibre& fibre = block->fibres[current];
+    fibre.state = state;
+    if (!_setjmp(fibre.place)) _longjmp(scheduler, 1);
 }
 
 static void begin(Block& one, Place at, u32 threads, u32 shared) {
@@ -92,11 +105,12 @@ static void begin(Block& one, Place at, u32 threads, u32 shared) {
     one.done = false;
     for (Fibre& fibre : one.fibres) {
         if (!fibre.stack) fibre.stack.reset(new char[STACK]);
-        getcontext(&fibre.context);
-        fibre.context.uc_stack.ss_sp = fibre.stack.get();
-        fibre.context.uc_stack.ss_size = STACK;
-        fibre.context.uc_link = nullptr;
-        makecontext(&fibre.context, enter, 0);
+        getcontext(&fibre.beginning);
+        fibre.beginning.uc_stack.ss_sp = fibre.stack.get();
+        fibre.beginning.uc_stack.ss_size = STACK;
+        fibre.beginning.uc_link = nullptr;
+        makecontext(&fibre.beginning, enter, 0);
+        fibre.begun = false;
         fibre.state = AT_BARRIER;
         fibre.exchanges = 0;
         fibre.copies.clear();
@@ -113,7 +127,7 @@ static State run_warp(u32 first) {
             if (some && block->fibres[i].state != AT_OTHERS) continue;
             current = threadIdx.x = i;
             block->fibres[i].state = RUNNING;
-            swapcontext(&scheduler, &block->fibres[i].context);
+            go_on(block->fibres[i]);
         }
         for (u32 i = first; i < first + 32; i++)
             exchanging &= block->fibres[i].state == AT_WARP;
