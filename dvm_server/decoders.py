@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, TypeVar
 
 from dvm_server.decoder import Decoder
+from model.ahead import at_once
 from model.plates.input_mattes import InputMatte
 from model.plates.plate import Plate, PlateHeader, Trimap
 
@@ -28,7 +28,7 @@ class Decoders:
     """
 
     def __init__(self, count: int, *, memory_bytes: int, seconds: float):
-        count = count or min(max((os.cpu_count() or 1) // _CORES_EACH, 1), _MOST)
+        count = count or at_once(_CORES_EACH, _MOST)
         self._lanes = [
             _Lane(Decoder(memory_bytes=memory_bytes, seconds=seconds)) for _ in range(count)
         ]

@@ -6,7 +6,6 @@ of many cores several frames are written at once.
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
@@ -20,7 +19,7 @@ import numpy as np
 from dvm_server.decoders import Decoders
 from dvm_server.reader import GuideReader, PlateReader, TrimapReader
 from dvm_server.translate import options_from_plain
-from model.ahead import ahead, several
+from model.ahead import ahead, at_once, several
 from model.engine import Engine, FrameMatte
 from model.errors import Cancelled
 from model.passes import Block, Span
@@ -36,7 +35,7 @@ Tell = Callable[[Mapping[str, Any]], None]
 IsCancelled = Callable[[], bool]
 
 # Frames written at once: all cores compress a file, but one alone puts it together.
-_WRITERS = min(max((os.cpu_count() or 1) // 4, 1), 4)
+_WRITERS = at_once(4, 4)
 # Of a span's own folder: what a killed worker left is known by it.
 SCRATCH_PREFIX = "dvm-span-"
 

@@ -7,6 +7,7 @@ of each other may have `several` at work. Memory is bounded by the counts.
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -42,6 +43,11 @@ def ahead(
             thread.submit(made.close).result()
 
 
+def at_once(cores_each: int, most: int) -> int:
+    """How many threads or processes to have for work that keeps so many cores busy each."""
+    return min(max((os.cpu_count() or 1) // cores_each, 1), most)
+
+
 def several(
     items: Iterator[Item], work: Callable[[Item], Made], count: int, name: str = "several"
 ) -> Generator[Made, None, None]:
@@ -53,7 +59,7 @@ def several(
     with ThreadPoolExecutor(count, thread_name_prefix=name) as threads:
         under_way: deque[Future[Made]] = deque()
         error: Exception | None = None
-        while error is None:
+        while True:
             try:
                 item = next(items, _END)
             except Exception as raised:  # noqa: BLE001  to be raised in its turn

@@ -1,7 +1,7 @@
 """Pass A over a span: trimaps carried from its keyframe, or from both and then blended; and hints.
 
 It holds what the network remembers and a frame or two each way; where the two ways over a span have
-not met yet, what they found waits on disk. So memory does not grow with the span.
+not met yet, what they found waits (`model.waiting`). So memory does not grow with the span.
 """
 
 from __future__ import annotations
@@ -31,16 +31,15 @@ from model.plates.plate import Plate, PlateHeader, Trimap, Window
 from model.transfers import Upload
 from model.trimap_classes import Classes, Clues
 from model.view import LightView
-from model.waiting import Waiting, spool_trimap, unspool_trimap
+from model.waiting import Classified, Waiting, spool_trimap, unspool_trimap
 
 # From one keyframe: how many frames get their hints at once, and how many after them are looked at
 # for that.
 _AT_ONCE, _AHEAD = 16, 32
 
 _Bytes = npt.NDArray[np.uint8]
-_Classified = tuple[_Bytes, _Bytes]  # a trimap and its confidence
 _OneWay = Callable[[int], Generator[tuple[int, Classes], None, None]]  # of a keyframe, by place
-_Carried = tuple[int, _Classified, _Bytes | None]  # a frame's number, trimap and hint
+_Carried = tuple[int, Classified, _Bytes | None]  # a frame's number, trimap and hint
 
 
 def carry_trimaps(
@@ -158,7 +157,7 @@ def _from_one_end(
             continue
         waiting.append(number)
         like = classes.clues
-        spool_trimap(scratch / f"{number}.npz", *found, classes.clues)
+        spool_trimap(scratch / f"{number}.npz", found, classes.clues)
         if len(waiting) == _AT_ONCE + _AHEAD:
             yield from _seen_from_behind(span, waiting, _AT_ONCE, light, scratch, like, cancelled)
             del waiting[:_AT_ONCE]
@@ -180,16 +179,16 @@ def _seen_from_behind(
         if cancelled():
             raise Cancelled(frame=waiting[place])
         number, path = waiting[place], scratch / f"{waiting[place]}.npz"
-        *found, before = unspool_trimap(path, like)
+        found, before = unspool_trimap(path, like)
         memory, after = look_back(memory, before, found[0])
         if place < count:
             path.unlink()
             if number in span.wanted:
                 hint = _hint(number, found[0], light, (before, after))
-                yield number, (found[0], found[1]), hint
+                yield number, found, hint
 
 
-def _blended(first: Classes, last: Classes | None, position: float) -> _Classified:
+def _blended(first: Classes, last: Classes | None, position: float) -> Classified:
     pixels, confidence = blend(first, last, position)
     return pixels.cpu().numpy(), (confidence * 255).round().byte().cpu().numpy()
 

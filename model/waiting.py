@@ -14,6 +14,8 @@ import torch
 from model.classical.filters import is_on_card
 from model.trimap_classes import Classes, Clues
 
+Classified = tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]  # a trimap and its confidence
+
 _HALF = 65504.0  # the largest half float
 _SHARE_OF_CARD = 16  # as much of a CUDA device's memory may hold what waits
 
@@ -69,18 +71,16 @@ class Waiting:
         return torch.cuda.get_device_properties(self.device).total_memory // _SHARE_OF_CARD
 
 
-def spool_trimap(
-    path: Path, pixels: npt.NDArray[Any], sure: npt.NDArray[Any], clues: Clues
-) -> None:
+def spool_trimap(path: Path, found: Classified, clues: Clues) -> None:
     """A trimap that waits for what frames after it show, its confidence, and what was seen."""
-    np.savez(path, pixels=pixels, sure=sure, **_fetched(_halves(vars(clues))))
+    np.savez(path, pixels=found[0], sure=found[1], **_fetched(_halves(vars(clues))))
 
 
-def unspool_trimap(path: Path, like: Clues) -> tuple[npt.NDArray[Any], npt.NDArray[Any], Clues]:
+def unspool_trimap(path: Path, like: Clues) -> tuple[Classified, Clues]:
     """What `spool_trimap` wrote, clues where ``like`` has them."""
     with np.load(path) as stored:
         halves = {one.name: torch.from_numpy(stored[one.name]) for one in fields(Clues)}
-        return stored["pixels"], stored["sure"], _clues_like(like, halves)
+        return (stored["pixels"], stored["sure"]), _clues_like(like, halves)
 
 
 def _halves(planes: Mapping[str, Any]) -> dict[str, torch.Tensor]:

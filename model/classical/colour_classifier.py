@@ -54,7 +54,7 @@ def lab(picture: Image) -> Image:
 def bins(colours: Image) -> Bins:
     """The bin of each pixel, H×W; colours beyond 0…1 fall into the outermost."""
     of = arrays(colours)
-    steps = of.clip(_whole(colours * _STEPS), 0, _STEPS - 1)
+    steps = of.clip(of.asarray(colours * _STEPS, dtype=of.int32), 0, _STEPS - 1)
     found = (steps[..., 0] * _STEPS + steps[..., 1]) * _STEPS + steps[..., 2]
     numbers: Bins = of.asarray(found, dtype=of.int64)
     return numbers
@@ -123,11 +123,6 @@ def _cells_beside(places: Places, image: Image) -> Bins:
 @cache  # for good: see `filters_on_card`
 def _cells_on(places: Places, device: torch.device) -> Any:
     return torch.from_numpy(places.cells).to(device)
-
-
-@also_on_card(card.whole_numbers)
-def _whole(values: Image) -> npt.NDArray[np.int32]:
-    return values.astype(np.int32)
 
 
 @also_on_card(card.weighted_counts)

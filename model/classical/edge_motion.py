@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from model.classical.filters import highest
+from model.classical.filters import highest, resized
 from model.classical.flow import length, luminance, motion
 from model.classical.working_size import WorkingSize
 
@@ -49,5 +49,5 @@ def edge_motion(
         sure = found.error <= _ERROR + _ERROR_SHARE * way
         most = np.maximum(most, np.where(sure, way, 0))
     wide = np.minimum(_SMEARED * highest(most, size.radius(_NEAR)), size.pixels(_MOST))
-    wide = size.enlarge(wide, torch.device("cpu"))[0, 0].numpy()
+    wide = resized(wide, height, width, by_area=False)
     return np.asarray(wide * (width / size.columns), np.float32)

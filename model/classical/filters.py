@@ -168,6 +168,12 @@ def channels_first(image: Image) -> Image:
     return found
 
 
+def planes_of(image: Image) -> torch.Tensor:
+    """H×W or H×W×C → float32 1×C×H×W, where the image is."""
+    planes = image[None] if image.ndim == 2 else channels_first(image)
+    return torch.as_tensor(floats(planes))[None]
+
+
 @also_on_card(card.merged)
 def merged(planes: Sequence[Image]) -> Image:
     """C planes H×W → H×W×C."""
@@ -190,7 +196,7 @@ def percentile_where(mask: Mask, values: Image, share: float) -> Image:
 def holding(mask: Mask, seeds: Mask) -> Mask:
     """The connected regions of a mask, corners included, that hold any of the seeds in it."""
     if is_on_card(mask):  # regions are told apart on the CPU
-        found: Mask = placed(holding(*fetched(card.stacked(mask, seeds))), mask)
+        found: Mask = placed(holding(*fetched(arrays(mask).stack([mask, seeds]))), mask)
         return found
     count, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
     held = np.bincount(labels[seeds], minlength=count) > 0

@@ -8,6 +8,7 @@ holds, so that it can be recorded (`cuda_ops.recorded`); what is kept here is ke
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import cache
 
@@ -39,8 +40,8 @@ def box(image: Tensor, radius: int) -> Tensor:
 
 
 def blur(image: Tensor) -> Tensor:
-    weights = [torch.exp(torch.tensor(-0.5 * (d / _SIGMA) ** 2)) for d in range(_REACH + 1)]
-    total = float(weights[0] + 2 * sum(weights[1:]))
+    weights = [math.exp(-0.5 * (d / _SIGMA) ** 2) for d in range(_REACH + 1)]
+    total = weights[0] + 2 * sum(weights[1:])
     planes = _planes(image)
     for axis in (2, 3):
         mirrored = planes.index_select(axis, _mirrored(planes.shape[axis], _REACH, planes.device))
@@ -48,10 +49,10 @@ def blur(image: Tensor) -> Tensor:
             mirrored.narrow(axis, _REACH + d, planes.shape[axis])
             for d in range(-_REACH, _REACH + 1)
         ]
-        planes = parts[_REACH] * (float(weights[0]) / total)
+        planes = parts[_REACH] * (weights[0] / total)
         for d in range(1, _REACH + 1):
             both = parts[_REACH - d] + parts[_REACH + d]
-            planes = planes.add(both, alpha=float(weights[d]) / total)
+            planes = planes.add(both, alpha=weights[d] / total)
     return _image(planes, image)
 
 
@@ -113,10 +114,6 @@ def merged(planes: Sequence[Tensor]) -> Tensor:
     return torch.stack(list(planes)).float().permute(1, 2, 0)
 
 
-def stacked(*masks: Tensor) -> Tensor:
-    return torch.stack(masks)
-
-
 def chosen(mask: Tensor, image: Tensor, other: Tensor) -> Tensor:
     return torch.where(mask[..., None], image, other)
 
@@ -166,10 +163,6 @@ def smoothed(values: Tensor, along: Sequence[tuple[float, float, float]]) -> Ten
         found.narrow(axis, 0, rest).add_(values.narrow(axis, 1, rest), alpha=after)
         values = found
     return values
-
-
-def whole_numbers(values: Tensor) -> Tensor:
-    return values.to(torch.int32)
 
 
 @cache

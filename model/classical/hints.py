@@ -23,7 +23,7 @@ from model.classical.anchor import carried_classes
 from model.classical.background_layer import FADE
 from model.classical.clean_plate import evidence
 from model.classical.data_term import DataTerm
-from model.classical.filters import Image, arrays, channels_first, chosen, floats, placed
+from model.classical.filters import Image, arrays, chosen, placed, planes_of
 from model.classical.working_size import WorkingSize
 from model.face import Frame
 from model.trimap_classes import Clues
@@ -53,11 +53,11 @@ def hint_of(
     size = WorkingSize.of(*trimap.shape)
     there = placed(trimap, directions[0].light)
     unknown = torch.as_tensor(there == 128)
-    small = _tensor(carried_classes(there, size))
-    light = _tensor(directions[0].light)
+    small = planes_of(carried_classes(there, size))
+    light = planes_of(directions[0].light)
     background, known = _freshest(directions)
     frame = Frame(number, light, light, small, composited_in)
-    behind, seen = _tensor(background), _tensor(known) > _SEEN
+    behind, seen = planes_of(background), planes_of(known) > _SEEN
     said = evidence(replace(frame, background=behind, background_known=seen), _drift(behind, known))
     if said is None:
         return None
@@ -77,7 +77,7 @@ def _freshest(directions: Sequence[Clues]) -> tuple[Image, Image]:
 def _drift(background: Tensor, known: Image) -> Tensor:
     """The variance, 1×1×h×w, of a background that was moved along since it was seen: it lies
     a little off. What is seen in every frame does not show that."""
-    frames = _tensor(known).clamp_min(_SEEN).log() / math.log(FADE)
+    frames = planes_of(known).clamp_min(_SEEN).log() / math.log(FADE)
     right = F.pad(background[..., 2:] - background[..., :-2], (1, 1)) / 2
     down = F.pad(background[..., 2:, :] - background[..., :-2, :], (0, 0, 1, 1)) / 2
     steep = (right.square() + down.square()).mean(1, keepdim=True)
@@ -108,9 +108,3 @@ def _enlarged(said: DataTerm, asked: Tensor, unknown: Tensor) -> DataTerm:
         planes = F.interpolate(planes, unknown.shape[2:], mode="bilinear", align_corners=False)
     planes = planes * unknown
     return DataTerm(planes[:, 1:] / planes[:, :1].clamp_min(_LEAST), planes[:, :1])
-
-
-def _tensor(image: Image) -> Tensor:
-    """h×w(×C) → float32 1×C×h×w."""
-    planes = image[None] if image.ndim == 2 else channels_first(image)
-    return torch.as_tensor(floats(planes))[None]

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from model.classical.anchor import three_classes
 from model.classical.closed_form import solve_alpha
-from model.classical.filters import Image, Mask, channels_first, fetched, grown, holding, shrunk
+from model.classical.filters import Image, Mask, fetched, grown, holding, planes_of, shrunk
 from model.classical.working_size import WorkingSize
 from model.face import Frame
 
@@ -60,8 +59,8 @@ def resolve(frame: Frame, size: WorkingSize) -> ResolvedKeyframe:
     alpha = trimap
     if band.any():
         solved = solve_alpha(
-            torch.from_numpy(channels_first(fetched(size.reduce(frame.light))))[None],
-            torch.from_numpy(trimap)[None, None],
+            planes_of(fetched(size.reduce(frame.light))),
+            planes_of(trimap),
             composited_in=frame.composited_in,
             tolerance=_TOLERANCE,
         )

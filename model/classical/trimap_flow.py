@@ -16,7 +16,6 @@ other: X. Bai, J. Wang, D. Simons, G. Sapiro, "Video SnapCut", SIGGRAPH 2009.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -25,7 +24,7 @@ from typing import Any
 import torch
 
 from cuda_ops.recorded import Recorded
-from model.ahead import ahead, several
+from model.ahead import ahead, at_once, several
 from model.classical.colour_classifier import bins, lab, whole_model
 from model.classical.evidence import SOFT, Wholes, reach
 from model.classical.filters import Image, fetched, grown, holding, is_on_card, placed
@@ -39,7 +38,7 @@ from model.trimap_classes import Classes, Clues
 
 Stage = Generator[Any, None, None]
 
-_MATCHED_AT_ONCE = min(max((os.cpu_count() or 1) // 4, 1), 4)  # frames
+_MATCHED_AT_ONCE = at_once(4, 4)  # frames
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from model.classical.filters import Image, channels_first, floats, merged, resized
+from model.classical.filters import Image, floats, merged, resized
 
 PIXELS = 640 * 360
 
@@ -61,10 +61,3 @@ class WorkingSize:
         if (self.rows, self.columns) == (self.height, self.width):
             return image
         return resized(image, self.rows, self.columns, by_area=True)
-
-    def enlarge(self, image: Image, device: torch.device) -> torch.Tensor:
-        """rows×columns(×C) → 1×C×H×W, bilinear, so that planes that sum to 1 still do."""
-        if (self.rows, self.columns) != (self.height, self.width):
-            image = resized(image, self.height, self.width, by_area=False)
-        planes = image[None] if image.ndim == 2 else channels_first(image)
-        return torch.as_tensor(floats(planes))[None].to(device)

@@ -46,7 +46,7 @@ from cuda_ops.recorded import Recorded
 from model.checkpoint import trained_network
 from model.classical import trimap_flow
 from model.classical.anchor import three_classes
-from model.classical.filters import Image, channels_first, floats
+from model.classical.filters import Image, floats, planes_of
 from model.classical.trimap_flow import Sight, beside, nearest_to
 from model.classical.working_size import WorkingSize
 from model.face import Frame
@@ -254,8 +254,7 @@ class TrimapMemory:
 
     def _planes(self, image: Image) -> Tensor:
         """h×w(×C) → 1×C×H×W on the network's device."""
-        planes = image[None] if image.ndim == 2 else channels_first(image)
-        return self._padded(torch.as_tensor(planes)[None])
+        return self._padded(planes_of(image))
 
     def _padded(self, planes: Tensor) -> Tensor:
         """1×C×h×w → 1×C×H×W on the network's device."""
