@@ -30,9 +30,10 @@ from model.classical.filters import (
     placed,
     shrunk,
 )
-from model.classical.flow import Motion, extend, length, warp
+from model.classical.flow import Motion, length, warp
 from model.classical.guided import follow_edges
 from model.classical.keyframe import ResolvedKeyframe
+from model.classical.layer_motion import LayerMotion, motion_odds
 from model.classical.working_size import WorkingSize
 
 # In pixels of a 640×360 picture.
@@ -94,7 +95,7 @@ class Expected:
         open: what colours cannot narrow.
         layer, behind: background layers, moved by the background's own motion.
         anchor: where the keyframe's trimap lies.
-        odds: see `colour_odds`.
+        odds: log odds that a pixel is foreground, by its colour and by how it moves.
         fast: how fast the foreground moves against the background, in pixels.
     """
 
@@ -125,34 +126,30 @@ def first_state(picture: Image, light: Image, keyframe: ResolvedKeyframe) -> Sta
 
 def expect(state: State, seen: Seen, wholes: Wholes, size: WorkingSize) -> Expected:
     """What a frame should be, by the state before it and by its colours."""
-    move = seen.move
+    move, pictured = seen.move, wholes[0] is not None
     shown = shows_background(state.alpha, state.open, move, size)
-    still = extend(move.back, floats(shown))
-    layer = state.background.moved(still)
     warped = warp(state.alpha, move.back)
+    foreground = LayerMotion.where((warped > 1 - SOFT) & (move.error < 1.5), move)
+    background = LayerMotion.where(shown, move)
+    still = background.back
+    layer = state.background.moved(still)
     before = (state.colours, state.alpha)
+    odds = colour_odds(seen.colours, before, layer, shown, wholes, size)
+    odds = odds + motion_odds(seen.colours, state.colours, move, foreground, background)
+    # Open regions go with the foreground they hang on, if there is any: flow inside of them may be
+    # that of what is seen through them.
+    along = foreground.back if pictured else move.back
+    open_: Mask = warp(floats(state.open), along) > 0.5
     return Expected(
         warped=warped,
-        open=_carried_open(state, warped, move, pictured=wholes[0] is not None),
+        open=open_,
         layer=layer,
         # Both are known where the background was seen.
         behind=BackgroundLayer(warp(state.behind.colours, still), layer.known),
         anchor=state.anchor.carried(move, still, size),
-        odds=colour_odds(seen.colours, before, layer, shown, wholes, size),
+        odds=odds,
         fast=percentile_where(state.alpha > 0.02, length(move.forth + still), 95),
     )
-
-
-def _carried_open(state: State, warped: Image, move: Motion, *, pictured: bool) -> Mask:
-    """The open regions in this frame. They go with the foreground they hang on, if there is any
-    (``pictured``): flow inside of them may be that of what is seen through them. ``warped`` is the
-    alpha of the frame before, moved to this one."""
-    way = move.back
-    if pictured:
-        solid = (warped > 1 - SOFT) & (move.error < 1.5)
-        way = extend(move.back, floats(solid))
-    found: Mask = warp(floats(state.open), way) > 0.5
-    return found
 
 
 def settle(

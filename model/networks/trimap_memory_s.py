@@ -65,8 +65,9 @@ from model.trimap_classes import Classes, laid_over
 NAME = "trimap_memory_s"
 MULTIPLE = 16
 RECENT = 2  # frames gone by that are remembered
-_IN_SMOKE = 1.1  # log odds in favour of the unknown, at the end, where nothing is solid
-_EDGE = 0.3  # up to this softness bands are those of edges, with some hair, and it is 0
+# Log odds in favour of the unknown, at the end, by how soft keyframes' bands are.
+_AT_EDGES, _IN_SMOKE = -0.3, 1.1  # where all are those of hard edges, and where nothing is solid
+_HARD, _HAIRY = 0.25, 0.3  # from one softness to the other edges have some hair, and it rises to 0
 
 
 @dataclass(frozen=True)
@@ -274,11 +275,13 @@ def flow_guess(classes: Classes, flow: trimap_flow.Memory) -> Tensor:
 
 def _lean(softness: float) -> float:
     """Log odds in favour of the unknown for keyframes whose bands are so soft."""
-    return _IN_SMOKE * max(softness - _EDGE, 0) / (1 - _EDGE)
+    if softness > _HAIRY:
+        return _IN_SMOKE * (softness - _HAIRY) / (1 - _HAIRY)
+    return _AT_EDGES * min((_HAIRY - softness) / (_HAIRY - _HARD), 1)
 
 
 def _leaning(answer: Answer, lean: float) -> Answer:
-    """The unknown made likelier by ``lean`` where there is an answer."""
+    """The unknown made likelier by ``lean``, or less so, where there is an answer."""
     return _with_unknown(answer, lean * _answered(answer).float())
 
 

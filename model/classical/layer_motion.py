@@ -1,0 +1,95 @@
+"""Whether a pixel moves as the foreground around it does, or as the background.
+
+Where an arm has been, uncovered background that nobody has seen before can have the foreground's
+colours: what tells then is that it moves with the background from there on.
+
+Source: pictures as layers, each with a motion of its own: J. Wang, E. Adelson, "Representing Moving
+Images with Layers", IEEE Transactions on Image Processing 3(5), 1994.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from model.classical.filters import Image, Mask, arrays, blur, channel_sum, floats
+from model.classical.flow import Motion, extend, warp
+
+_LIKE = 1.0  # pixels within which motions are alike
+_LIMIT = 4.0  # most that motion can say, in log odds
+
+
+@dataclass(frozen=True)
+class _Demand:
+    """What it takes to be told by one's motion.
+
+    Attributes:
+        apart: pixels by which the layers must move apart.
+        colours: how far colours may differ from those that have moved here, in scaled Lab.
+    """
+
+    apart: float
+    colours: float
+
+
+# Optical flow takes small parts of the foreground along with the background when both move nearly
+# alike, and flat background along with what moves beside it.
+_FOREGROUND = _Demand(apart=1.0, colours=0.015)
+_BACKGROUND = _Demand(apart=3.0, colours=0.06)
+
+
+@dataclass(frozen=True)
+class LayerMotion:
+    """The motion of one layer where it is seen, and its continuation everywhere.
+
+    Attributes:
+        back: H×W×2, as in `Motion`.
+        seen: whether it is seen anywhere, one number.
+    """
+
+    back: Image
+    seen: Image
+
+    @classmethod
+    def where(cls, mask: Mask, move: Motion) -> LayerMotion:
+        return cls(extend(move.back, floats(mask)), floats(arrays(mask).any(mask)))
+
+
+def motion_odds(
+    colours: Image, before: Image, move: Motion, foreground: LayerMotion, background: LayerMotion
+) -> Image:
+    """Log odds, H×W within ±4, that a pixel is foreground, by how it moves alone.
+
+    It says something where the layers move apart, optical flow is consistent and is one layer's,
+    and colours are those that this motion brings but not those that the other would bring.
+
+    Args:
+        colours: H×W×3 of this frame, scaled Lab.
+        before: those of the frame before.
+        move: between both.
+        foreground: the motion of what is surely foreground.
+        background: of what is surely background.
+    """
+    brought = _difference(colours, before, move.back)
+    by_foreground = _difference(colours, before, foreground.back)
+    by_background = _difference(colours, before, background.back)
+    apart = channel_sum((foreground.back - background.back) ** 2)
+
+    def told(way: Image, by_other: Image, demand: _Demand) -> Image:
+        alike = _bell(channel_sum((move.back - way) ** 2), _LIKE)
+        fits = _bell(brought, demand.colours) * (1 - _bell(by_other, demand.colours))
+        return alike * fits * (1 - _bell(apart, demand.apart))
+
+    either = told(foreground.back, by_background, _FOREGROUND)
+    either = either - told(background.back, by_foreground, _BACKGROUND)
+    firm = arrays(colours).exp(-move.error) * foreground.seen * background.seen
+    return floats(_LIMIT * firm * either)
+
+
+def _difference(colours: Image, before: Image, back: Image) -> Image:
+    """Squared, H×W, between colours and those of the frame before moved here."""
+    return blur(channel_sum((colours - warp(before, back)) ** 2))
+
+
+def _bell(squared: Image, width: float) -> Image:
+    """1 at 0, falling as a normal distribution does."""
+    return floats(arrays(squared).exp(squared * (-0.5 / width**2)))
