@@ -43,7 +43,7 @@ def shows_background(alpha: Image, covered: Mask | None, move: Motion, size: Wor
     """
     doubted = alpha > SOFT if covered is None else (alpha > SOFT) | covered
     doubtful = floats(grown(doubted, size.radius(_MARGIN)))
-    return (warp(doubtful, move.back) < 0.01) & (move.error < 1.5)
+    return (warp(doubtful, move.back) < 0.01) & move.consistent
 
 
 def colour_odds(

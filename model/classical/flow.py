@@ -28,6 +28,7 @@ from model.classical.filters import (
 
 Grey = npt.NDArray[np.uint8]
 
+_AGREE = 1.5  # pixels
 _LEAST_SIDE = 48  # DIS refuses, or crashes on, pictures smaller than its patches
 
 
@@ -44,6 +45,12 @@ class Motion:
     back: Image
     forth: Image
     error: Image
+
+    @property
+    def consistent(self) -> Mask:
+        """Where both ways agree well enough to say whose motion it is."""
+        agree: Mask = self.error < _AGREE
+        return agree
 
 
 def luminance(picture: Image) -> Grey:

@@ -72,10 +72,10 @@ def motion_odds(
     brought = _difference(colours, before, move.back)
     by_foreground = _difference(colours, before, foreground.back)
     by_background = _difference(colours, before, background.back)
-    apart = channel_sum((foreground.back - background.back) ** 2)
+    apart = _squared(foreground.back, background.back)
 
     def told(way: Image, by_other: Image, demand: _Demand) -> Image:
-        alike = _bell(channel_sum((move.back - way) ** 2), _LIKE)
+        alike = _bell(_squared(move.back, way), _LIKE)
         fits = _bell(brought, demand.colours) * (1 - _bell(by_other, demand.colours))
         return alike * fits * (1 - _bell(apart, demand.apart))
 
@@ -87,7 +87,12 @@ def motion_odds(
 
 def _difference(colours: Image, before: Image, back: Image) -> Image:
     """Squared, H×W, between colours and those of the frame before moved here."""
-    return blur(channel_sum((colours - warp(before, back)) ** 2))
+    return blur(_squared(colours, warp(before, back)))
+
+
+def _squared(one: Image, other: Image) -> Image:
+    """Squared distance at each pixel, H×W, between images of several channels."""
+    return channel_sum((one - other) ** 2)
 
 
 def _bell(squared: Image, width: float) -> Image:

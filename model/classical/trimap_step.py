@@ -126,19 +126,19 @@ def first_state(picture: Image, light: Image, keyframe: ResolvedKeyframe) -> Sta
 
 def expect(state: State, seen: Seen, wholes: Wholes, size: WorkingSize) -> Expected:
     """What a frame should be, by the state before it and by its colours."""
-    move, pictured = seen.move, wholes[0] is not None
+    move = seen.move
     shown = shows_background(state.alpha, state.open, move, size)
     warped = warp(state.alpha, move.back)
-    foreground = LayerMotion.where((warped > 1 - SOFT) & (move.error < 1.5), move)
+    foreground = LayerMotion.where((warped > 1 - SOFT) & move.consistent, move)
     background = LayerMotion.where(shown, move)
     still = background.back
     layer = state.background.moved(still)
     before = (state.colours, state.alpha)
     odds = colour_odds(seen.colours, before, layer, shown, wholes, size)
     odds = odds + motion_odds(seen.colours, state.colours, move, foreground, background)
-    # Open regions go with the foreground they hang on, if there is any: flow inside of them may be
-    # that of what is seen through them.
-    along = foreground.back if pictured else move.back
+    # Open regions go with the foreground they hang on, if keyframes have any: flow inside of them
+    # may be that of what is seen through them.
+    along = move.back if wholes[0] is None else foreground.back
     open_: Mask = warp(floats(state.open), along) > 0.5
     return Expected(
         warped=warped,
