@@ -29,7 +29,7 @@ from model.checkpoint import (
     sha256_of_file,
 )
 from model.errors import EngineError, SetupError
-from model.networks.r50_published_names import published_name, widths_of
+from model.networks.r50_published_names import never_looked_at, published_name, widths_of
 from model.networks.st_fam_r50 import NAME, StFamR50
 from training.averaged import average, check_place
 
@@ -62,6 +62,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sys.stderr.write(f"     Hint: {error.hint}\n")
         return SETUP_EXIT if isinstance(error, SetupError) else FAULT_EXIT
     _say(f"{out}: {record.network} {json.dumps(dict(record.config))}")
+    left = record.training.get("left_out")
+    if isinstance(left, list):
+        _say(f"left out, for the published network never uses them: {len(left)} ({some_of(left)})")
     _say(f"use it: dvm matte … --network {record.network} --checkpoint {out}")
     return 0
 
@@ -71,8 +74,9 @@ def import_checkpoint(
 ) -> CheckpointRecord:
     """Write the tensors of a published checkpoint as one of ours, whole or not at all.
 
-    How wide the network is, how many frames it looks back and whether it has a refining stage is
-    read from the shapes.
+    How wide the network is, how many frames it looks back, whether it has a refining stage and how
+    it doubles sizes is read from names and shapes. What the published network by ``deconv`` has and
+    never uses is left out, and the record names it.
 
     Args:
         file: as published, written by torch.
@@ -90,14 +94,18 @@ def import_checkpoint(
     """
     check_place(out, overwrite)
     published = load_pickled(file)
-    config, tensors = ours(published, str(file))
+    config, tensors, left = ours(published, str(file))
     if half:
         tensors = {name: _halved(one) for name, one in tensors.items()}
     record = CheckpointRecord(
         NAME,
         config,
         LICENCE,
-        training={"imported_from": file.name, "imported_sha256": sha256_of_file(file)},
+        training={
+            "imported_from": file.name,
+            "imported_sha256": sha256_of_file(file),
+            **({"left_out": left} if left else {}),
+        },
     )
     save_checkpoint(out, tensors, record)
     return record
@@ -105,8 +113,9 @@ def import_checkpoint(
 
 def ours(
     published: Mapping[str, Tensor], file: str
-) -> tuple[Mapping[str, object], dict[str, Tensor]]:
-    """The configuration of the network that published tensors belong to, and its state.
+) -> tuple[Mapping[str, object], dict[str, Tensor], list[str]]:
+    """The configuration of the network that published tensors belong to, its state, and the names
+    of those that the published network has and never uses.
 
     Args:
         published: by their published names.
@@ -125,25 +134,33 @@ def ours(
             hint="the published file is called best_net_Base.pth",
         )
     with torch.device("meta"):
-        network = StFamR50(widths.channels, widths.shift, widths.refine)
+        network = StFamR50(widths.channels, widths.shift, widths.refine, widths.upsample)
     wanted = {published_name(name): (name, one) for name, one in network.state_dict().items()}
-    _check_fit(published, {name: one for name, (_, one) in wanted.items()}, file)
-    bad = [name for name, one in published.items() if not one.isfinite().all()]
+    unused = never_looked_at(widths.channels) if widths.upsample == "deconv" else {}
+    _check_fit(published, {name: one for name, (_, one) in wanted.items()}, unused, file)
+    bad = [name for name in wanted if not published[name].isfinite().all()]
     if bad:
         raise SetupError(
             "setup.bad_checkpoint",
             f"{file} has numbers that are not finite in {some_of(bad)}",
             hint="get it again from where it was published",
         )
-    return network.config, {name: published[theirs] for theirs, (name, _) in wanted.items()}
+    state = {name: published[theirs] for theirs, (name, _) in wanted.items()}
+    return network.config, state, [name for name in unused if name in published]
 
 
-def _check_fit(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], file: str) -> None:
+def _check_fit(
+    found: Mapping[str, Tensor],
+    wanted: Mapping[str, Tensor],
+    unused: Mapping[str, Tensor],
+    file: str,
+) -> None:
+    """Refuse what does not fit; tensors of ``unused`` may be missing, but not of another shape."""
     missing = [name for name in wanted if name not in found]
-    unknown = [name for name in found if name not in wanted]
+    unknown = [name for name in found if name not in wanted and name not in unused]
     other = [
         f"{name} {tuple(found[name].shape)} instead of {tuple(one.shape)}"
-        for name, one in wanted.items()
+        for name, one in {**wanted, **unused}.items()
         if name in found and found[name].shape != one.shape
     ]
     kinds = ("missing", missing), ("unknown", unknown), ("of another shape", other)

@@ -1,7 +1,7 @@
 """Box 4 of `st_fam_r50`: from fused levels to alpha, and the stage that refines it.
 
 Large separable kernels: C. Peng et al., "Large Kernel Matters", CVPR 2017. Sizes are doubled by
-sub-pixel convolution: W. Shi et al., CVPR 2016.
+sub-pixel convolution: W. Shi et al., CVPR 2016; or by a transposed one, the published variant.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 REACH = 3  # of the 7-tap kernels
+UPSAMPLES = ("shuffle", "deconv")  # how `Rise` doubles a size
 
 
 class WideKernel(nn.Module):
@@ -37,31 +38,46 @@ class WideKernel(nn.Module):
 
 
 class Rise(nn.Module):
-    """N×inside×h×w and N×skip×2h×2w → N×outside×2h×2w."""
+    """N×inside×h×w and N×skip×2h×2w → N×outside×2h×2w.
 
-    def __init__(self, inside: int, outside: int, skip: int):
+    Args:
+        inside, outside, skip: channels.
+        upsample: ``shuffle``: a 1×1 convolution and ReLU make four pixels of one, side by side;
+            ``deconv``: a transposed 4×4 convolution, and no ReLU after it, as published.
+    """
+
+    def __init__(self, inside: int, outside: int, skip: int, upsample: str = "shuffle"):
         super().__init__()
-        self.spread = nn.Conv2d(inside, 4 * outside, 1, bias=False)
-        self.spread_norm: nn.Module = nn.BatchNorm2d(4 * outside)
+        self.by_deconv = upsample == "deconv"
+        if self.by_deconv:
+            self.enlarge = nn.ConvTranspose2d(inside, outside, 4, stride=2, padding=1)
+        else:
+            self.spread = nn.Conv2d(inside, 4 * outside, 1, bias=False)
+            self.spread_norm: nn.Module = nn.BatchNorm2d(4 * outside)
         self.join = nn.Conv2d(outside + skip, outside, 3, padding=1, bias=False)
         self.join_norm: nn.Module = nn.BatchNorm2d(outside)
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
-        up = F.pixel_shuffle(F.relu(self.spread_norm(self.spread(x))), 2)
-        return F.relu(self.join_norm(self.join(torch.cat([up, skip], 1))))
+        return F.relu(self.join_norm(self.join(torch.cat([self._doubled(x), skip], 1))))
+
+    def _doubled(self, x: Tensor) -> Tensor:
+        if self.by_deconv:
+            doubled: Tensor = self.enlarge(x)
+            return doubled
+        return F.pixel_shuffle(F.relu(self.spread_norm(self.spread(x))), 2)
 
 
 class R50Decoder(nn.Module):
-    """Five fused levels and the planes → the logit of alpha."""
+    """Five fused levels and the planes → the logit of alpha. ``upsample``: see `Rise`."""
 
-    def __init__(self, channels: Sequence[int], planes: int):
+    def __init__(self, channels: Sequence[int], planes: int, upsample: str = "shuffle"):
         super().__init__()
         self.wide = nn.ModuleList(WideKernel(c) for c in channels)
         # By the level that is risen from: 4 … 0 when run, and the planes are the last skip.
         outside = (channels[0], *channels[:-1])
         skips = (planes, *channels[:-1])
         self.rise = nn.ModuleList(
-            Rise(a, b, c) for a, b, c in zip(channels, outside, skips, strict=True)
+            Rise(a, b, c, upsample) for a, b, c in zip(channels, outside, skips, strict=True)
         )
         self.head = nn.Conv2d(channels[0], 1, 3, padding=1)
 

@@ -267,21 +267,45 @@ class _Rise:
     """`Rise`."""
 
     def __init__(self, one: Rise, dtype: torch.dtype):
-        spread, join = Conv.of(one.spread, dtype), Conv.of(one.join, dtype)
+        join = Conv.of(one.join, dtype)
         outside = len(join.weight)
-        assert spread.bias is not None
-        # Sub-pixels first, so that a pixel's channels lie together.
-        weight = spread.weight.view(outside, 4, -1, 1, 1).transpose(0, 1).flatten(0, 1)
-        bias = spread.bias.view(outside, 4).t().flatten()
-        self._spread = Conv(_kept(weight), bias, (1, 1), (0, 0))
+        by_deconv = one.by_deconv
+        self._doubled = _Deconv(one.enlarge, dtype) if by_deconv else _Shuffle(one.spread, dtype)
         self._own, beside = join.split(outside, join.weight.shape[1] - outside)
         self._beside = beside.filled()
         self._beside = Conv(self._beside.weight[:outside], None, (1, 1), (1, 1))
 
     def __call__(self, x: Tensor, skip: Tensor) -> Tensor:
         """N×inside×h×w and N×skip×2h×2w, filled up, to N×outside×2h×2w."""
-        up = _shuffled(self._spread.positive(x))
-        return self._own.positive(up, self._beside.bare(skip))
+        return self._own.positive(self._doubled(x), self._beside.bare(skip))
+
+
+class _Shuffle:
+    """What `Rise` does by ``shuffle``, N×inside×h×w to N×outside×2h×2w."""
+
+    def __init__(self, one: nn.Module, dtype: torch.dtype):
+        spread = Conv.of(one, dtype)
+        outside = len(spread.weight) // 4
+        assert spread.bias is not None
+        # Sub-pixels first, so that a pixel's channels lie together.
+        weight = spread.weight.view(outside, 4, -1, 1, 1).transpose(0, 1).flatten(0, 1)
+        bias = spread.bias.view(outside, 4).t().flatten()
+        self._spread = Conv(_kept(weight), bias, (1, 1), (0, 0))
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return _shuffled(self._spread.positive(x))
+
+
+class _Deconv:
+    """What `Rise` does by ``deconv``, N×inside×h×w to N×outside×2h×2w."""
+
+    def __init__(self, one: nn.ConvTranspose2d, dtype: torch.dtype):
+        assert one.bias is not None
+        self._weight, self._bias = _kept(one.weight, dtype), one.bias.detach().to(dtype)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        found = F.conv_transpose2d(x, self._weight, None, 2, 1).contiguous(memory_format=LAST)
+        return _finished(found, self._bias, 1.0, None, in_place=True)
 
 
 def _shuffled(x: Tensor) -> Tensor:

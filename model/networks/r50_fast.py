@@ -36,7 +36,7 @@ from model.networks.r50_decoder import REACH, Refine, Rise, WideKernel
 from model.networks.r50_dense import FEW, LAST, DenseR50
 from model.networks.r50_encoder import Bottleneck
 from model.networks.r50_fusion import R50Fusion
-from model.networks.r50_regions import MARGIN, Region, Sheet, convolve, ended, product
+from model.networks.r50_regions import MARGIN, TILE, Region, Sheet, convolve, ended, product
 from model.networks.r50_sampling import Looks
 from model.networks.r50_winograd import Convolve3
 
@@ -108,6 +108,7 @@ class FastR50:
         self._fuse = [_Fusion(one) for one in fuse]
         self._wide = [_Wide(one) for one in wide]
         self._rise = [_Rise(one) for one in rise]
+        self._seen_beside = int(any(one.by_deconv for one in rise))
         self._refine = None if folded.refine is None else _Refine(folded.refine)
         self._made_dense = partial(
             DenseR50, folded.encoder, align, fuse, wide, rise, folded.decoder.head, folded.refine
@@ -137,7 +138,8 @@ class FastR50:
             form = self._in(window[-1].levels[0].dtype)
             levels, near = [one.levels for one in window], [one.near for one in window]
             return Found(*form.decode(levels, near, planes))
-        wanted = _Wanted.of(unknown[0, 0], refine=self._refine is not None)
+        refine, beside = self._refine is not None, self._seen_beside
+        wanted = _Wanted.of(unknown[0, 0], refine=refine, beside=beside)
         x: Sheet | None = None
         for level in reversed(range(len(self._wide))):
             most = _most(side, level + 1)
@@ -211,7 +213,8 @@ class _Wanted:
     fused: tuple[Region, ...]
 
     @staticmethod
-    def of(unknown: Tensor, *, refine: bool, levels: int = 5) -> _Wanted:
+    def of(unknown: Tensor, *, refine: bool, beside: int = 0, levels: int = 5) -> _Wanted:
+        """For a decoder whose `Rise` looks that many pixels of the doubled size beside itself."""
         refined = [Region.around(unknown)]
         if refine:
             for _ in range(3):
@@ -220,9 +223,9 @@ class _Wanted:
         joins = [coarse.grown(1, 1)]
         joined = [joins[0].grown(1, 1)]  # what a join's 3×3 convolution looks at
         for _ in range(levels - 1):
-            joins.append(joined[-1].halved())
+            joins.append(joined[-1].grown(beside, beside).halved())
             joined.append(joins[-1].grown(1, 1))
-        skips = [*joined[1:], joined[-1].halved()]
+        skips = [*joined[1:], joined[-1].grown(beside, beside).halved()]
         fused = [one.grown(REACH, REACH, exactly=True) for one in skips]
         return _Wanted(tuple(refined), coarse, tuple(joins), joined[0], tuple(skips), tuple(fused))
 
@@ -242,7 +245,8 @@ def _folded(network: StFamR50) -> StFamR50:
         elif isinstance(one, R50Fusion):
             one.merge, one.norm = _with_norm(one.merge, one.norm), nn.Identity()
         elif isinstance(one, Rise):
-            one.spread, one.spread_norm = _with_norm(one.spread, one.spread_norm), nn.Identity()
+            if not one.by_deconv:
+                one.spread, one.spread_norm = _with_norm(one.spread, one.spread_norm), nn.Identity()
             one.join, one.join_norm = _with_norm(one.join, one.join_norm), nn.Identity()
         elif isinstance(one, Refine):
             pairs = zip(one.convs, one.norms, strict=True)
@@ -358,23 +362,68 @@ class _Rise:
     """`Rise` in a region."""
 
     def __init__(self, one: Rise):
-        spread = Kernel.of(one.spread)
+        self._doubled = _Deconv(one.enlarge) if one.by_deconv else _Shuffle(one.spread)
+        self._join = Kernel.of(one.join)
+
+    def __call__(self, x: Sheet, skip: Sheet, wanted: Region, most: int) -> Sheet:
+        sheets = [self._doubled(x, skip.region, most), skip]
+        found = convolve(sheets, self._join.weight, self._join.bias, wanted, most)
+        return Sheet(F.relu(found.rows), wanted)
+
+
+class _Shuffle:
+    """What `Rise` does by ``shuffle``, in a region of the doubled size."""
+
+    def __init__(self, one: nn.Module):
+        spread = Kernel.of(one)
         outside = spread.bias.numel() // 4
         # Sub-pixels first, so that each is a row by itself.
         weight = spread.weight.reshape(outside, 4, -1).transpose(0, 1)
         self._weight = weight.reshape(4 * outside, -1)
         self._bias = spread.bias.view(outside, 4).t().reshape(-1)
-        self._join = Kernel.of(one.join)
 
-    def __call__(self, x: Sheet, skip: Sheet, wanted: Region, most: int) -> Sheet:
-        where = skip.region
+    def __call__(self, x: Sheet, where: Region, most: int) -> Sheet:
         spread = F.relu(product(x.rows[:-1], self._weight, self._bias))
         row, column = where.pixels // where.width, where.pixels % where.width
         coarser = x.region.places[MARGIN + row // 2, MARGIN + column // 2]
         up = spread.view(-1, spread.shape[1] // 4)[4 * coarser + 2 * (row % 2) + column % 2]
-        sheets = [Sheet(ended(up), where), skip]
-        found = convolve(sheets, self._join.weight, self._join.bias, wanted, most)
-        return Sheet(F.relu(found.rows), wanted)
+        return Sheet(ended(up), where)
+
+
+class _Deconv:
+    """What `Rise` does by ``deconv``, in a region of the doubled size.
+
+    Along an axis, pixel 2y is made of the pixels y−1 and y, by the last and the second of the four
+    taps, and pixel 2y+1 of y and y+1, by the third and the first. So the pixels of one parity are
+    the product of what 2×2 pixels have and a matrix, one for each of the four parities.
+    """
+
+    def __init__(self, one: nn.ConvTranspose2d):
+        assert one.bias is not None
+        self._weight, self._bias = one.weight.detach(), one.bias.detach()
+        taps = [3, 1], [2, 0]
+        self._matrices = [
+            self._weight[:, :, down][..., across].permute(1, 2, 3, 0).flatten(1)
+            for down in taps
+            for across in taps
+        ]
+
+    def __call__(self, x: Sheet, where: Region, most: int) -> Sheet:
+        if where.whole and x.region.whole:
+            found = F.conv_transpose2d(x.to_map(), self._weight, self._bias, 2, 1)
+            return Sheet.of_map(found, where)
+        row, column = where.pixels // where.width, where.pixels % where.width
+        parity = 2 * (row % 2) + column % 2
+        beside = torch.arange(2, device=row.device) + MARGIN - 1
+        rows, columns = ((one[:, None] + 1) // 2 + beside for one in (row, column))
+        chosen, parts = [], []
+        for number, matrix in enumerate(self._matrices):
+            for some in torch.split((parity == number).nonzero()[:, 0], max(most, TILE**2)):
+                seen = x.rows[x.region.places[rows[some][:, :, None], columns[some][:, None, :]]]
+                parts.append(product(seen.flatten(1), matrix, self._bias))
+                chosen.append(some)
+        found = torch.cat(parts)
+        return Sheet(ended(found[torch.cat(chosen).argsort()]), where)
 
 
 class _Refine:

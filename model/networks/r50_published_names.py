@@ -4,6 +4,9 @@ The checkpoint of Y. Sun et al., "Deep Video Matting via Spatio-Temporal Alignme
 CVPR 2021, is a bare dict of 517 tensors. Our names on the left, theirs on the right; {…} is a
 number, l a level 0 … 4 from fine to coarse, s a stage, b a block.
 
+Trained with ``--upsample deconv`` there are 527: the published network then enlarges with
+``up_deconv``, and keeps ``rs``, which it never looks at. Ours has one of the two.
+
     encoder.conv, .norm                         encoder.conv1, .bn1
     encoder.stages.{s}.{b}.conv{i}, .norm{i}    encoder.layer{s+1}.{b}.conv{i}, .bn{i}
     encoder.stages.{s}.{b}.shortcut.{0,1}       encoder.layer{s+1}.{b}.downsample.{0,1}
@@ -15,6 +18,7 @@ number, l a level 0 … 4 from fine to coarse, s a stage, b a block.
     fuse.{l}.merge, .norm                       fusion.fuse{l}.conv, .norm
     decoder.wide.{l}.left{i}, .right{i}         decoder.skip{l}.conv_l{i}, .conv_r{i}
     decoder.rise.{l}.spread, .spread_norm       decoder.deconv{l}.rs.conv, .rs.norm
+    decoder.rise.{l}.enlarge                    decoder.deconv{l}.up_deconv
     decoder.rise.{l}.join, .join_norm           decoder.deconv{l}.deconv.conv, .deconv.norm
     decoder.head                                pred_head
     refine.convs.{i}, .norms.{i}                refine.conv{i+1}.conv, .norm
@@ -24,10 +28,14 @@ number, l a level 0 … 4 from fine to coarse, s a stage, b a block.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
+
+from model.networks.r50_decoder import R50Decoder
+from model.networks.r50_encoder import PLANES
 
 Rule = tuple[re.Pattern[str], Callable[[re.Match[str]], str]]
 
@@ -65,6 +73,7 @@ _RULES: tuple[Rule, ...] = (
             f"{'norm' if m[3] else 'conv'}."
         ),
     ),
+    _rule(r"decoder\.rise\.(\d)\.enlarge\.", lambda m: f"decoder.deconv{m[1]}.up_deconv."),
     _rule(r"decoder\.head\.", lambda m: "pred_head."),
     _rule(r"refine\.convs\.(\d)\.", lambda m: f"refine.conv{int(m[1]) + 1}.conv."),
     _rule(r"refine\.norms\.(\d)\.", lambda m: f"refine.conv{int(m[1]) + 1}.norm."),
@@ -89,13 +98,23 @@ def published_name(ours: str) -> str:
     raise ValueError(f"st_fam_r50 has no tensor called {ours}")
 
 
+def never_looked_at(channels: Sequence[int]) -> dict[str, Tensor]:
+    """What a published checkpoint by ``deconv`` has besides: the ``rs`` of each level, by their
+    published names, without values."""
+    with torch.device("meta"):
+        state = R50Decoder(channels, PLANES).state_dict()
+    named = {f"decoder.{name}": one for name, one in state.items()}
+    return {published_name(name): one for name, one in named.items() if ".spread" in name}
+
+
 @dataclass(frozen=True)
 class Widths:
-    """What the shapes of a published checkpoint tell; the arguments of `StFamR50`."""
+    """What names and shapes of a published checkpoint tell; the arguments of `StFamR50`."""
 
     channels: tuple[int, ...]
     shift: int
     refine: bool
+    upsample: str
 
 
 def widths_of(published: Mapping[str, Tensor]) -> Widths | None:
@@ -112,4 +131,5 @@ def widths_of(published: Mapping[str, Tensor]) -> Widths | None:
         channels,
         squeeze.shape[1] // squeeze.shape[0] - 1,
         any(name.startswith("refine") for name in published),
+        "deconv" if any(".up_deconv." in name for name in published) else "shuffle",
     )

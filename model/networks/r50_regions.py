@@ -65,7 +65,7 @@ class Region:
     def grown(self, down: int, across: int, *, exactly: bool = False) -> Region:
         """With all pixels that are at most so far away along the two axes; if these are nearly all,
         with all, unless it is to be exact."""
-        if self.whole:
+        if self.whole or not (down or across):
             return self
         size, padding = (2 * down + 1, 2 * across + 1), (down, across)
         mask = F.max_pool2d(self.mask[None].float(), size, 1, padding)[0] > 0

@@ -38,7 +38,7 @@ from model.checkpoint import with_weights
 from model.errors import SetupError
 from model.face import Estimate, Frame
 from model.networks.r50_alignment import R50Alignment
-from model.networks.r50_decoder import R50Decoder, Refine
+from model.networks.r50_decoder import UPSAMPLES, R50Decoder, Refine
 from model.networks.r50_encoder import PLANES, R50Encoder
 from model.networks.r50_fast import FastR50, FrameMaps
 from model.networks.r50_fusion import R50Fusion
@@ -71,6 +71,10 @@ class StFamR50(nn.Module):
         channels: of the encoder's levels; all divide by 8. The published ones if left out.
         shift: how many earlier frames a window has.
         refine: whether there is a refining stage.
+        upsample: how the decoder doubles sizes, ``shuffle`` or ``deconv``; see `Rise`.
+
+    Raises:
+        ValueError: there is no such ``upsample``.
     """
 
     def __init__(
@@ -78,18 +82,23 @@ class StFamR50(nn.Module):
         channels: Sequence[int] = (64, 256, 512, 1024, 2048),
         shift: int = 2,
         refine: bool = True,
+        upsample: str = "shuffle",
     ):
         super().__init__()
+        if upsample not in UPSAMPLES:
+            raise ValueError(f"upsample {upsample!r} is none of {', '.join(UPSAMPLES)}")
         self.config: Mapping[str, Any] = {
             "channels": list(channels),
             "shift": shift,
             "refine": refine,
+            # Came later: checkpoints of before say nothing of it, and are what they were.
+            **({} if upsample == "shuffle" else {"upsample": upsample}),
         }
         self.shift = shift
         self.encoder = R50Encoder(channels)
         self.align = nn.ModuleList(R50Alignment(c) for c in channels[:-1])
         self.fuse = nn.ModuleList(R50Fusion(c, shift + 1) for c in channels)
-        self.decoder = R50Decoder(channels, PLANES)
+        self.decoder = R50Decoder(channels, PLANES, upsample)
         self.refine = Refine(channels[0]) if refine else None
 
     def forward(self, planes: Tensor) -> Answer:

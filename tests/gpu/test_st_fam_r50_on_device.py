@@ -13,9 +13,9 @@ pytestmark = pytest.mark.gpu
 CHANNELS = (16, 64, 256, 512, 512)
 
 
-def network():
+def network(upsample):
     torch.manual_seed(5)
-    made = StFamR50(CHANNELS).eval().requires_grad_(False)
+    made = StFamR50(CHANNELS, upsample=upsample).eval().requires_grad_(False)
     for align in made.align:
         torch.nn.init.normal_(align.taps.weight, std=0.5 / (9 * align.bias.numel()) ** 0.5)
     return made
@@ -24,8 +24,9 @@ def network():
 @pytest.mark.parametrize(
     ("precision", "bound"), [(None, 2e-3), (torch.float16, 0.02), (torch.bfloat16, 0.05)]
 )
-def test_fast_on_the_device_is_plain_on_the_cpu(precision, bound, device, clip_of, on):
-    plain, frames = network(), clip_of(3, 120, 300)
+@pytest.mark.parametrize("upsample", ["shuffle", "deconv"])
+def test_fast_on_the_device_is_plain_on_the_cpu(upsample, precision, bound, device, clip_of, on):
+    plain, frames = network(upsample), clip_of(3, 120, 300)
     right = plain(torch.cat([planes_of(f.picture, f.trimap) for f in frames])).alpha
     right = right[..., :120, :300]
     face = StFamR50Matting(copy.deepcopy(plain).to(device))

@@ -39,10 +39,12 @@ def by_rule(key: str, shape: tuple[int, ...]) -> torch.Tensor:
     return drawn * np.float32(0.5 * spread if "conv_offset_mask" in key else spread)
 
 
-def network_by_rule(channels=None, shift: int = 2, refine: bool = True) -> StFamR50:
+def network_by_rule(
+    channels=None, shift: int = 2, refine: bool = True, upsample: str = "shuffle"
+) -> StFamR50:
     """In evaluation mode; the published widths if none are named."""
     with torch.device("meta"):
-        network = StFamR50(channels or PUBLISHED, shift, refine)
+        network = StFamR50(channels or PUBLISHED, shift, refine, upsample)
     state = {
         name: by_rule(published_name(name), tuple(one.shape))
         for name, one in network.state_dict().items()
@@ -51,9 +53,9 @@ def network_by_rule(channels=None, shift: int = 2, refine: bool = True) -> StFam
     return network.eval().requires_grad_(False)
 
 
-def narrow_checkpoint(folder: Path) -> Path:
+def narrow_checkpoint(folder: Path, upsample: str = "shuffle") -> Path:
     """A small one that the registry's network opens."""
-    network = network_by_rule(NARROW)
+    network = network_by_rule(NARROW, upsample=upsample)
     path = folder / "narrow.safetensors"
     save_checkpoint(path, network.state_dict(), CheckpointRecord(NAME, network.config))
     return path

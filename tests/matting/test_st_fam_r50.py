@@ -16,6 +16,7 @@ from model.engine import EngineOptions
 from model.errors import SetupError
 from model.exposure import ExposureMap
 from model.face import Frame
+from model.networks.r50_decoder import Rise
 from model.networks.r50_encoder import R50Encoder
 from model.networks.r50_fast import FastR50
 from model.networks.r50_published_names import published_name
@@ -49,6 +50,41 @@ def test_names_and_shapes_are_the_published_ones():
     found = {published_name(k): list(v.shape) for k, v in network.state_dict().items()}
     assert found == json.loads((GOLDEN / "state_dict.json").read_text(encoding="utf-8"))
     assert sum(p.numel() for p in network.parameters()) == 319_178_764
+
+
+def test_by_deconv_names_and_shapes_are_the_published_ones():
+    """But for ``rs``, which the published network then has, too, and never looks at."""
+    with torch.device("meta"):
+        network = StFamR50(upsample="deconv")
+    found = {published_name(k): list(v.shape) for k, v in network.state_dict().items()}
+    golden = json.loads((GOLDEN / "state_dict.json").read_text(encoding="utf-8"))
+    right = {name: shape for name, shape in golden.items() if ".rs." not in name}
+    outside = (64, 64, 256, 512, 1024)
+    for level, (inside, channels) in enumerate(zip(WIDE, outside, strict=True)):
+        right[f"decoder.deconv{level}.up_deconv.weight"] = [inside, channels, 4, 4]
+        right[f"decoder.deconv{level}.up_deconv.bias"] = [channels]
+    assert found == right
+
+
+def test_by_deconv_each_pixel_is_spread_over_four_by_four():
+    """Below zero, too: there is no ReLU before what is beside it."""
+    torch.manual_seed(0)
+    rise = Rise(3, 2, 1, "deconv").eval().requires_grad_(False)
+    x, skip = torch.randn(1, 3, 2, 3), torch.randn(1, 1, 4, 6)
+    up = rise.enlarge.bias[None, :, None, None].repeat(1, 1, 4 + 2, 6 + 2)  # a pixel around it
+    for row in range(2):
+        for column in range(3):
+            part = torch.einsum("c,cokl->okl", x[0, :, row, column], rise.enlarge.weight)
+            up[0, :, 2 * row : 2 * row + 4, 2 * column : 2 * column + 4] += part
+    up = up[..., 1:-1, 1:-1]
+    assert up.min() < -0.1
+    joined = rise.join_norm(rise.join(torch.cat([up, skip], 1))).relu()
+    assert (rise(x, skip) - joined).abs().max() < 1e-6
+
+
+def test_another_way_to_double_sizes_is_refused():
+    with pytest.raises(ValueError, match="upsample 'bilinear' is none of shuffle, deconv"):
+        StFamR50(NARROW, upsample="bilinear")
 
 
 def test_a_name_that_no_part_has():
@@ -107,10 +143,16 @@ def test_the_encoder_is_a_resnet_50():
         assert (found - right).abs().max() < 1e-4 * right.abs().max()
 
 
-@pytest.fixture(scope="module", params=["published", "one frame back, not refined"])
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param({}, id="published"),
+        pytest.param({"shift": 1, "refine": False}, id="one frame back, not refined"),
+        pytest.param({"shift": 0, "upsample": "deconv"}, id="single frames, by deconv"),
+    ],
+)
 def forms(request):
-    published = request.param == "published"
-    network = network_by_rule(NARROW, shift=2 if published else 1, refine=published)
+    network = network_by_rule(NARROW, **request.param)
     return network, StFamR50Matting(network)
 
 
@@ -176,9 +218,10 @@ def test_whole_frames_convolved_as_on_a_gpu_are_the_plain_form(forms, height, wi
 
 
 @needs_gxx
+@pytest.mark.parametrize("upsample", ["shuffle", "deconv"])
 @torch.inference_mode()
-def test_whole_frames_by_the_kernels_are_the_plain_form(tmp_path, monkeypatch):
-    plain = network_by_rule(NARROW)
+def test_whole_frames_by_the_kernels_are_the_plain_form(upsample, tmp_path, monkeypatch):
+    plain = network_by_rule(NARROW, upsample=upsample)
     planes = torch.cat([planes_of(f.picture, f.trimap) for f in clip(33, 225, "scattered")])[1:]
     emulator = Emulator(tmp_path, OPERATOR)
     monkeypatch.setattr(variants, "kernel_on", emulator.kernel_on)
@@ -188,7 +231,8 @@ def test_whole_frames_by_the_kernels_are_the_plain_form(tmp_path, monkeypatch):
     found, answer = fast.decode(window, torch.ones_like(planes[:1, :1]).bool()), plain(planes)
     assert (found.alpha - answer.alpha).abs().max() < 1e-4
     assert (found.coarse - answer.coarse).abs().max() < 1e-4
-    assert {"finish", "peaks", "shuffled"} == set(emulator.launched)
+    doubled = {"shuffled"} if upsample == "shuffle" else set()
+    assert {"finish", "peaks"} | doubled == set(emulator.launched)
 
 
 @pytest.mark.parametrize("channels", [16, 512])
@@ -265,9 +309,10 @@ def test_frames_are_padded_by_repeating_their_edges(size, expected):
     assert torch.equal(found[..., -1, -1], x[..., -1, -1])
 
 
-def test_gradients_reach_every_weight():
+@pytest.mark.parametrize("upsample", ["shuffle", "deconv"])
+def test_gradients_reach_every_weight(upsample):
     """The plain form is what is trained."""
-    network = network_by_rule(NARROW).requires_grad_(True)
+    network = network_by_rule(NARROW, upsample=upsample).requires_grad_(True)
     frames = clip(32, 224, "everywhere")
     network(torch.cat([planes_of(f.picture, f.trimap) for f in frames])).alpha.sum().backward()
     bare = [name for name, p in network.named_parameters() if p.grad is None or not p.grad.any()]
@@ -314,12 +359,16 @@ def test_it_is_never_the_default():
     assert find("", "matting").name != entry.name
 
 
-def test_checkpoints_rebuild_the_network(tmp_path):
-    path = narrow_checkpoint(tmp_path)
+@pytest.mark.parametrize(
+    ("upsample", "more"), [("shuffle", {}), ("deconv", {"upsample": "deconv"})]
+)
+def test_checkpoints_rebuild_the_network(upsample, more, tmp_path):
+    """Those of before say nothing of how sizes are doubled."""
+    path = narrow_checkpoint(tmp_path, upsample)
     found = open_network(str(path), CPU)
-    assert found.config == network_by_rule(NARROW).config
+    assert found.config == {"channels": list(NARROW), "shift": 2, "refine": True, **more}
     frames = clip(32, 224, "in the middle")
     encoded = [found.encode(f, found.prior(f)) for f in frames]
-    ours = StFamR50Matting(network_by_rule(NARROW))
+    ours = StFamR50Matting(network_by_rule(NARROW, upsample=upsample))
     again = [ours.encode(f, ours.prior(f)) for f in frames]
     assert (found.decode(encoded, 3).alpha - ours.decode(again, 3).alpha).abs().max() < 1e-6

@@ -26,6 +26,13 @@ def published(shift: int = 2, refine: bool = True) -> dict[str, torch.Tensor]:
     return {published_name(name): tensor for name, tensor in state.items()}
 
 
+def published_by_deconv() -> dict[str, torch.Tensor]:
+    """As the published code saves it: with ``rs``, which it has and never uses."""
+    state = network_by_rule(NARROW, upsample="deconv").state_dict()
+    unused = {name: one for name, one in published().items() if ".rs." in name}
+    return {published_name(name): tensor for name, tensor in state.items()} | unused
+
+
 def saved(folder: Path, content: object) -> Path:
     path = folder / "best_net_Base.pth"
     torch.save(content, path)
@@ -42,7 +49,13 @@ def refused(capsys, *arguments: object) -> str:
 
 @pytest.mark.parametrize(
     ("shift", "refine", "wrap", "prefix"),
-    [(2, True, False, ""), (2, True, True, "module."), (1, True, False, ""), (3, False, True, "")],
+    [
+        (2, True, False, ""),
+        (2, True, True, "module."),
+        (1, True, False, ""),
+        (3, False, True, ""),
+        (0, True, False, ""),
+    ],
 )
 def test_it_is_brought_over(shift, refine, wrap, prefix, tmp_path, capsys):
     tensors = {prefix + name: one for name, one in published(shift, refine).items()}
@@ -63,6 +76,59 @@ def test_it_is_brought_over(shift, refine, wrap, prefix, tmp_path, capsys):
     assert len(ours) == len(theirs)
     for name, tensor in ours.items():
         assert torch.equal(tensor, theirs[published_name(name)]), name
+
+
+@pytest.mark.parametrize("with_unused", [True, False])
+def test_one_that_enlarges_by_deconv_is_recognised(with_unused, tmp_path, capsys):
+    """What it never uses is named, and not brought over."""
+    tensors = published_by_deconv()
+    assert len(tensors) == 527
+    unused = [name for name in tensors if ".rs." in name]
+    assert len(unused) == 30
+    tensors[unused[0]].fill_(torch.nan)  # nobody looks at it
+    if not with_unused:
+        tensors = {name: one for name, one in tensors.items() if name not in unused}
+    path = saved(tmp_path, tensors)
+    assert main(["import", str(path)]) == 0
+    said = capsys.readouterr().out
+    record = read_record(path.with_suffix(".safetensors"))
+    sizes = {"channels": list(NARROW), "shift": 2, "refine": True}
+    assert record.config == {**sizes, "upsample": "deconv"}
+    assert sorted(record.training.get("left_out", [])) == (sorted(unused) if with_unused else [])
+    line = "never uses them: 30 (decoder.deconv0.rs.conv.weight, decoder.deconv0.rs.norm.weight, "
+    assert (line in said) == with_unused
+    ours = load_network(path.with_suffix(".safetensors"), CPU).state_dict()
+    assert len(ours) == 497
+    for name, tensor in ours.items():
+        assert torch.equal(tensor, tensors[published_name(name)]), name
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "said"),
+    [
+        ("decoder.deconv2.up_deconv.bias", None, "1 missing (decoder.deconv2.up_deconv.bias)"),
+        (
+            "decoder.deconv2.up_deconv.weight",
+            torch.zeros(32, 32, 2, 2),
+            "1 of another shape (decoder.deconv2.up_deconv.weight (32, 32, 2, 2) instead of "
+            "(32, 32, 4, 4))",
+        ),
+        (
+            "decoder.deconv2.rs.norm.bias",
+            torch.zeros(3),
+            "1 of another shape (decoder.deconv2.rs.norm.bias (3,) instead of (128,))",
+        ),
+        ("decoder.deconv5.rs.norm.bias", torch.zeros(3), "1 unknown (decoder.deconv5.rs.norm"),
+    ],
+)
+def test_by_deconv_what_does_not_fit_is_named_as_well(name, change, said, tmp_path, capsys):
+    tensors = published_by_deconv()
+    if change is None:
+        del tensors[name]
+    else:
+        tensors[name] = change
+    assert said in refused(capsys, saved(tmp_path, tensors))
+    assert [one.name for one in tmp_path.iterdir()] == ["best_net_Base.pth"]
 
 
 def test_half_of_the_size(tmp_path):
