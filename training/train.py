@@ -165,7 +165,7 @@ def run(options: argparse.Namespace) -> int:
     torch.manual_seed(int(recipe.get("seed", 0)))
     torch.backends.cudnn.benchmark = True  # all batches are of one size
     torch.set_float32_matmul_precision("high")
-    network = network_class(**recipe.get("network_config", {}))
+    network = built(network_class, recipe)
     begun = []
     if options.init is not None:
         begun = _initialise(network, options.init, recipe["network"])
@@ -242,6 +242,22 @@ def run(options: argparse.Namespace) -> int:
     _save(options.out, recipe, network, average, optimiser, progress, fabric, data)
     log.line(f"stopped at step {progress.step}")
     return STOPPED if anyone(fabric, stop.asked) else 0
+
+
+def built(network_class: Any, recipe: Mapping[str, Any]) -> Any:
+    """The recipe's network.
+
+    Raises:
+        SetupError: ``setup.bad_recipe`` if there is none of such a ``network_config``.
+    """
+    try:
+        return network_class(**table_of(recipe, "network_config"))
+    except (TypeError, ValueError) as error:
+        raise SetupError(
+            "setup.bad_recipe",
+            f"there is no {recipe['network']} of the recipe's network_config: {error}",
+            hint=f"compare it with the recipes of {recipe['network']} in training/recipes",
+        ) from error
 
 
 def _check_annealing(options: argparse.Namespace) -> None:

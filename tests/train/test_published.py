@@ -18,6 +18,7 @@ from training.loop.recipe_file import check_keys, read_recipe
 from training.loop.schedule import Plateau, judged
 from training.pool import Share
 from training.published.stage import PublishedStage
+from training.source_crops import picture_of
 
 CPU = torch.device("cpu")
 RECIPES = Path(__file__).parents[2] / "training" / "recipes"
@@ -67,6 +68,9 @@ grad_reweighs = true
 kld_whole_frame = true
 temp_whole_frame = true
 {LOSSES}"""
+R50_SINGLE = R50.replace("channels =", 'shift = 0\nupsample = "deconv"\nchannels =').replace(
+    "load_size =", "shift = 0\nn_frames = 1\nload_size ="
+)
 OURS = f"""
 network = "st_fam_s"
 {COMMON}
@@ -104,7 +108,9 @@ def lines(out):
     return [json.loads(x) for x in (out / "log.jsonl").read_text().splitlines()]
 
 
-@BOTH
+@pytest.mark.parametrize(
+    "text", [R50, R50_SINGLE, OURS], ids=["st_fam_r50", "single frames, by deconv", "st_fam_s"]
+)
 def test_it_learns_judges_each_epoch_and_resumes_to_the_bit(text, tmp_path):
     assert go(text, tmp_path / "straight") == 0
     found = lines(tmp_path / "straight")
@@ -147,6 +153,40 @@ def test_the_loss_falls(text):
         optimiser.zero_grad()
         seen.append(float(total.detach()))
     assert seen[-1] < 0.8 * seen[0]
+
+
+def test_a_network_by_deconv_is_kept_with_how_it_doubles_sizes(tmp_path, capsys):
+    """And is used, and gone on from."""
+    more = "--set", 'network_config.upsample="deconv"', "--time-budget", "0s"
+    assert go(R50, tmp_path / "first", *more) == 0
+    file = tmp_path / "first" / "last.safetensors"
+    sizes = {"channels": [8, 8, 16, 16, 16], "shift": 2, "refine": True}
+    assert open_network(str(file), CPU).config == {**sizes, "upsample": "deconv"}
+    assert go(R50, tmp_path / "next", "--init", str(file), *more) == 0
+    begun = torch.load(tmp_path / "next" / "state.pt", weights_only=True)["network"]
+    assert begun["decoder.rise.4.enlarge.weight"].shape == (16, 16, 4, 4)
+    assert not any("spread" in name for name in begun)
+    capsys.readouterr()
+    assert go(R50, tmp_path / "other", "--init", str(file), "--dry-run") == 20
+    assert "the checkpoint's own config is" in (said := capsys.readouterr().err)
+    assert "'upsample': 'deconv'" in said
+
+
+def test_single_frames_are_taught_and_judged_by_themselves():
+    """The published --frame_loading frame, with --max_n_frame for the validation."""
+    stage = stage_of(R50_SINGLE)
+    batch = next(stage.batches(0))
+    assert batch.picture.shape == (1, 1, 3, 32, 32)
+    _, parts = stage.loss(StFamR50((8, 8, 16, 16, 16), 0, upsample="deconv"), batch)
+    assert parts["temp"] == 0
+    assert parts["diff"] > 0
+    for most, frames in ((2, (0, 1)), (0, range(7))):
+        judged_frames = [one.picture for one in stage.judge._chunks(most)]
+        entries = stage.judge.sources.entries
+        wanted = [stage.judge.sources.read(entry, i, 1) for entry in entries for i in frames]
+        assert len(judged_frames) == len(wanted)
+        for one, other in zip(judged_frames, wanted, strict=True):
+            assert torch.equal(one[0], picture_of(other))
 
 
 def test_gradients_reach_the_offsets_of_the_published_network():
@@ -300,6 +340,8 @@ def test_the_licence_of_what_it_began_with_goes_on(tmp_path):
         ('norm="off"', 20, "'off' is not known"),
         ("clips.ahead=1", 20, "cannot see 2 frames back and 1 ahead"),
         ("network_config.shift=1", 20, "set clips.shift to that"),
+        ('network_config.upsample="ps"', 20, "upsample 'ps' is none of shuffle, deconv"),
+        ("network_config.channels=[8, 8]", 20, "no st_fam_r50 of the recipe's network_config"),
         ('trimap.kind="drawn"', 20, "cannot be drawn"),
         ('source.folder="discs/0"', 10, "no clips in discs/0"),
         ('source.kind="disks"', 20, "the kind 'disks'"),
@@ -369,7 +411,16 @@ def test_a_dry_run_tells_and_writes_nothing(tmp_path, capsys):
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("change", ["loss.comq=1", 'source.folder="discs/0"'])
+def test_a_dry_run_tells_how_sizes_are_doubled(tmp_path, capsys):
+    assert go(R50_SINGLE, tmp_path / "run", "--dry-run") == 0
+    said = capsys.readouterr().out
+    assert "'shift': 0, 'refine': True, 'upsample': 'deconv'}" in said
+    assert "batch: 1 × 1 frames × 32×32 pixels" in said
+
+
+@pytest.mark.parametrize(
+    "change", ["loss.comq=1", 'source.folder="discs/0"', 'network_config.upsample="ps"']
+)
 def test_a_dry_run_refuses_what_the_run_would(change, tmp_path, capsys):
     assert go(R50, tmp_path / "run", "--dry-run", "--set", change) in (10, 20)
     assert capsys.readouterr().err

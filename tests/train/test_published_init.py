@@ -104,6 +104,30 @@ def test_what_does_not_fit_is_named_and_nothing_is_changed(backbone, tmp_path):
     assert torch.equal(before, network.encoder.conv.weight)
 
 
+def test_a_file_by_deconv_is_taken_but_for_what_it_never_uses(tmp_path):
+    """As the published code saves it, ``rs`` and all."""
+    torch.manual_seed(4)
+    state = {**StFamR50(WIDTHS).state_dict(), **StFamR50(WIDTHS, upsample="deconv").state_dict()}
+    file = tmp_path / "latest_net_Base.pth"
+    torch.save({published_name(name): one for name, one in state.items()}, file)
+    network = StFamR50(WIDTHS, upsample="deconv")
+    lines = load_backbone(network, file)
+    assert "not used: 30 tensors (decoder.deconv0.rs.conv.weight, " in lines[-1]
+    for name, one in network.state_dict().items():
+        assert torch.equal(one, state[name]), name
+
+
+def test_transposed_kernels_are_drawn_as_well():
+    torch.manual_seed(1)
+    network = StFamR50(WIDTHS, upsample="deconv")
+    initialise(network, {"type": "xavier", "gain": 1.0})
+    state = network.state_dict()
+    weight = state["decoder.rise.4.enlarge.weight"]
+    right = (2 / (16 * sum(weight.shape[:2]))) ** 0.5
+    assert float(weight.std()) == pytest.approx(right, rel=0.05)
+    assert not state["decoder.rise.4.enlarge.bias"].any()
+
+
 def test_only_the_network_that_has_one_takes_a_backbone(tmp_path):
     with pytest.raises(SetupError, match="no part of this network"):
         load_backbone(StFamS((4, 6, 8, 8, 8), (4, 4), 4), tmp_path / "res50.pth")

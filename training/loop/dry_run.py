@@ -33,7 +33,7 @@ from training.published.stage import (
 )
 from training.source_clips import open_sources
 from training.source_crops import crop_of
-from training.train import begun_with, judging, saved_run
+from training.train import begun_with, built, judging, saved_run
 
 _FILES = "last.safetensors, best.safetensors, state.pt, log.jsonl, tensorboard/"
 _STATES = {"adam": 2, "adamw": 2, "sgd": 1}  # numbers an optimiser keeps for each weight
@@ -53,7 +53,7 @@ def tell(
         SetupError, InputError: as the training itself would, as far as that shows without decoding.
     """
     with torch.device("meta"):
-        network = network_class(**recipe.get("network_config", {}))
+        network = built(network_class, recipe)
     count = sum(one.numel() for one in network.parameters())
     lines = [
         f"recipe: {options.recipe}, sha256 {recipe_hash(recipe)[:12]}, stage {recipe['stage']}",
@@ -244,7 +244,7 @@ def _saved(
         return answers(network, batch, WINDOWS)
 
     with FakeTensorMode():
-        network = network_class(**recipe.get("network_config", {}))
+        network = built(network_class, recipe)
         seen |= {one.untyped_storage()._cdata for one in network.parameters()}
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda one: one):
             kept = answer(network)
