@@ -1,7 +1,9 @@
-"""Whether a pixel moves as the foreground around it does, or as the background.
+"""Whether a pixel moves as the foreground around it does, or as the background, and what the
+foreground must have covered and uncovered on its way.
 
 Where an arm has been, uncovered background that nobody has seen before can have the foreground's
-colours: what tells then is that it moves with the background from there on.
+colours: what tells then is that the arm has left, that optical flow finds nothing that it could
+have been before, and that it moves with the background from there on.
 
 Source: pictures as layers, each with a motion of its own: J. Wang, E. Adelson, "Representing Moving
 Images with Layers", IEEE Transactions on Image Processing 3(5), 1994.
@@ -35,6 +37,10 @@ class _Demand:
 # alike, and flat background along with what moves beside it.
 _FOREGROUND = _Demand(apart=1.0, colours=0.015)
 _BACKGROUND = _Demand(apart=3.0, colours=0.06)
+
+_OCCLUDED = 3.0  # most that is said of what was covered and uncovered, in log odds
+_ARRIVED = 0.06  # how far colours may differ that the foreground brings, in scaled Lab
+_STAYED = 0.03  # and within which it is doubtful that it has left
 
 
 @dataclass(frozen=True)
@@ -83,6 +89,33 @@ def motion_odds(
     either = either - told(background.back, by_foreground, _BACKGROUND)
     firm = arrays(colours).exp(-move.error) * foreground.seen * background.seen
     return floats(_LIMIT * firm * either)
+
+
+def occlusion_odds(
+    alpha: Image,
+    colours: Image,
+    before: Image,
+    move: Motion,
+    foreground: LayerMotion,
+    background: LayerMotion,
+) -> Image:
+    """Log odds, H×W within ±3, that a pixel is foreground, by where both layers have moved to.
+
+    What the foreground has moved over is foreground, if the colours are those that it brings. What
+    it has left is background, if they are not, and as far as optical flow finds nothing that the
+    pixel was a frame ago.
+
+    Args:
+        alpha: of the frame before; the others as for `motion_odds`.
+    """
+    of = arrays(colours)
+    gone_over = warp(alpha, foreground.back) - warp(alpha, background.back)
+    brought = _difference(colours, before, foreground.back)
+    covered = of.clip(gone_over, 0, 1) * _bell(brought, _ARRIVED)
+    uncovered = of.clip(-gone_over, 0, 1) * (1 - _bell(brought, _STAYED))
+    unmatched = 1 - of.exp(-move.error)
+    both = foreground.seen * background.seen
+    return floats(_OCCLUDED * both * (covered - uncovered * unmatched))
 
 
 def _difference(colours: Image, before: Image, back: Image) -> Image:

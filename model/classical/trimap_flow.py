@@ -5,7 +5,8 @@ One direction from one keyframe, frame by frame. Each step
 1. matches the frame with the one before, both ways (`flow`), and warps the alpha along;
 2. asks how likely each pixel's colour is as foreground and as background (`evidence`), from colours
    pinned to the keyframes, colours seen nearby a moment ago, and the background known to be behind;
-   and, where both move apart, with which of them it moves (`layer_motion`);
+   and, where both move apart, with which of them it moves, and what the foreground has covered and
+   uncovered (`layer_motion`);
 3. adds up what both say (inconsistent flow counts little) and lets it follow edges (`guided`);
 4. makes the unknown band anew around that alpha, so that it neither grows nor shrinks on the way.
    Where nothing has moved since the keyframe, the artist's own trimap stands (`anchor`).

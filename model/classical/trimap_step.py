@@ -33,7 +33,7 @@ from model.classical.filters import (
 from model.classical.flow import Motion, length, warp
 from model.classical.guided import follow_edges
 from model.classical.keyframe import ResolvedKeyframe
-from model.classical.layer_motion import LayerMotion, motion_odds
+from model.classical.layer_motion import LayerMotion, motion_odds, occlusion_odds
 from model.classical.working_size import WorkingSize
 
 # In pixels of a 640×360 picture.
@@ -135,7 +135,8 @@ def expect(state: State, seen: Seen, wholes: Wholes, size: WorkingSize) -> Expec
     layer = state.background.moved(still)
     before = (state.colours, state.alpha)
     odds = colour_odds(seen.colours, before, layer, shown, wholes, size)
-    odds = odds + motion_odds(seen.colours, state.colours, move, foreground, background)
+    moved = seen.colours, state.colours, move, foreground, background
+    odds = odds + motion_odds(*moved) + occlusion_odds(state.alpha, *moved)
     # Open regions go with the foreground they hang on, if keyframes have any: flow inside of them
     # may be that of what is seen through them.
     along = move.back if wholes[0] is None else foreground.back

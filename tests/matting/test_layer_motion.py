@@ -9,7 +9,7 @@ import pytest
 from model.classical import trimap_step
 from model.classical.filters import floats
 from model.classical.flow import Motion
-from model.classical.layer_motion import LayerMotion, motion_odds
+from model.classical.layer_motion import LayerMotion, motion_odds, occlusion_odds
 from tests.matting.test_filters_on_card import agree
 from tests.matting.test_trimap_flow import Scene, carry, levels, texture, trimap_of
 from training.judging.metrics import trimap_quality
@@ -18,11 +18,18 @@ SIZE = (60, 90)
 SQUARE = (slice(20, 40), slice(30, 60))  # the foreground
 INSIDE = (slice(24, 36), slice(36, 54))
 OUTSIDE = (slice(45, 57), slice(15, 75))
+REACHED = (slice(20, 40), slice(30, 38))  # seen from a background that moves 3 px
+LEFT = (slice(20, 40), slice(60, 68))
 
 
 def moved(picture, back):
     """A picture that was where ``back`` says, whole pixels, a frame ago."""
     return np.roll(picture, (-back[1], -back[0]), (0, 1))
+
+
+def inner(place):
+    """Without its border, which colours are blurred across."""
+    return tuple(slice(one.start + 3, one.stop - 3) for one in place)
 
 
 def field(back):
@@ -71,6 +78,45 @@ def test_it_says_nothing_where_it_cannot_know(layers):
         assert np.abs(motion_odds(*given)).max() < 0.05
 
 
+@pytest.fixture
+def passed(layers):
+    """The same with the square's alpha a frame ago; what it has left was nowhere then."""
+    now, before, move, foreground, background = layers
+    alpha = np.zeros(SIZE, np.float32)
+    alpha[SQUARE] = 1
+    error = np.zeros(SIZE, np.float32)
+    error[LEFT] = 20
+    return moved(alpha, (-5, 0)), now, before, replace(move, error=error), foreground, background
+
+
+def test_the_foreground_is_where_it_has_moved_to_and_not_where_it_was(passed):
+    odds = occlusion_odds(*passed)
+    assert odds.dtype == np.float32 and odds.shape == SIZE and np.abs(odds).max() <= 3
+    assert odds[inner(REACHED)].min() > 2 and odds[inner(LEFT)].max() < -2
+    elsewhere = np.ones(SIZE, bool)
+    elsewhere[REACHED] = elsewhere[LEFT] = False
+    assert not odds[elsewhere].any()
+
+
+def test_of_what_was_passed_it_says_nothing_where_it_cannot_know(passed):
+    alpha, now, before, move, foreground, background = passed
+    unseen = replace(foreground, seen=floats(False))
+    alike = replace(foreground, back=background.back)
+    for given in (
+        (np.zeros_like(alpha), now, before, move, foreground, background),
+        (alpha, now, before, move, unseen, background),
+        (alpha, now, before, move, foreground, replace(background, seen=floats(False))),
+        (alpha, now, before, move, alike, background),
+    ):
+        assert not occlusion_odds(*given).any()
+    other = occlusion_odds(alpha, 1 - now, before, move, foreground, background)
+    assert np.abs(other[REACHED]).max() < 0.05  # the square would have brought what is not seen
+    found = replace(move, error=np.zeros(SIZE, np.float32))
+    assert not occlusion_odds(alpha, now, before, found, foreground, background)[LEFT].any()
+    flat = np.full_like(now, 0.5)  # who knows whether it has left
+    assert not occlusion_odds(alpha, flat, flat, move, foreground, background)[LEFT].any()
+
+
 def test_a_layer_goes_on_where_it_is_not_seen():
     move = Motion(field((2, -1)), field((-2, 1)), np.zeros(SIZE, np.float32))
     mask = np.zeros(SIZE, bool)
@@ -88,11 +134,18 @@ def test_tensors_give_what_arrays_give(layers):
         ways = LayerMotion(of_foreground, seen), LayerMotion(of_background, seen)
         return motion_odds(now, before, Motion(back, forth, error), *ways)
 
+    def passing(alpha, now, before, back, forth, error, of_foreground, of_background, seen):
+        ways = LayerMotion(of_foreground, seen), LayerMotion(of_background, seen)
+        return occlusion_odds(alpha, now, before, Motion(back, forth, error), *ways)
+
+    given = now, before, move.back, move.forth, move.error
     ways = foreground.back, background.back, foreground.seen
-    agree(odds, now, before, move.back, move.forth, move.error, *ways)
+    agree(odds, *given, *ways)
+    agree(passing, now[..., 0], *given, *ways)
 
 
-def test_uncovered_background_of_the_foregrounds_colours_is_found_again(monkeypatch):
+@pytest.fixture(scope="module")
+def sliding():
     """A square of the background's own colours moves off, and what it uncovers stays."""
     colours = (0.1, 0.1, 0.1), (0.9, 0.9, 0.9)
     ground, square = texture(120, 240, 1, *colours), texture(60, 60, 2, *colours)
@@ -105,13 +158,27 @@ def test_uncovered_background_of_the_foregrounds_colours_is_found_again(monkeypa
         clip.pictures.append(picture)
         clip.alphas.append(alpha)
         clip.trimaps.append(trimap_of(alpha, 5))
+    return clip
 
-    def judged():
-        found = zip(carry(clip), clip.alphas[1:], strict=True)
-        return [trimap_quality(levels(classes), alpha) for classes, alpha in found]
 
-    ours = judged()
+def judged(clip):
+    found = zip(carry(clip), clip.alphas[1:], strict=True)
+    return [trimap_quality(levels(classes), alpha) for classes, alpha in found]
+
+
+@pytest.fixture(scope="module")
+def ours(sliding):
+    return judged(sliding)
+
+
+def test_uncovered_background_of_the_foregrounds_colours_is_found_again(sliding, ours, monkeypatch):
     monkeypatch.setattr(trimap_step, "motion_odds", lambda *given: np.zeros_like(given[0][..., 0]))
-    without = judged()
+    without = judged(sliding)
     assert sum(q.band_width for q in ours) < 0.85 * sum(q.band_width for q in without)
     assert min(q.mixed_recall for q in ours) > 0.97
+
+
+def test_what_was_just_uncovered_is_doubted_less(sliding, ours, monkeypatch):
+    monkeypatch.setattr(trimap_step, "occlusion_odds", lambda alpha, *given: np.zeros_like(alpha))
+    without = judged(sliding)
+    assert sum(q.band_width for q in ours) < 0.85 * sum(q.band_width for q in without)
