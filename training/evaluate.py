@@ -26,8 +26,8 @@ _GROUPS: dict[str, tuple[str, ...]] = {"cheap": CHEAP, "all": tuple(BASELINES), 
 def evaluate(
     data: list[str] = typer.Option(
         ...,
-        help="A folder of items with truth, synthetic:matting, synthetic:propagation or "
-        "footage:heldout; may be given more than once.",
+        help="A folder of items with truth, synthetic:matting, synthetic:propagation, "
+        "footage:heldout or footage:large; may be given more than once.",
     ),
     network: list[str] = typer.Option(
         [], help="A network by name, with its shipped checkpoint; may be given more than once."

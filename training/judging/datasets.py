@@ -43,13 +43,39 @@ Picture = npt.NDArray[np.uint8]
 # not help there, and that is what the two groups are kept apart for.
 PERSONS = ("clip_dancer_A_pan_stream", "clip_dancer_B_video_bg", "exr_linear_dancer")
 SYNTHETIC = ("synthetic:matting", "synthetic:propagation")
-FOOTAGE = "footage:heldout"
 FOOTAGE_SEED = 990_000_000  # beyond every seed of training and of the synthetic hold-out
 _SPACES = {"linear": "lin_rec709_scene", "display": "srgb_rec709_scene"}
 PICTURES = (".exr", ".png", ".tif", ".tiff", ".dpx", ".jpg", ".jpeg")
 # They move by themselves too, half of them: what of that is in pictures is in no flow.
 _STIRS = ("person", "strands", "fur", "smoke", "cloth")
 _REACH = 7
+
+
+@dataclass(frozen=True)
+class Footage:
+    """Clips that are made of a person's held-out shot.
+
+    Attributes:
+        width, height, frames: of each clip.
+        seed: of the first; the next ones follow it.
+        linear: for each clip whether it is composited in linear light, or in display light.
+    """
+
+    width: int
+    height: int
+    frames: int
+    seed: int
+    linear: tuple[bool, ...]
+
+
+# The larger clips tell margins apart that come to the same number of pixels in the others, which
+# networks are chosen by.
+FOOTAGE = {
+    "footage:heldout": Footage(480, 272, 12, FOOTAGE_SEED, (False, False, True, True)),
+    "footage:large": Footage(
+        640, 368, 14, FOOTAGE_SEED + 100, tuple(number % 4 == 3 for number in range(10))
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -136,7 +162,8 @@ def find_items(
     """The items of a data set.
 
     Args:
-        data: a folder, ``synthetic:matting``, ``synthetic:propagation`` or ``footage:heldout``.
+        data: a folder, ``synthetic:matting``, ``synthetic:propagation``, ``footage:heldout`` or
+            ``footage:large``.
         material: folder of real material that the made ones use; see `training.material`.
         names: which items of it; all without a solver's truth if empty.
         workers: processes that grow sprites for the synthetic sets.
@@ -147,13 +174,13 @@ def find_items(
     """
     if data in SYNTHETIC:
         found = tuple(_synthetic(data, material, workers))
-    elif data == FOOTAGE:
-        found = tuple(_footage(material))
+    elif data in FOOTAGE:
+        found = tuple(_footage(data, material))
     elif ":" in data and not Path(data).exists():
         raise InputError(
             "input.unknown_data",
             f"there is no data set called {data}",
-            hint=f"use a folder, or one of: {', '.join((*SYNTHETIC, FOOTAGE))}",
+            hint=f"use a folder, or one of: {', '.join((*SYNTHETIC, *FOOTAGE))}",
         )
     else:
         found = tuple(_in_folder(Path(data), data, names))
@@ -424,14 +451,13 @@ def _synthetic(data: str, material: Path | None, workers: int) -> Iterator[Item]
         yield _made(f"{data} {index:02} {clips.kinds[0]}", data, clips)
 
 
-def _footage(material: Path | None) -> Iterator[Item]:
-    for index, clips in enumerate(held_out_footage(material)):
-        yield _made(f"{FOOTAGE} {index:02}", FOOTAGE, clips)
+def _footage(data: str, material: Path | None) -> Iterator[Item]:
+    for index, clips in enumerate(held_out_footage(material, data)):
+        yield _made(f"{data} {index:02}", data, clips)
 
 
-def held_out_footage(material: Path | None) -> Iterator[Any]:
-    """Four clips of twelve frames: the person's held-out shot over held-out pictures and clips; two
-    composited in display light, two in linear light.
+def held_out_footage(material: Path | None, data: str = "footage:heldout") -> Iterator[Any]:
+    """The person's held-out shot over held-out pictures and clips, as `FOOTAGE` has it.
 
     Yields:
         `training.synthesis.Clips` of one clip each.
@@ -447,17 +473,23 @@ def held_out_footage(material: Path | None) -> Iterator[Any]:
     if not persons:
         raise InputError(
             "input.no_material",
-            f"{FOOTAGE} needs keyed footage of a person, and there is none "
+            f"{data} needs keyed footage of a person, and there is none "
             f"{f'in {material}' if material else 'without --material'}",
             hint="name the folder of real material with --material",
         )
+    footage = FOOTAGE[data]
     config = SynthesisConfig(
-        height=272, width=480, frames=12, framing="whole", occluder_share=0.0, pair_share=0.0
+        height=footage.height,
+        width=footage.width,
+        frames=footage.frames,
+        framing="whole",
+        occluder_share=0.0,
+        pair_share=0.0,
     )
-    for index in range(4):
-        lit = replace(config, linear_share=float(index >= 2))
+    for index, linear in enumerate(footage.linear):
+        lit = replace(config, linear_share=float(linear))
         synthesis = Synthesis(persons, found.photographs, found.clips, lit, "cpu")
-        yield synthesis.clips(FOOTAGE_SEED + index, 1)
+        yield synthesis.clips(footage.seed + index, 1)
 
 
 def _made(name: str, data: str, clips: Any) -> Item:
