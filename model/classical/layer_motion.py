@@ -50,14 +50,23 @@ class LayerMotion:
     Attributes:
         back: H×W×2, as in `Motion`.
         seen: whether it is seen anywhere, one number.
+        off: H×W, squared: how far colours lie from those that it brings, in scaled Lab.
     """
 
     back: Image
     seen: Image
+    off: Image
 
     @classmethod
-    def where(cls, mask: Mask, move: Motion) -> LayerMotion:
-        return cls(extend(move.back, floats(mask)), floats(arrays(mask).any(mask)))
+    def where(cls, mask: Mask, move: Motion, colours: Image, before: Image) -> LayerMotion:
+        """Seen where ``mask`` is; colours H×W×3 of this frame and of the one before, scaled Lab."""
+        back = extend(move.back, floats(mask))
+        return cls.along(back, floats(arrays(mask).any(mask)), colours, before)
+
+    @classmethod
+    def along(cls, back: Image, seen: Image, colours: Image, before: Image) -> LayerMotion:
+        """Known everywhere."""
+        return cls(back, seen, _difference(colours, before, back))
 
 
 def motion_odds(
@@ -76,8 +85,6 @@ def motion_odds(
         background: of what is surely background.
     """
     brought = _difference(colours, before, move.back)
-    by_foreground = _difference(colours, before, foreground.back)
-    by_background = _difference(colours, before, background.back)
     apart = _squared(foreground.back, background.back)
 
     def told(way: Image, by_other: Image, demand: _Demand) -> Image:
@@ -85,19 +92,14 @@ def motion_odds(
         fits = _bell(brought, demand.colours) * (1 - _bell(by_other, demand.colours))
         return alike * fits * (1 - _bell(apart, demand.apart))
 
-    either = told(foreground.back, by_background, _FOREGROUND)
-    either = either - told(background.back, by_foreground, _BACKGROUND)
+    either = told(foreground.back, background.off, _FOREGROUND)
+    either = either - told(background.back, foreground.off, _BACKGROUND)
     firm = arrays(colours).exp(-move.error) * foreground.seen * background.seen
     return floats(_LIMIT * firm * either)
 
 
 def occlusion_odds(
-    alpha: Image,
-    colours: Image,
-    before: Image,
-    move: Motion,
-    foreground: LayerMotion,
-    background: LayerMotion,
+    alpha: Image, move: Motion, foreground: LayerMotion, background: LayerMotion
 ) -> Image:
     """Log odds, H×W within ±3, that a pixel is foreground, by where both layers have moved to.
 
@@ -108,11 +110,10 @@ def occlusion_odds(
     Args:
         alpha: of the frame before; the others as for `motion_odds`.
     """
-    of = arrays(colours)
+    of = arrays(alpha)
     gone_over = warp(alpha, foreground.back) - warp(alpha, background.back)
-    brought = _difference(colours, before, foreground.back)
-    covered = of.clip(gone_over, 0, 1) * _bell(brought, _ARRIVED)
-    uncovered = of.clip(-gone_over, 0, 1) * (1 - _bell(brought, _STAYED))
+    covered = of.clip(gone_over, 0, 1) * _bell(foreground.off, _ARRIVED)
+    uncovered = of.clip(-gone_over, 0, 1) * (1 - _bell(foreground.off, _STAYED))
     unmatched = 1 - of.exp(-move.error)
     both = foreground.seen * background.seen
     return floats(_OCCLUDED * both * (covered - uncovered * unmatched))

@@ -129,14 +129,15 @@ def expect(state: State, seen: Seen, wholes: Wholes, size: WorkingSize) -> Expec
     move = seen.move
     shown = shows_background(state.alpha, state.open, move, size)
     warped = warp(state.alpha, move.back)
-    foreground = LayerMotion.where((warped > 1 - SOFT) & move.consistent, move)
-    background = LayerMotion.where(shown, move)
+    colours = seen.colours, state.colours
+    foreground = LayerMotion.where((warped > 1 - SOFT) & move.consistent, move, *colours)
+    background = LayerMotion.where(shown, move, *colours)
     still = background.back
     layer = state.background.moved(still)
     before = (state.colours, state.alpha)
     odds = colour_odds(seen.colours, before, layer, shown, wholes, size)
-    moved = seen.colours, state.colours, move, foreground, background
-    odds = odds + motion_odds(*moved) + occlusion_odds(state.alpha, *moved)
+    odds = odds + motion_odds(*colours, move, foreground, background)
+    odds = odds + occlusion_odds(state.alpha, move, foreground, background)
     # Open regions go with the foreground they hang on, if keyframes have any: flow inside of them
     # may be that of what is seen through them.
     along = move.back if wholes[0] is None else foreground.back

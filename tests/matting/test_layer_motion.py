@@ -16,6 +16,7 @@ from training.judging.metrics import trimap_quality
 
 SIZE = (60, 90)
 SQUARE = (slice(20, 40), slice(30, 60))  # the foreground
+OF_SQUARE, OF_REST = (5, 0), (-3, 0)  # where each was a frame ago
 INSIDE = (slice(24, 36), slice(36, 54))
 OUTSIDE = (slice(45, 57), slice(15, 75))
 REACHED = (slice(20, 40), slice(30, 38))  # seen from a background that moves 3 px
@@ -41,15 +42,19 @@ def layers():
     """A square that moves 5 px to the left before a background that moves 3 px to the right, both
     of the same colours."""
     drawn = np.random.default_rng(3).random((2, *SIZE, 3), np.float32)
-    of_square, of_rest = (5, 0), (-3, 0)
     is_square = np.zeros(SIZE, bool)
     is_square[SQUARE] = True
     before = np.where(moved(is_square, (-5, 0))[..., None], drawn[0], drawn[1])
-    now = np.where(is_square[..., None], moved(drawn[0], of_square), moved(drawn[1], of_rest))
-    back = np.where(is_square[..., None], field(of_square), field(of_rest)).astype(np.float32)
+    now = np.where(is_square[..., None], moved(drawn[0], OF_SQUARE), moved(drawn[1], OF_REST))
+    back = np.where(is_square[..., None], field(OF_SQUARE), field(OF_REST)).astype(np.float32)
     move = Motion(back, -back, np.zeros(SIZE, np.float32))
-    foreground, background = (LayerMotion(field(x), floats(True)) for x in (of_square, of_rest))
-    return now, before, move, foreground, background
+    return now, before, move, *both(now, before)
+
+
+def both(now, before):
+    """The motions of the square and of the rest, with what they bring of these colours."""
+    ways = OF_SQUARE, OF_REST
+    return [LayerMotion.along(field(x), floats(True), now, before) for x in ways]
 
 
 def test_what_moves_with_a_layer_belongs_to_it_whatever_its_colours(layers):
@@ -71,8 +76,8 @@ def test_it_says_nothing_where_it_cannot_know(layers):
         (now, before, move, unseen, background),
         (now, before, move, foreground, replace(background, seen=floats(False))),
         (now, before, move, alike, background),
-        (flat, flat, move, foreground, background),
-        (other, before, move, foreground, background),
+        (flat, flat, move, *both(flat, flat)),
+        (other, before, move, *both(other, before)),
         (now, before, third, foreground, background),
     ):
         assert np.abs(motion_odds(*given)).max() < 0.05
@@ -81,12 +86,12 @@ def test_it_says_nothing_where_it_cannot_know(layers):
 @pytest.fixture
 def passed(layers):
     """The same with the square's alpha a frame ago; what it has left was nowhere then."""
-    now, before, move, foreground, background = layers
+    move, foreground, background = layers[2:]
     alpha = np.zeros(SIZE, np.float32)
     alpha[SQUARE] = 1
     error = np.zeros(SIZE, np.float32)
     error[LEFT] = 20
-    return moved(alpha, (-5, 0)), now, before, replace(move, error=error), foreground, background
+    return moved(alpha, (-5, 0)), replace(move, error=error), foreground, background
 
 
 def test_the_foreground_is_where_it_has_moved_to_and_not_where_it_was(passed):
@@ -98,45 +103,50 @@ def test_the_foreground_is_where_it_has_moved_to_and_not_where_it_was(passed):
     assert not odds[elsewhere].any()
 
 
-def test_of_what_was_passed_it_says_nothing_where_it_cannot_know(passed):
-    alpha, now, before, move, foreground, background = passed
+def test_of_what_was_passed_it_says_nothing_where_it_cannot_know(passed, layers):
+    alpha, move, foreground, background = passed
+    now, before = layers[:2]
     unseen = replace(foreground, seen=floats(False))
     alike = replace(foreground, back=background.back)
     for given in (
-        (np.zeros_like(alpha), now, before, move, foreground, background),
-        (alpha, now, before, move, unseen, background),
-        (alpha, now, before, move, foreground, replace(background, seen=floats(False))),
-        (alpha, now, before, move, alike, background),
+        (np.zeros_like(alpha), move, foreground, background),
+        (alpha, move, unseen, background),
+        (alpha, move, foreground, replace(background, seen=floats(False))),
+        (alpha, move, alike, background),
     ):
         assert not occlusion_odds(*given).any()
-    other = occlusion_odds(alpha, 1 - now, before, move, foreground, background)
+    other = occlusion_odds(alpha, move, *both(1 - now, before))
     assert np.abs(other[REACHED]).max() < 0.05  # the square would have brought what is not seen
     found = replace(move, error=np.zeros(SIZE, np.float32))
-    assert not occlusion_odds(alpha, now, before, found, foreground, background)[LEFT].any()
+    assert not occlusion_odds(alpha, found, foreground, background)[LEFT].any()
     flat = np.full_like(now, 0.5)  # who knows whether it has left
-    assert not occlusion_odds(alpha, flat, flat, move, foreground, background)[LEFT].any()
+    assert not occlusion_odds(alpha, move, *both(flat, flat))[LEFT].any()
 
 
 def test_a_layer_goes_on_where_it_is_not_seen():
     move = Motion(field((2, -1)), field((-2, 1)), np.zeros(SIZE, np.float32))
     mask = np.zeros(SIZE, bool)
     mask[SQUARE] = True
-    found = LayerMotion.where(mask, move)
+    now, before = np.zeros((2, *SIZE, 3), np.float32)
+    found = LayerMotion.where(mask, move, now, before)
     assert found.seen == 1 and np.allclose(found.back, [2, -1], atol=1e-4)
-    nowhere = LayerMotion.where(np.zeros(SIZE, bool), move)
+    nowhere = LayerMotion.where(np.zeros(SIZE, bool), move, now, before)
     assert nowhere.seen == 0 and np.isfinite(nowhere.back).all()
 
 
 def test_tensors_give_what_arrays_give(layers):
     now, before, move, foreground, background = layers
 
-    def odds(now, before, back, forth, error, of_foreground, of_background, seen):
-        ways = LayerMotion(of_foreground, seen), LayerMotion(of_background, seen)
-        return motion_odds(now, before, Motion(back, forth, error), *ways)
+    def asked(now, before, back, forth, error, of_foreground, of_background, seen):
+        backs = of_foreground, of_background
+        ways = [LayerMotion.along(one, seen, now, before) for one in backs]
+        return Motion(back, forth, error), *ways
 
-    def passing(alpha, now, before, back, forth, error, of_foreground, of_background, seen):
-        ways = LayerMotion(of_foreground, seen), LayerMotion(of_background, seen)
-        return occlusion_odds(alpha, now, before, Motion(back, forth, error), *ways)
+    def odds(now, before, *others):
+        return motion_odds(now, before, *asked(now, before, *others))
+
+    def passing(alpha, *given):
+        return occlusion_odds(alpha, *asked(*given))
 
     given = now, before, move.back, move.forth, move.error
     ways = foreground.back, background.back, foreground.seen
