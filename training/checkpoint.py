@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -218,12 +219,26 @@ def _parser() -> argparse.ArgumentParser:
     mean.add_argument("files", type=Path, nargs="+", metavar="FILE.safetensors")
     mean.add_argument("--out", type=Path, required=True, metavar="FILE.safetensors")
     mean.add_argument(
-        "--trust", type=float, help="of st_fam_s, instead of the last file's: share of the residual"
+        "--trust",
+        type=_share,
+        metavar="0…1",
+        help="of st_fam_s, instead of the last file's: share of the residual",
     )
     mean.add_argument("--overwrite", action="store_true", help="if the file is there already")
     show = commands.add_parser("show", help="print the record of a checkpoint of ours")
     show.add_argument("file", type=Path, metavar="FILE.safetensors")
     return parser
+
+
+def _share(text: str) -> float:
+    """A number from 0 to 1, for argparse."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number <= 1:  # nor is what is no number
+        raise argparse.ArgumentTypeError(f"{text} is no number from 0 to 1")
+    return number
 
 
 def _say(line: str) -> None:

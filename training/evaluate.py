@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -9,6 +10,7 @@ import torch
 import typer
 
 from model.plates import image_files
+from model.plates.file_errors import writing
 from training.cli import require_choices, say
 from training.conventions.by_name import CONVENTIONS, PUBLISHED
 from training.judging.baselines import BASELINES, CHEAP
@@ -148,13 +150,14 @@ def evaluate(
         max_side=max_side,
         published_resize=published_resize,
     )
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
     found = judge(request, say)
-    out.mkdir(parents=True, exist_ok=True)
     write_evaluation(out, found)
     by_set: dict[str, dict[str, Reliability]] = {}
     for one in found.calibrations:
-        by_set.setdefault(Path(one.data_set).name, {})[one.method] = one.table
-    for name, tables in by_set.items():
+        by_set.setdefault(one.data_set, {})[one.method] = one.table
+    for name, tables in zip(_short_names([*by_set]), by_set.values(), strict=True):
         write_diagram(out / f"reliability_{name.replace(':', '_')}.svg", tables)
     if found.gates:
         typer.echo(gates_table(found.gates))
@@ -162,3 +165,15 @@ def evaluate(
     if report:
         page = write_report(out, found, frames=report_frames, clips=report_clips)
         typer.echo(f"{page}")
+
+
+def _short_names(data_sets: Sequence[str]) -> list[str]:
+    """What the data sets are called in names of files: as their folders are; where two folders are
+    called alike, with as many of the folders above as tell them apart."""
+    parts = [Path(one).absolute().parts if Path(one).exists() else (one,) for one in data_sets]
+    lengths = range(1, max(map(len, parts), default=1) + 1)
+    levels = [["_".join(one[-length:]).strip("/") for one in parts] for length in lengths]
+    return [
+        next((level[i] for level in levels if level.count(level[i]) == 1), levels[-1][i])
+        for i in range(len(parts))
+    ]

@@ -38,6 +38,22 @@ def require_file(path: Path, frame: int | None) -> None:
         ) from None
 
 
+def entries(folder: Path) -> list[Path]:
+    """What lies in a folder, by name.
+
+    Raises:
+        InputError: ``input.unreadable``.
+    """
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        raise InputError(
+            "input.unreadable",
+            f"the folder {folder} cannot be read: {error.strerror}",
+            hint="check its name and permissions",
+        ) from None
+
+
 @contextmanager
 def reading(path: Path, frame: int | None) -> Iterator[None]:
     """Turns what OpenImageIO's bindings raise into ``input.damaged``."""

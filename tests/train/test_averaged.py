@@ -1,5 +1,6 @@
 """The mean of checkpoints, and what is refused."""
 
+import pytest
 import torch
 
 from model.checkpoint import CheckpointRecord, load_tensors, read_record, save_checkpoint
@@ -62,4 +63,14 @@ def test_what_does_not_belong_together_is_refused_and_nothing_is_written(tmp_pat
     assert main(["average", one, one, "--out", str(tmp_path / "no" / "a.safetensors")]) == 20
     assert main(["average", one, one, "--out", one]) == 20
     assert "is there already" in capsys.readouterr().err
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("trust", ["nan", "1.5", "-0.1", "half"])
+def test_trust_is_a_share(tmp_path, capsys, trust):
+    one = saved(tmp_path / "a.safetensors", 1.0)
+    out = tmp_path / "b.safetensors"
+    with pytest.raises(SystemExit, match="2"):
+        main(["average", one, one, "--out", str(out), f"--trust={trust}"])
+    assert f"{trust} is no number from 0 to 1" in capsys.readouterr().err
     assert not out.exists()

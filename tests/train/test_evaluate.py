@@ -1,7 +1,9 @@
 """`dvm-train evaluate`: items of every layout, figures against hand-made cases, exit codes."""
 
 import dataclasses
+import errno
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -11,12 +13,12 @@ import pytest
 import torch
 
 from model.checkpoint import CheckpointRecord, save_checkpoint
-from model.errors import InputError
+from model.errors import CapacityError, InputError
 from model.networks.st_fam_s import StFamS
 from model.plates.image_files import write_image
 from model.plates.plate import PlateHeader, Window
 from training import cli
-from training.judging import bootstrap, gates, judgement
+from training.judging import bootstrap, gates, judgement, kept
 from training.judging.baselines import BASELINES
 from training.judging.calibration import ause, reliability, sparsification
 from training.judging.datasets import Item, drawn_trimap, find_items
@@ -642,3 +644,55 @@ def test_knn_that_does_not_converge_is_left_out(data, tmp_path, monkeypatch):
     found = judge(request)
     assert "pymatting KNN" not in {row.method for row in found.mattes}
     assert "does not converge in frame 1" in found.left_out[0]
+
+
+def test_where_nothing_can_be_written_is_said_before_anything_is_judged(data, tmp_path, capsys):
+    taken = tmp_path / "taken"
+    taken.write_text("a file")
+    given = ("--data", data, "--network", "closed_form", "--items", "disc_still")
+    assert run(*given, "--out", taken) == 10
+    assert f"{taken} cannot be written to" in capsys.readouterr().err
+    assert run(*given, "--out", tmp_path / "out", "--cache", taken) == 10
+    assert f"{taken} cannot be written to" in capsys.readouterr().err
+
+
+def test_a_full_disk_leaves_no_part_of_what_is_kept(tmp_path, monkeypatch):
+    def full(file, arrays):
+        file.write(b"half of it")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(kept, "_write", full)
+    with pytest.raises(CapacityError, match="no space left"):
+        Kept(tmp_path).keep("a key", {"alpha": np.zeros(3)})
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_a_folder_that_cannot_be_read_is_named(data, tmp_path, capsys, monkeypatch):
+    # The tests may run as root, whom permissions do not stop.
+    shut = data / "disc_clip" / "alpha"
+    listed = Path.iterdir
+
+    def iterdir(self):
+        if self == shut:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self))
+        return listed(self)
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+    assert run("--data", data, "--network", "closed_form", "--out", tmp_path / "out") == 10
+    said = capsys.readouterr().err
+    assert f"the folder {shut} cannot be read: Permission denied" in said
+    assert "Traceback" not in said
+
+
+def test_folders_of_one_name_have_a_diagram_each(tmp_path):
+    named = []
+    for place in ("first", "second"):
+        folder = tmp_path / place / "clips"
+        write(folder / f"{place}/comp.png", eight(composite(disc())))
+        write(folder / f"{place}/alpha.png", eight(disc()))
+        named += ["--data", folder]
+    out = tmp_path / "out"
+    given = ("--network", "closed_form", "--baselines", "none", "--no-sheets", "--no-report")
+    assert run(*named, *given, "--out", out) == 0
+    drawn = sorted(path.name for path in out.glob("reliability_*.svg"))
+    assert drawn == ["reliability_first_clips.svg", "reliability_second_clips.svg"]

@@ -29,6 +29,7 @@ import numpy.typing as npt
 from model.errors import InputError
 from model.plates import colour
 from model.plates.channels import find_alpha
+from model.plates.file_errors import entries
 from model.plates.image_files import read_plate, rgb
 from model.plates.plate import Plate, PlateHeader, Trimap, Window
 from model.plates.trimap import place_trimap, read_trimap
@@ -224,7 +225,7 @@ def _in_folder(folder: Path, data: str, names: Sequence[str]) -> Iterator[Item]:
                 said = _said_of_clip(manifest, name)
                 yield _item(folder / "v" / name, data, frames, COMPOSED, said)
         return
-    places = [folder, *sorted(one for one in folder.iterdir() if one.is_dir())]
+    places = [folder, *(one for one in entries(folder) if one.is_dir())]
     found = 0
     for place in places:
         for layout in LAYOUTS:
@@ -365,7 +366,7 @@ def _composed(folder: Path) -> dict[str, dict[int, Files]]:
         place.name: _matched(
             place, *(_numbered(part / place.name) for part in (plates, truths, trimaps))
         )
-        for place in sorted(plates.iterdir())
+        for place in entries(plates)
         if place.is_dir()
     }
 
@@ -419,7 +420,7 @@ def _numbered(place: Path, stem: str = "") -> dict[int, Path]:
     if not place.is_dir():
         return {}
     found = {}
-    for path in sorted(place.iterdir()):
+    for path in entries(place):
         before, _, number = path.stem.rpartition(".")
         if before == stem and number.isdigit() and path.suffix.lower() in PICTURES:
             found[int(number)] = path

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from model.errors import InputError
+from model.plates.file_errors import entries
 
 Flow = npt.NDArray[np.float32]
 
@@ -30,7 +31,7 @@ def find_flow(place: Path) -> Mapping[tuple[int, int], Path]:
     """Flow files of an item's folder, by the numbers of the two frames; empty if it has none."""
     found = {}
     for folder in (place / name for name in FOLDERS):
-        for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        for path in entries(folder) if folder.is_dir() else ():
             parts = _NAME.fullmatch(path.name)
             if parts:
                 found[int(parts[1]), int(parts[2])] = path

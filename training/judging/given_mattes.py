@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from model.errors import InputError
+from model.plates.file_errors import entries
 from training.judging.datasets import PICTURES, Alpha, Item, Judged, read_alpha
 
 _BESIDE = ("trimap", "confidence", "foreground")  # layers of ours in files of their own
@@ -75,7 +76,7 @@ def files_of(given: GivenMattes, item: Item, *, alone: bool) -> Mapping[int, Pat
     place = given.folder if own is None and alone else own
     if place is None:
         return {}
-    files = [path for path in sorted(place.iterdir()) if _is_matte(path)]
+    files = [path for path in entries(place) if _is_matte(path)]
     if not item.moving and len(files) == 1:
         return {item.frames[0]: files[0]}
     found: dict[int, Path] = {}

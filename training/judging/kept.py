@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 import model
+from model.plates.file_errors import writing
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 _UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
@@ -52,14 +53,20 @@ class Kept:
             return None
 
     def keep(self, key: str, arrays: Arrays) -> None:
+        """Raises CapacityError ``capacity.disk_full``, InputError ``input.output_unwritable``."""
         if self._folder is None:
             return
         path = self._path(key)
-        path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(f".{path.stem}.{os.getpid()}.npz")
-        with part.open("wb") as file:
-            _write(file, arrays)
-        part.replace(path)
+        with writing(self._folder):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                with part.open("wb") as file:
+                    _write(file, arrays)
+                part.replace(path)
+            except BaseException:
+                part.unlink(missing_ok=True)
+                raise
 
     def _path(self, key: str) -> Path:
         assert self._folder is not None
