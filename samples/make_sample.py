@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import strands_scene as scene
 
+from model.plates.atomic import write_bytes
 from model.plates.image_files import write_image
 
 SEED = 20260917
@@ -99,7 +100,8 @@ def make(folder: Path) -> None:
             compression="zip",
         )
         if frame in KEYFRAMES:
-            cv2.imwrite(str(folder / f"trimap.{frame}.png"), paint_trimap(truth))
+            _, data = cv2.imencode(".png", paint_trimap(truth))
+            write_bytes(folder / f"trimap.{frame}.png", data.tobytes())  # imwrite tells no error
         print(f"frame {frame}", flush=True)
     (folder / "shot.json").write_text(json.dumps(SHOT, indent=2) + "\n", encoding="utf-8")
 

@@ -17,7 +17,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from model.errors import InputError
+from model.errors import EngineError, InputError
+from model.plates.atomic import write_bytes
 from training.synthetic.cloth import cloth
 from training.synthetic.clumps import clump
 from training.synthetic.curves import curves
@@ -184,8 +185,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         ]
     else:
         sprites = sprite_library(Material((), found.photographs), chosen.seed, chosen.count, 1)
-    if not cv2.imwrite(str(chosen.out), sheet(sprites)[..., ::-1]):
-        raise SystemExit(f"{chosen.out} cannot be written: check that its folder is there")
+    # Not imwrite, which does not see a disk that is full.
+    done, data = cv2.imencode(chosen.out.suffix or ".png", sheet(sprites)[..., ::-1])
+    if not done:
+        raise SystemExit(f"{chosen.out} cannot be made: end its name in .png or .jpg")
+    try:
+        write_bytes(chosen.out, data.tobytes())
+    except EngineError as error:
+        raise SystemExit(f"{error.message}: {error.hint}") from None
 
 
 if __name__ == "__main__":

@@ -16,17 +16,20 @@ import numpy as np
 import numpy.typing as npt
 import OpenImageIO as oiio
 
-from model.errors import InputError
+from model.errors import CapacityError, InputError
 from model.plates.atomic import discard, publish, temporary_path
 from model.plates.attributes import still_hold, type_of
 from model.plates.channels import Picture, find_picture, roles
 from model.plates.compression import check_compression
 from model.plates.file_errors import damaged, reading, require_file, unsupported, writing
 from model.plates.plate import Plate, PlateHeader, Window
+from model.plates.whole import is_whole
 
 READABLE = {"openexr", "png", "tiff", "dpx", "cineon", "jpeg"}
 WRITABLE = {".exr": "openexr", ".png": "png", ".tif": "tiff", ".tiff": "tiff"}
 _HALF_MAX = 65504.0
+_HEADER_AT_MOST = 1 << 16  # bytes of a file that are not its pixels, about
+_ROUNDED = 0.51  # of a code
 
 Choice = Callable[[Sequence[str], Sequence[bool]], Picture | None]
 
@@ -344,24 +347,53 @@ def _put_attributes(
 def _write(
     temporary: Path, file_format: str, spec: oiio.ImageSpec, block: npt.NDArray[np.generic]
 ) -> None:
-    with writing(temporary.parent):
-        temporary.open(
-            "wb"
-        ).close()  # the system's own word on a folder that is full or closed to us
     target = oiio.ImageOutput.create(file_format)
     if target is None:
         raise RuntimeError(f"this OpenImageIO writes no {file_format}: {oiio.geterror()}")
-    written = target.open(str(temporary), spec) and target.write_image(block)
-    reason = target.geterror()
-    written = target.close() and written
-    with writing(temporary.parent), temporary.open("rb+") as file:
-        if not written and os.name == "posix":
-            os.posix_fallocate(file.fileno(), 0, max(block.nbytes, 1))  # raises if the disk is why
+    # Opened here first for the system's own word on a folder that is full or closed to us, and
+    # kept open so that `fsync` tells of what was lost since, by whomever it was written.
+    with writing(temporary.parent), temporary.open("wb") as file:
+        written = target.open(str(temporary), spec) and target.write_image(block)
+        reason = target.geterror()
+        written = target.close() and written
+        reason = reason or target.geterror()
         os.fsync(file.fileno())
+        whole = written and _is_whole(temporary, file_format, block)
+        if not whole and os.name == "posix":
+            # Raises if the disk is why.
+            os.posix_fallocate(file.fileno(), 0, block.nbytes + _HEADER_AT_MOST)
+    if written and not whole:
+        raise CapacityError(
+            "capacity.disk_full",
+            f"a file in {temporary.parent} was not written whole, as where space runs out for a "
+            "moment",
+            hint="see that there is space and try again; finished frames are kept",
+        )
     if not written:
-        reason = reason or target.geterror() or "OpenImageIO gives no reason"
         raise InputError(
             "input.output_unwritable",
-            f"a file in {temporary.parent} could not be written: {reason}",
+            f"a file in {temporary.parent} could not be written: "
+            f"{reason or 'OpenImageIO gives no reason'}",
             hint="check the folder and the output options",
         )
+
+
+def _is_whole(path: Path, file_format: str, block: npt.NDArray[np.generic]) -> bool:
+    """Whether all of it is in the file: OpenImageIO does not tell of each write that failed."""
+    if file_format != "tiff":
+        return is_whole(path, file_format)
+    # Its strips have no order, and not all have checksums: it is read again.
+    try:
+        source = _open(path, None)
+    except InputError:
+        return False
+    stored = source.spec()
+    found = source.read_image(0, 0, 0, stored.nchannels, stored.format)
+    source.geterror()
+    source.close()
+    if found is None or found.shape != block.shape:
+        return False
+    if block.dtype == found.dtype:
+        return np.array_equal(found, block)
+    most = np.iinfo(found.dtype).max
+    return bool((np.abs(found - block.astype(np.float64) * most) <= _ROUNDED).all())

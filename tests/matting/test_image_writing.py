@@ -292,6 +292,84 @@ def test_a_full_disk_is_a_matter_of_capacity(tmp_path):
     assert not issubclass(CapacityError, InputError)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="has no limit on the size of files")
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("a.exr", {}),
+        ("a.exr", {"compression": "none", "pixel_type": "float"}),
+        ("a.exr", {"compression": "dwaa"}),
+        ("a.png", {"pixel_type": "uint8"}),
+        ("a.tif", {"pixel_type": "uint16"}),
+        ("a.tif", {"pixel_type": "float"}),
+    ],
+)
+def test_a_disk_that_is_full_a_few_bytes_early_is_told_as_well(tmp_path, name, options):
+    """OpenImageIO says nothing of what is lost when it closes a file, and of a PNG nothing ever."""
+    import resource
+
+    path = tmp_path / name
+    pixels = np.random.default_rng(0).random((49, 67, 3))
+    write_image(path, pixels, "RGB", **options)
+    size = path.stat().st_size
+    unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = np.full((49, 67, 3), 0.5)
+    write_image(path, before, "RGB", **options)
+    kept = path.read_bytes()
+    for room in (*range(0, size, 1499), size - 4096, size - 100, size - 1):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, unlimited[1]))
+        try:
+            with pytest.raises(CapacityError) as caught:
+                write_image(path, pixels, "RGB", **options)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
+        assert caught.value.code == "capacity.disk_full"
+        assert path.read_bytes() == kept and list(tmp_path.iterdir()) == [path]
+    write_image(path, pixels, "RGB", **options)
+    assert path.stat().st_size == size
+
+
+@pytest.mark.parametrize(
+    ("name", "hole"),
+    [("a.exr", 0), ("a.png", 0.02), ("a.png", 0.5), ("a.png", 0.99), ("a.tif", 0.5)],
+)
+def test_a_hole_in_what_was_written_is_found(tmp_path, monkeypatch, name, hole):
+    """As where one write failed and those after it did not: of an EXR, that of its table."""
+
+    class Losing:
+        def __init__(self, real):
+            self.real = real
+
+        def __getattr__(self, name):
+            return getattr(self.real, name)
+
+        def open(self, path, spec):
+            self.path = Path(path)
+            return self.real.open(path, spec)
+
+        def close(self):
+            done = self.real.close()
+            data = bytearray(self.path.read_bytes())
+            at = int(hole * len(data)) or table_of(data, 64)
+            data[at : at + 24] = bytes(24)
+            self.path.write_bytes(data)
+            return done
+
+    create = oiio.ImageOutput.create
+    monkeypatch.setattr(oiio.ImageOutput, "create", lambda kind: Losing(create(kind)))
+    options = {"compression": "none"} if name == "a.exr" else {"pixel_type": "uint8"}
+    with pytest.raises(CapacityError, match="not written whole"):
+        write_image(tmp_path / name, np.random.default_rng(1).random((64, 30, 3)), "RGB", **options)
+    assert not list(tmp_path.iterdir())
+
+
+def table_of(data: bytes, rows: int) -> int:
+    """Where an EXR's table is: its first place is where it ends."""
+    return next(
+        at for at in range(len(data)) if data[at : at + 8] == (at + 8 * rows).to_bytes(8, "little")
+    )
+
+
 def test_png_and_tiff_in_8_and_16_bit(tmp_path):
     steps = np.arange(256, dtype=np.uint8).reshape(16, 16)
     write_image(tmp_path / "a.png", steps, ["Y"], pixel_type="uint8")

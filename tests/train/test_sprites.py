@@ -1,5 +1,6 @@
 """Procedural sprites: exact coverage, straight colour, true sway, and that each looks its kind."""
 
+import sys
 from itertools import pairwise
 
 import cv2
@@ -311,6 +312,20 @@ def test_a_sheet_shows_colour_over_a_checker_and_alpha(tmp_path, grown):
 def test_the_command_says_what_is_wrong(arguments, said):
     with pytest.raises(SystemExit, match=said):
         main(arguments)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no limit on the size of files")
+def test_a_sheet_that_does_not_fit_on_the_disk_is_told(tmp_path):
+    import resource
+
+    unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10000, unlimited[1]))
+    try:
+        with pytest.raises(SystemExit, match="no space left"):
+            main(["--out", str(tmp_path / "s.png"), "--kind", "solid", "--count", "1"])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
+    assert not list(tmp_path.iterdir())
 
 
 def test_real_sprites_need_a_folder(capsys):
