@@ -11,7 +11,7 @@ import typer
 from model.errors import InputError
 from training.cli import require_choices, say
 from training.composing.layout import PHASES, Layout
-from training.composing.pair_list import CLASSES, KINDS, list_text
+from training.composing.pair_list import CLASSES, KINDS, list_text, read_text
 from training.composing.run import compose_set
 from training.composing.selection import (
     MOST_CLIPS,
@@ -85,7 +85,7 @@ def compose(
     )
     drawn = b"" if pairs else _drawn_list(request, out)
     list_there = pairs or (out / PAIRS if (out / PAIRS).exists() else None)
-    selection = select(replace(request, pairs=list_there))
+    selection = select(replace(request, pairs=list_there, numbered=pairs is not None))
     for note in selection.notes:
         say(f"left out: {note}")
     done = compose_set(
@@ -119,7 +119,7 @@ def _drawn_list(request: Request, out: Path) -> bytes:
     )
     path = out / PAIRS
     if path.exists():
-        before = path.read_text(encoding="utf-8").partition("\n")[0].strip("# ")
+        before = _first_line(path).strip("# ")
         if before != comment:
             raise InputError(
                 "input.other_settings",
@@ -129,3 +129,14 @@ def _drawn_list(request: Request, out: Path) -> bytes:
             )
     layout = Layout(request.root, request.phase)
     return list_text(draw_pairs(layout, request.seed, request.per_foreground), comment).encode()
+
+
+def _first_line(path: Path) -> str:
+    try:
+        return read_text(path).partition("\n")[0]
+    except OSError as error:
+        raise InputError(
+            "input.pair_list",
+            f"{path}, the list this data set was drawn by, cannot be read: {error.strerror}",
+            hint="bring it back from a copy, or choose another folder with --output",
+        ) from error

@@ -87,7 +87,7 @@ def writing(folder: Path) -> Iterator[None]:
         raise InputError(
             "input.output_unwritable",
             f"{folder} cannot be written to: {error.strerror}",
-            hint="make the folder, or choose another with --out",
+            hint="make the folder, see that it can be written to, or choose another",
         ) from error
 
 

@@ -16,6 +16,7 @@ from model.errors import CapacityError, InputError
 from tests.train.composing import (
     background,
     disc,
+    flat,
     footage,
     hashes,
     layout,
@@ -366,13 +367,62 @@ def test_what_cannot_be_asked_for(whole, tmp_path, capsys, arguments, code):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"schema": 99, "clips": {}}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "[]",
+        '{"schema": 99, "clips": {}}',
+        '{"clips": []}',
+        '{"clips": {"a": "b"}}',
+        '{"settings": [1]}',
+    ],
+)
 def test_a_damaged_manifest_is_one_sentence_and_stays(whole, tmp_path, text):
     root, _ = whole
     (tmp_path / "manifest.json").write_text(text)
     with pytest.raises(InputError, match=r"manifest\.json"):
         compose(root, tmp_path)
     assert (tmp_path / "manifest.json").read_text() == text
+
+
+@pytest.mark.parametrize("clips", ['{"a": "b"}', "[1]", "7"])
+def test_what_is_no_table_is_refused_by_whoever_reads_a_manifest(tmp_path, clips):
+    (tmp_path / "manifest.json").write_text(f'{{"clips": {clips}}}')
+    with pytest.raises(InputError, match=r"manifest\.json is no manifest of clips: .*no table"):
+        read_manifest(tmp_path)
+
+
+def spoil_text(path):
+    path.write_bytes(b"# \xff\xfe\n")
+
+
+def spoil_folder(path):
+    path.unlink()
+    path.mkdir()
+
+
+@pytest.mark.parametrize("spoil", [spoil_text, spoil_folder])
+def test_a_damaged_list_of_its_own_is_one_sentence(tmp_path, capsys, spoil):
+    root, out = layout(tmp_path / "root"), tmp_path / "out"
+    options = ("-i", root, "-o", out, "--workers", 1, "--per-foreground", 1, "--quick")
+    assert run(*options) == 0
+    spoil(out / "pairs.txt")
+    assert run(*options) == 10
+    said = capsys.readouterr().err
+    assert f"{out / 'pairs.txt'}, the list this data set was drawn by, cannot be read" in said
+    assert "another folder with --output" in said and "Traceback" not in said
+
+
+def test_run_again_it_changes_nothing_of_what_was_skipped(tmp_path, capsys):
+    root, out = layout(tmp_path / "root"), tmp_path / "out"
+    save(root / "fg/image/train/fg/lonely.png", flat(disc()))
+    options = ("-i", root, "-o", out, "--workers", 1, "--per-foreground", 1, "--skip-missing")
+    assert run(*options) == 0
+    before = (out / "manifest.json").read_bytes()
+    assert b"image+lonely.png+" in before
+    assert run(*options) == 0
+    assert (out / "manifest.json").read_bytes() == before
 
 
 def test_manifests_keep_what_others_wrote_into_them(tmp_path):

@@ -219,6 +219,16 @@ def test_a_classes_file_that_tells_nothing_is_one_sentence(tmp_path, text):
         select(Request(root, classes=("easy",), classes_file=path))
 
 
+def test_a_classes_file_that_cannot_be_read_is_told_as_one(tmp_path):
+    root = layout(tmp_path / "root")
+    path = tmp_path / "classes.txt"
+    path.write_text("# nothing\n")
+    for place, said in ((path, "tells no class"), (tmp_path, "cannot be read")):
+        with pytest.raises(InputError, match=f"the classes file {place} {said}") as caught:
+            select(Request(root, classes=("easy",), classes_file=place))
+        assert "NAME+class" in caught.value.hint
+
+
 def test_the_share_that_classes_are_measured_by():
     alpha = disc(8, 8)
     alpha[:] = 0

@@ -20,7 +20,7 @@ import numpy as np
 
 from model.errors import InputError
 from training.composing.layout_frames import Codes, alpha_of, open_frames
-from training.composing.pair_list import CLASSES, read_pair_list
+from training.composing.pair_list import CLASSES, lines_of, read_text
 
 LIMITS = (0.1, 0.4)
 _EDGES = (0.02, 0.98)
@@ -31,17 +31,26 @@ def read_classes(path: Path) -> Mapping[str, str]:
     """Class by the foreground's name, from a file with lines ``NAME+class``.
 
     Raises:
-        InputError: ``input.classes`` for a line without a class, or two that disagree;
-            ``input.pair_list`` if it cannot be read.
+        InputError: ``input.classes``: it cannot be read or tells of nothing, a line has no class,
+            or two disagree.
     """
+    hint = f"a line is NAME+class, and the class one of {', '.join(CLASSES)}"
+    try:
+        lines = lines_of(read_text(path))
+    except OSError as error:
+        raise InputError(
+            "input.classes", f"the classes file {path} cannot be read: {error.strerror}", hint=hint
+        ) from error
+    if not lines:
+        raise InputError("input.classes", f"the classes file {path} tells no class", hint=hint)
     found: dict[str, str] = {}
-    for number, line in read_pair_list(path):
+    for number, line in lines:
         name, _, level = line.rpartition("+")
         if not name or level not in CLASSES:
             raise InputError(
                 "input.classes",
                 f"line {number} of {path} tells no class: {line}",
-                hint=f"a line is NAME+class, and the class one of {', '.join(CLASSES)}",
+                hint=hint,
             )
         if found.setdefault(name, level) != level:
             raise InputError(

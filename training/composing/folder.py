@@ -105,6 +105,18 @@ def publish_clip(out: Path, name: str) -> None:
                 staged.rename(target)
 
 
+def remove_clip(out: Path, name: str) -> None:
+    """Take a finished clip's folders away; of one that is partly gone, the rest.
+
+    Raises:
+        InputError: ``input.output_unwritable``.
+    """
+    for place in clip_folders(out, name).values():
+        with writing(place.parent):
+            if place.exists():
+                shutil.rmtree(place)
+
+
 def forget_staged(out: Path, name: str) -> None:
     """What is left of staging, once the manifest has the clip."""
     shutil.rmtree(out / STAGING / name, ignore_errors=True)
@@ -129,7 +141,7 @@ def recovered(out: Path) -> dict[str, Entry]:
                 for part, place in clip_folders(out, name).items()
             }
             whole = clip_digest(places) == entry["sha256"]
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError, TypeError):
             whole, entry = False, {}
         if whole:
             publish_clip(out, name)

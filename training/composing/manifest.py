@@ -25,8 +25,12 @@ PARTS = ("v", "a", "f", "b")
 Entry = Mapping[str, Any]
 
 
-def read_manifest(folder: Path) -> dict[str, Any] | None:
+def read_manifest(folder: Path, by_name: bool = False) -> dict[str, Any] | None:
     """The manifest of a folder, or None if it has none.
+
+    Args:
+        folder: of the clips.
+        by_name: refuse clips in a list, which only others' manifests have.
 
     Raises:
         InputError: ``input.manifest``: it is damaged, or of a version to come.
@@ -43,11 +47,12 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
             f"{path} cannot be read: {reason}",
             hint="bring it back from a copy, or choose another folder",
         ) from error
-    if not isinstance(found, dict) or not isinstance(found.get("clips", {}), dict | list):
+    wrong = _wrong(found, by_name)
+    if wrong:
         raise InputError(
             "input.manifest",
-            f"{path} is no manifest of clips",
-            hint="choose another folder",
+            f"{path} is no manifest of clips: {wrong}",
+            hint="bring it back from a copy, or choose another folder",
         )
     if found.get("schema", SCHEMA) != SCHEMA:
         raise InputError(
@@ -55,7 +60,24 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
             f"{path} has the schema {found['schema']}, this version knows {SCHEMA}",
             hint="use the version that wrote it, or another folder",
         )
-    return found
+    manifest: dict[str, Any] = found
+    return manifest
+
+
+def _wrong(found: object, by_name: bool) -> str:
+    """What is not as in any manifest; "" if nothing is."""
+    if not isinstance(found, dict):
+        return "it holds no table"
+    if not isinstance(found.get("settings", {}), dict):
+        return "its settings are no table"
+    clips = found.setdefault("clips", {})
+    if not isinstance(clips, dict if by_name else dict | list):
+        return "its clips are no table of names"
+    entries = clips.items() if isinstance(clips, dict) else enumerate(clips)
+    for name, entry in entries:
+        if not isinstance(entry, dict):
+            return f"what it says of the clip {name} is no table"
+    return ""
 
 
 def entry_of(manifest: Mapping[str, Any], name: str) -> Entry:

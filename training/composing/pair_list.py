@@ -13,6 +13,7 @@ whoever knows which files there are picks one.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
@@ -95,20 +96,13 @@ def read_pair_list(path: Path) -> list[tuple[int, str]]:
         InputError: ``input.pair_list``: it is not there, is no text in UTF-8, or has no pairs.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
+        found = lines_of(read_text(path))
+    except OSError as error:
         raise InputError(
             "input.pair_list",
-            f"the pair list {path} cannot be read: {reason}",
+            f"the pair list {path} cannot be read: {error.strerror}",
             hint="a pair list has lines like image+NAME.png+0105.mp4 or video+0000+0041.mp4",
         ) from error
-    lines = [line.removesuffix("\r") for line in text.split("\n")]
-    found = [
-        (number, line)
-        for number, line in enumerate(lines, 1)
-        if line.strip() and not line.startswith("#")
-    ]
     if not found:
         raise InputError(
             "input.pair_list",
@@ -116,6 +110,28 @@ def read_pair_list(path: Path) -> list[tuple[int, str]]:
             hint="give another list, or none: then one is made from --seed",
         )
     return found
+
+
+def read_text(path: Path) -> str:
+    """A list as text.
+
+    Raises:
+        OSError: it cannot be read, or is no text in UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise OSError(errno.EILSEQ, "it is no text in UTF-8", str(path)) from error
+
+
+def lines_of(text: str) -> list[tuple[int, str]]:
+    """Numbers, from 1, and texts of a list's lines that are neither empty nor a ``#`` comment."""
+    lines = [line.removesuffix("\r") for line in text.split("\n")]
+    return [
+        (number, line)
+        for number, line in enumerate(lines, 1)
+        if line.strip() and not line.startswith("#")
+    ]
 
 
 def list_text(pairs: Iterable[Pair], comment: str) -> str:

@@ -176,7 +176,7 @@ class _Run:
 def _manifest(request: Request, out: Path, listed: tuple[str, bytes]) -> dict[str, Any]:
     """The folder's, if it was made with the same settings, or a new one."""
     settings = {"phase": request.phase, "seed": request.seed, "bg_blur": request.bg_blur}
-    found = read_manifest(out)
+    found = read_manifest(out, by_name=True)
     if found is None:
         found = {"schema": SCHEMA, "light": "display", "foreground": "straight", "clips": {}}
     elif found.get("settings") != settings:

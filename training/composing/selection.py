@@ -26,6 +26,8 @@ class Request:
         root: of the layout.
         phase: ``train`` or ``test``.
         pairs: a pair list; None = one drawn from ``seed``.
+        numbered: whether lines of ``pairs`` are told by their number; not those of a list that was
+            drawn before, so that they are told as when it was.
         seed: of the drawn list, and of every clip.
         per_foreground: backgrounds for each foreground of a drawn list.
         kinds: of foregrounds: ``image``, ``video``.
@@ -45,6 +47,7 @@ class Request:
     classes_file: Path | None = None
     most: Mapping[str, int] = field(default_factory=lambda: dict(MOST_CLIPS))
     bg_blur: bool = False
+    numbered: bool = True
 
 
 @dataclass(frozen=True)
@@ -175,7 +178,7 @@ def _located(request: Request, layout: Layout) -> Iterator[Located]:
             yield pair.line, layout.locate(pair), pair
         return
     for number, line in read_pair_list(request.pairs):
-        where = f"line {number}, {line}"
+        where = f"line {number}, {line}" if request.numbered else line
         meant = readings(line)
         if not meant:
             reason = "it is no pair; a line is kind+foreground+background, the kind image or video"
