@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,13 @@ from training.composing.folder import (
     locked,
     publish_clip,
     recovered,
+    remove_clip,
     require_unclaimed,
 )
-from training.composing.manifest import SCHEMA, Entry, read_manifest, write_manifest
+from training.composing.manifest import MANIFEST, SCHEMA, Entry, read_manifest, write_manifest
 from training.studio.backgrounds import background_files
-from training.studio.bringing import bring, is_brought, kind_of
-from training.studio.frames import light_of
+from training.studio.bringing import bring, is_brought, kind_of, require_background
+from training.studio.frames import Light, light_of
 from training.studio.page import write_quality_page
 from training.studio.shots import SPLITS, StudioShot, read_shots
 
@@ -52,26 +53,36 @@ def footage(
     cv2.setNumThreads(1)
     image_files.set_threads(0)
     found, wrong = read_shots(shots, test_share)
+    total = len(found) + len(wrong)
     for sentence in wrong:
         say(f"cannot be brought: {sentence}")
-    if dry_run:
-        for shot in found:
-            typer.echo(_described(shot))
-    if wrong and not skip_bad:
-        raise InputError(
-            "input.bad_shots",
-            f"{len(wrong)} of {len(found) + len(wrong)} shots of {shots} cannot be brought: "
-            f"{wrong[0]}",
-            hint="mend them, or leave them out with --skip-bad",
-        )
+    files = background_files(backgrounds) if backgrounds else []
+    fit = []
+    for shot in found:
+        try:
+            light = light_of(shot)
+            kind = kind_of(shot, light)
+            if dry_run:
+                typer.echo(_described(shot, light, kind))
+            require_background(shot, kind, files)
+        except InputError as error:
+            wrong.append(f"{shot.name}: {error.message}")
+            say(f"cannot be brought: {wrong[-1]}")
+            continue
+        fit.append(shot)
+    if wrong and not (skip_bad and fit):
+        raise _bad_shots(shots, wrong, total, skip_bad)
+    for side in SPLITS:
+        gone = {shot.name for shot in fit if shot.split != side}
+        _take_out(output / side, gone, dry_run)
     if dry_run:
         return
     sides: dict[str, tuple[Path, dict[str, Entry]]] = {}
     brought: list[str] = []
     for side in SPLITS:
-        own = [shot for shot in found if shot.split == side]
+        own = [shot for shot in fit if shot.split == side]
         if own:
-            clips, new = _bring_side(own, output / side, backgrounds, skip_bad, wrong)
+            clips, new = _bring_side(own, output / side, files, skip_bad, wrong)
             sides[side] = output / side, clips
             brought += new
     write_quality_page(output / PAGE, sides, wrong)
@@ -82,22 +93,50 @@ def footage(
         f"{len(brought)} shots brought; there are {len(clips)} now, {warned} with warnings, "
         f"and {len(wrong)} were left out"
     )
+    if len(wrong) == total:
+        raise _bad_shots(shots, wrong, total, skip_bad)
+
+
+def _bad_shots(shots: Path, wrong: list[str], total: int, skip_bad: bool) -> InputError:
+    return InputError(
+        "input.bad_shots",
+        f"{len(wrong)} of {total} shots of {shots} cannot be brought: {wrong[0]}",
+        hint="mend them: without them there is nothing to bring"
+        if skip_bad
+        else "mend them, or leave them out with --skip-bad",
+    )
+
+
+def _take_out(out: Path, names: set[str], dry_run: bool) -> None:
+    """Clips that the list has on the other side by now: none may be on both, to be tested on what
+    it was taught."""
+    manifest = read_manifest(out, by_name=True)
+    if not _is_own(manifest or {}) or not names:
+        return  # of somebody else, who is told when clips are to be brought there
+    if dry_run:
+        for name in sorted(names & {*(manifest or {})["clips"]}):
+            say(f"{name} changes sides: its clip in {out} would be taken out")
+        return
+    with locked(out):
+        manifest = _manifest(out)
+        for name in sorted(names & {*manifest["clips"]}):
+            remove_clip(out, name)
+            del manifest["clips"][name]
+            write_manifest(out, manifest)
+            say(f"{name} changes sides: its clip in {out} is taken out")
 
 
 def _bring_side(
     shots: Sequence[StudioShot],
     out: Path,
-    backgrounds: Path | None,
+    backgrounds: list[Path],
     skip_bad: bool,
     wrong: list[str],
 ) -> tuple[dict[str, Entry], list[str]]:
     """One side of the split, shot by shot: its clips, and the names of those that are new."""
-    files = background_files(backgrounds) if backgrounds else []
     done = []
     with locked(out):
-        manifest: dict[str, Any] = read_manifest(out) or dict(_EMPTY, clips={})
-        _require_own(manifest, out)
-        manifest["clips"].update(recovered(out))
+        manifest = _manifest(out)
         for shot in shots:
             entry = manifest["clips"].get(shot.name)
             if entry is not None and is_brought(shot, out, entry):
@@ -106,7 +145,7 @@ def _bring_side(
             try:
                 if entry is None:
                     require_unclaimed(out, shot.name)
-                entry = bring(shot, out, files)
+                entry = bring(shot, out, backgrounds)
             except InputError as error:
                 if not skip_bad:
                     raise
@@ -125,18 +164,31 @@ def _bring_side(
     return manifest["clips"], done
 
 
-def _require_own(manifest: dict[str, Any], out: Path) -> None:
-    if manifest.get("settings", {}).get("kind") != "footage":
+def _manifest(out: Path) -> dict[str, Any]:
+    """That of a side in a locked folder, with what an interrupted run left to do done."""
+    manifest = read_manifest(out, by_name=True) or dict(_EMPTY, clips={})
+    if not _is_own(manifest):
         raise InputError(
             "input.output_taken",
             f"{out} holds clips that dvm-train footage did not make",
             hint="choose another folder with --output",
         )
+    for name, entry in manifest["clips"].items():
+        if not isinstance(entry.get("quality"), dict):
+            raise InputError(
+                "input.manifest",
+                f"{out / MANIFEST} does not tell what {name} is like, as dvm-train footage does",
+                hint="bring it back from a copy, or choose another folder with --output",
+            )
+    manifest["clips"].update(recovered(out))
+    return manifest
 
 
-def _described(shot: StudioShot) -> str:
-    light = light_of(shot)
-    kind = kind_of(shot, light)
+def _is_own(manifest: Mapping[str, Any]) -> bool:
+    return bool(manifest.get("settings", {}).get("kind") == "footage")
+
+
+def _described(shot: StudioShot, light: Light, kind: str) -> str:
     return (
         f"{shot.name}: {shot.split}, {len(shot.numbers)} frames {shot.numbers[0]}–"
         f"{shot.numbers[-1]}, {kind}, {light.space}, composited in {light.name}"

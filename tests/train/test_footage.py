@@ -311,10 +311,131 @@ def test_a_bad_list_is_one_sentence(tmp_path, text, said):
 def test_a_dry_run_says_how_shots_are_understood_and_writes_nothing(tmp_path):
     write_shot(tmp_path / "sh010", "premultiplied")
     shots = write_list(tmp_path / "shots.toml", plate_shot())
-    done = run(shots, "-o", tmp_path / "set", "--dry-run")
+    behind = backgrounds(tmp_path / "bg")
+    done = run(shots, "-o", tmp_path / "set", "--dry-run", "--backgrounds", behind)
     assert done.exit_code == 0
     assert "sh010: train, 4 frames 1001–1004, premultiplied, Linear Rec.709" in done.output
     assert not (tmp_path / "set").exists()
+
+
+def unclear(folder: Path) -> None:
+    for place in range(4):
+        path = folder / f"matte.{1001 + place}.exr"
+        write_image(path, np.full((HEIGHT, WIDTH), 0.5, np.float32), ("A",))
+
+
+@pytest.mark.parametrize("kind", ["premultiplied", "plate"])
+@pytest.mark.parametrize("skip", [(), ("--skip-bad",)])
+def test_a_dry_run_ends_as_the_run_does(tmp_path, kind, skip):
+    """An element without backgrounds, and a shot whose kind is not clear, last in the list."""
+    write_shot(tmp_path / "sh010", "plate")
+    folder = write_shot(tmp_path / "sh020", kind)
+    if kind == "plate":
+        unclear(folder)
+    shots = write_list(tmp_path / "shots.toml", plate_shot(), plate_shot("sh020"))
+    dry = run(shots, "-o", tmp_path / "set", "--dry-run", *skip)
+    assert not (tmp_path / "set").exists()
+    assert "sh010: train" in dry.output
+    assert ("sh020: train" in dry.output) == (kind == "premultiplied")
+    true = run(shots, "-o", tmp_path / "set", *skip)
+    told = "lacks its background" if kind == "premultiplied" else "is not clear"
+    if skip:
+        assert dry.exit_code == true.exit_code == 0
+        assert f"cannot be brought: sh020: {'sh020 is' if kind != 'plate' else 'whether'}" in (
+            dry.output
+        )
+        assert "1 were left out" in true.output
+    else:
+        assert told in dry.exception.message == true.exception.message
+        assert not (tmp_path / "set").exists()
+
+
+@pytest.mark.parametrize("spoil", [unclear, lambda folder: wrong_size(folder)])
+def test_if_no_shot_can_be_brought_that_is_no_success(tmp_path, spoil):
+    spoil(write_shot(tmp_path / "sh010", "plate"))
+    done = run(
+        write_list(tmp_path / "shots.toml", plate_shot(kind="auto")),
+        *("-o", tmp_path / "set", "--skip-bad"),
+    )
+    assert done.exception.code == "input.bad_shots" and "1 of 1 shots" in done.exception.message
+    assert "--skip-bad" not in done.exception.hint
+
+
+def clips_of(out: Path, side: str) -> list[str]:
+    return sorted(path.name for path in (out / side / "v").glob("*"))
+
+
+def test_a_shot_that_changes_sides_is_on_one_alone(tmp_path):
+    out = tmp_path / "set"
+    for name in ("sh010", "sh020"):
+        write_shot(tmp_path / name, "plate")
+    path = tmp_path / "shots.toml"
+    other = plate_shot("sh020")
+    assert run(write_list(path, plate_shot(), other), "-o", out).exit_code == 0
+    moved = write_list(path, {**plate_shot(), "split": "test"}, other)
+    dry = run(moved, "-o", out, "--dry-run")
+    assert "sh010 changes sides" in dry.output
+    assert clips_of(out, "train") == ["sh010", "sh020"]
+    done = run(moved, "-o", out)
+    assert done.exit_code == 0, done.output
+    assert f"sh010 changes sides: its clip in {out / 'train'} is taken out" in done.output
+    assert clips_of(out, "train") == ["sh020"] and clips_of(out, "test") == ["sh010"]
+    assert not (out / "train" / "a" / "sh010").exists()
+    assert list(json.loads((out / "train" / "manifest.json").read_text())["clips"]) == ["sh020"]
+    assert "changes sides" not in run(moved, "-o", out).output
+    back = run(write_list(path, plate_shot()), "-o", out)
+    assert "1 shots brought; there are 2 now" in back.output
+    assert clips_of(out, "train") == ["sh010", "sh020"] and not clips_of(out, "test")
+
+
+@pytest.mark.parametrize(
+    "clips", ['{"sh010": "x"}', '[{"name": "sh010"}]', '{"sh010": {}}', '{"sh030": {"frames": 1}}']
+)
+def test_a_damaged_manifest_is_one_sentence(tmp_path, clips):
+    write_shot(tmp_path / "sh010", "plate")
+    shots = write_list(tmp_path / "shots.toml", plate_shot())
+    path = tmp_path / "set" / "train" / "manifest.json"
+    path.parent.mkdir(parents=True)
+    text = f'{{"settings": {{"kind": "footage"}}, "clips": {clips}}}'
+    path.write_text(text)
+    done = run(shots, "-o", tmp_path / "set")
+    assert done.exception.code == "input.manifest" and str(path) in done.exception.message
+    assert path.read_text() == text
+
+
+@pytest.mark.filterwarnings("error")
+def test_plates_that_are_no_numbers_are_told(tmp_path):
+    folder = write_shot(tmp_path / "sh010", "plate")
+    good = read_plate(folder / "plate.1002.exr").pixels
+    spoilt = good.copy()
+    spoilt[3, 4], spoilt[5, 6, 1] = np.nan, np.inf
+    write_raw(folder / "plate.1002.exr", spoilt)
+    grey = np.repeat(scene()[1][1][..., None], 3, 2)
+    grey[1, 2] = np.inf
+    write_raw(folder / "matte.1002.exr", grey)
+    shots = write_list(tmp_path / "shots.toml", plate_shot())
+    assert run(shots, "-o", tmp_path / "set", "--dry-run").exit_code == 0
+    assert run(shots, "-o", tmp_path / "set").exit_code == 0
+    quality = entry(tmp_path / "set")["quality"]
+    assert (
+        "1 frames have colours that are infinite or no number, the most in frame 1002; "
+        "they become 65504 and 0" in quality["warnings"]
+    )
+    assert [row["odd_colours"] for row in quality["frames"]] == [0, 2, 0, 0]
+    clip = tmp_path / "set" / "train" / "v" / "sh010" / "00001.exr"
+    pixels = read_plate(clip).pixels
+    assert (pixels[3, 4] == 0).all() and pixels[5, 6, 1] == 65504
+
+
+def write_raw(path: Path, pixels: np.ndarray) -> None:
+    """Past our writer, which makes all values finite."""
+    import OpenImageIO as oiio
+
+    spec = oiio.ImageSpec(pixels.shape[1], pixels.shape[0], 3, "float")
+    spec.attribute("colorInteropID", LINEAR["colorInteropID"])
+    target = oiio.ImageOutput.create("openexr")
+    assert target.open(str(path), spec) and target.write_image(np.ascontiguousarray(pixels))
+    assert target.close()
 
 
 def test_somebody_elses_folder_is_left_alone(tmp_path):

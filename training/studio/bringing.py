@@ -49,6 +49,21 @@ def kind_of(shot: StudioShot, light: Light) -> str:
     return tell([look(one.colours, one.alpha.clip(0, 1)) for one in frames], shot.name)
 
 
+def require_background(shot: StudioShot, kind: str, backgrounds: list[Path]) -> None:
+    """See that there is something to lay an element over.
+
+    Raises:
+        InputError: ``input.no_backgrounds``.
+    """
+    if kind != "plate" and not backgrounds:
+        raise InputError(
+            "input.no_backgrounds",
+            f"{shot.name} is {kind}, which lacks its background, and --backgrounds names none",
+            hint="name a folder of pictures or movies with --backgrounds, or say "
+            'kind = "plate" if the colours are the plate',
+        )
+
+
 def bring(shot: StudioShot, out: Path, backgrounds: list[Path]) -> Entry:
     """Write a shot's clip into the staging folder of ``out``.
 
@@ -120,13 +135,7 @@ def _bring(shot: StudioShot, staged: Path, out: Path, backgrounds: list[Path]) -
     kind = kind_of(shot, light)
     behind = None
     if kind != "plate":
-        if not backgrounds:
-            raise InputError(
-                "input.no_backgrounds",
-                f"{shot.name} is {kind}, which lacks its background",
-                hint="name a folder of pictures or movies with --backgrounds, or say "
-                'kind = "plate" if the colours are the plate',
-            )
+        require_background(shot, kind, backgrounds)
         behind = background_of(shot.name, backgrounds)
     inspector = Inspector(light)
     size = (0, 0)

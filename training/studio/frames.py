@@ -17,6 +17,7 @@ from training.studio.shots import StudioShot
 
 Values = npt.NDArray[np.float32]
 SPACES = {"linear": "lin_rec709_scene", "display": "srgb_rec709_scene"}  # of a light's colours
+_HALF_MAX = 65504.0
 _GREY = 0.02  # how far the channels of a grey picture may lie apart
 
 
@@ -28,12 +29,15 @@ class StudioFrame:
         colours: float32 H×W×3, in the shot's light.
         alpha: float32 H×W, as stored: it may leave 0…1.
         odd: pixels of the matte that are not numbers; they are 0 in ``alpha``.
+        odd_colours: pixels of the plate that are not numbers or infinite; in ``colours`` they are
+            0, and what half holds at most.
     """
 
     number: int
     colours: Values
     alpha: Values
     odd: int
+    odd_colours: int = 0
 
 
 @dataclass(frozen=True)
@@ -82,15 +86,24 @@ def read_frame(shot: StudioShot, number: int, light: Light) -> StudioFrame:
         matte = read_plate(matte_path, frame=number, choose=find_alpha)
     stored = _alpha(matte, matte_path == plate_path, number)
     odd = ~np.isfinite(stored)
+    pixels = rgb(plate)
+    odd_colours = int((~np.isfinite(pixels).all(2)).sum())
     to_light = colour.to_linear_rec709 if light.name == "linear" else colour.to_display
     return StudioFrame(
         number=number,
-        colours=to_light(placed(rgb(plate), plate.header.data_window, frame), space),
+        colours=_finite(to_light(placed(pixels, plate.header.data_window, frame), space)),
         alpha=placed(np.where(odd, 0, stored)[..., None], _place(matte, frame, number), frame)[
             ..., 0
         ],
         odd=int(odd.sum()),
+        odd_colours=odd_colours,
     )
+
+
+def _finite(colours: Values) -> Values:
+    if np.isfinite(colours).all():
+        return colours
+    return np.nan_to_num(colours, nan=0, posinf=_HALF_MAX, neginf=-_HALF_MAX)
 
 
 def _alpha(matte: Plate, from_plate: bool, number: int) -> Values:
@@ -105,7 +118,8 @@ def _alpha(matte: Plate, from_plate: bool, number: int) -> Values:
     values = matte.pixels.astype(np.float32)
     if "A" in names:
         return values[:, :, names.index("A")]
-    if np.abs(np.ptp(values, axis=2)).max() > _GREY:
+    spread = np.ptp(_finite(values), axis=2)
+    if spread.max() > _GREY:
         raise InputError(
             "input.not_grey",
             f"{matte.header.path} is a coloured picture without channel A",

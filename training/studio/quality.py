@@ -40,6 +40,7 @@ class FrameQuality:
         coverage: mean alpha.
         partial: share of the pixels with 0.05 < α < 0.95.
         beyond: pixels outside 0…1, or no numbers.
+        odd_colours: pixels of the plate that are not numbers or infinite.
         flicker: against the frame before; None for the first, or where nothing stands still.
         held: alpha is the same as in the frame before, the picture is not.
         fit: how well edges of alpha lie on those of the frame before, its own and the one after.
@@ -52,6 +53,7 @@ class FrameQuality:
     flicker: float | None
     held: bool
     fit: tuple[float, float, float] | None
+    odd_colours: int = 0
 
 
 @dataclass(frozen=True)
@@ -146,6 +148,7 @@ def _figures(own: _Seen, before: _Seen | None, after: _Seen | None) -> FrameQual
         flicker=flicker,
         held=held and float(alpha.max(initial=0)) > 0,
         fit=_fit(own, before, after),
+        odd_colours=own.frame.odd_colours,
     )
 
 
@@ -174,6 +177,11 @@ def _warnings(rows: Sequence[FrameQuality], eight_bit: bool) -> list[str]:
         found.append(
             f"{len(beyond)} frames have alpha outside 0…1 or no number, the most in frame "
             f"{max(beyond, key=lambda row: row.beyond).number}; it is clipped"
+        )
+    if odd := [row for row in rows if row.odd_colours]:
+        found.append(
+            f"{len(odd)} frames have colours that are infinite or no number, the most in frame "
+            f"{max(odd, key=lambda row: row.odd_colours).number}; they become 65504 and 0"
         )
     if empty := [row.number for row in rows if row.coverage == 0]:
         found.append(f"{len(empty)} frames have no foreground at all, the first is {empty[0]}")
