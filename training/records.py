@@ -70,6 +70,14 @@ def records(
         )
     if input is None and stage != "check":
         raise typer.BadParameter(f"{stage} reads the clips", param_hint="--input")
+    with writing(output):
+        taken = output.exists() and not output.is_dir()
+    if taken:
+        raise InputError(
+            "input.output_unwritable",
+            f"{output} is no folder, and records lie in one",
+            hint="name another with --output",
+        )
     names = read_names(only) if only is not None else None
     request = Request(input, output, mode, names, foreground, light, workers, overwrite)
     try:

@@ -58,6 +58,14 @@ def lay_out(root: Path, clips=CLIPS, frames=5, first=0, suffix=None) -> Path:
     return root
 
 
+def straight(folder: Path) -> Path:
+    """Clips with the manifest of `dvm-train compose` beside them."""
+    clips = {clip: {"frames": 5} for clip in CLIPS}
+    told = {"schema": 1, "light": "display", "foreground": "straight", "clips": clips}
+    (folder / "manifest.json").write_text(json.dumps(told))
+    return folder
+
+
 def run(*arguments: object) -> int:
     """`dvm-train records …`; its exit code."""
     with pytest.raises(SystemExit) as left:
@@ -505,6 +513,61 @@ class TestCheck:
         assert "holds no such clip to repair it from" in found["stray"]["faults"][-1]["text"]
         assert f"v/{OTHER} lacks frame 2" in found[OTHER]["faults"][-1]["text"]
 
+    @pytest.mark.parametrize("listed", [[], [OTHER]])
+    def test_records_that_nothing_tells_what_they_are(self, tmp_path, capsys, listed):
+        """As older versions left them; by the source's manifest they are not as published."""
+        clips, out = straight(lay_out(tmp_path / "clips")), tmp_path / "out"
+        assert run("-i", clips, "-o", out) == 0
+        good = (out / "records.json").read_bytes()
+        told = json.loads(good)
+        told["clips"] = {name: told["clips"][name] for name in listed}
+        (out / "records.json").write_text(json.dumps(told))
+        if not listed:
+            (out / "records.json").unlink()
+        only = tmp_path / "only.txt"
+        only.write_text(f"{FIRST}\n")
+        assert run("-o", out, "-s", "check") == 0  # nothing here tells
+        capsys.readouterr()
+        assert run("-i", clips, "-o", out, "-s", "check", "--only", only) == 10
+        said = capsys.readouterr().err
+        assert f"{FIRST} is straight" in said and "would be read as premultiplied" in said
+        assert run("-i", clips, "-o", out, "-s", "verify") == 0
+        assert (out / "records.json").read_bytes() == good
+        assert run("-i", clips, "-o", out, "-s", "check") == 0
+
+    def test_a_file_is_no_folder_of_records(self, source, tmp_path, capsys):
+        path = tmp_path / "records"
+        path.write_text("mine")
+        for stage in ("write", "check", "verify"):
+            assert run("-i", source, "-o", path, "-s", stage) == 10
+            said = capsys.readouterr().err
+            assert f"{path} is no folder" in said and "--output" in said
+        assert path.read_text() == "mine"
+
+    @pytest.mark.parametrize("place", ["v", f"v/{FIRST}"])
+    def test_folders_that_cannot_be_read(self, source, tmp_path, monkeypatch, capsys, place):
+        """Whoever runs the tests may be allowed to read all of them."""
+        real = Path.iterdir
+
+        def closed(self):
+            if self == source / place:
+                raise PermissionError(13, "Permission denied", str(self))
+            return real(self)
+
+        monkeypatch.setattr(Path, "iterdir", closed)
+        assert run("-i", source, "-o", tmp_path / "out") == 10
+        said = capsys.readouterr().err
+        assert f"{source / place} cannot be read: Permission denied" in said
+        assert not (tmp_path / "out").exists()
+
+    def test_records_that_cannot_be_listed(self, out, monkeypatch, capsys):
+        def closed(self):
+            raise PermissionError(13, "Permission denied", str(self))
+
+        monkeypatch.setattr(Path, "iterdir", closed)
+        assert run("-o", out, "-s", "check") == 10
+        assert f"{out} cannot be read: Permission denied" in capsys.readouterr().err
+
 
 class TestInterrupted:
     def test_killed_while_writing(self, source, whole, tmp_path):
@@ -527,13 +590,51 @@ class TestInterrupted:
         )
         assert done.returncode == -signal.SIGKILL
         there = sorted(one.name for one in tmp_path.iterdir())
-        assert len(there) == 3 and there[0].startswith(f".{OTHER}.tfrecord.tmp-")
-        assert there[1:] == [f"{FIRST}.index", f"{FIRST}.tfrecord"]
+        assert len(there) == 4 and there[0].startswith(f".{OTHER}.tfrecord.tmp-")
+        assert there[1:] == [f"{FIRST}.index", f"{FIRST}.tfrecord", "records.json"]
         assert run("-i", source, "-o", tmp_path) == 0
+        assert (tmp_path / "records.json").read_bytes() == (whole / "records.json").read_bytes()
         assert log(tmp_path, "write")[FIRST]["state"] == "kept"
         assert not list(tmp_path.glob(".*"))
         for clip in CLIPS:
             assert record(tmp_path, clip).read_bytes() == record(whole, clip).read_bytes()
+
+    @pytest.mark.parametrize("then", ["write", "verify"])
+    @pytest.mark.parametrize("workers", [1, 3])
+    def test_what_an_interruption_leaves_is_read_as_what_it_is(
+        self, tmp_path, monkeypatch, then, workers
+    ):
+        """Straight foregrounds, which are else taken for multiplied by alpha."""
+        clips = straight(lay_out(tmp_path / "clips"))
+        assert run("-i", clips, "-o", tmp_path / "whole") == 0
+        out, real, calls = tmp_path / "out", record_writing.record_bytes, []
+
+        def interrupted(*given):
+            calls.append(0)
+            if len(calls) == 8:
+                raise KeyboardInterrupt
+            return real(*given)
+
+        monkeypatch.setattr(record_writing, "record_bytes", interrupted)
+        assert run("-i", clips, "-o", out) == 130
+        monkeypatch.undo()
+        found = read_manifest(out)
+        assert found is not None and {one.foreground for one in found.clips.values()} == {
+            "straight"
+        }
+        assert run("-o", out, "-s", "check") == 10
+        assert log(out, "check")[FIRST]["state"] == "good"
+        assert log(out, "check")[OTHER]["faults"][0]["kind"] == "missing"
+        assert run("-i", clips, "-o", out, "-s", then, "--workers", workers) == 0
+        for name in ("records.json", f"{FIRST}.tfrecord", f"{OTHER}.tfrecord"):
+            assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+    def test_a_clip_that_cannot_be_written_is_not_listed(self, tmp_path):
+        clips = lay_out(tmp_path / "clips")
+        (clips / "v" / FIRST / "00002.jpg").write_bytes(b"no picture")
+        assert run("-i", clips, "-o", tmp_path / "out") == 10
+        found = read_manifest(tmp_path / "out")
+        assert found is not None and list(found.clips) == [OTHER]
 
     def test_the_record_gets_its_name_last(self, source, tmp_path, monkeypatch):
         real = Path.replace

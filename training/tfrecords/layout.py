@@ -52,8 +52,22 @@ def find_clips(
         The clips that are whole; and of each other one what is wrong, each in one sentence.
 
     Raises:
-        InputError: ``input.no_clips`` if a key's folder is missing, or there is no clip at all.
+        InputError: ``input.no_clips`` if a key's folder is missing, there is no clip at all, or a
+            folder cannot be read.
     """
+    try:
+        return _found(folder, mode, only)
+    except OSError as error:
+        raise InputError(
+            "input.no_clips",
+            f"{error.filename} cannot be read: {error.strerror}",
+            hint="check its permissions",
+        ) from error
+
+
+def _found(
+    folder: Path, mode: str, only: Collection[str] | None
+) -> tuple[dict[str, SourceClip], dict[str, list[str]]]:
     keys = MODES[mode]
     missing = [key for key in keys if not (folder / key).is_dir()]
     if missing:

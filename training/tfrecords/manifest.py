@@ -1,5 +1,7 @@
 """`records.json` beside the records: what they are, which nothing inside of them says.
 
+It is there before the first record: a clip that is still to be written is in it without a checksum.
+
 The published tools write none; their foregrounds are multiplied by alpha, in display light. What
 `dvm-train compose` makes is told by a `manifest.json` beside the clips.
 """
@@ -26,7 +28,7 @@ class Listed:
     """A record as it was written.
 
     Attributes:
-        frames, bytes, sha256: of the record.
+        frames, bytes, sha256: of the record; 0, 0 and "" while it is still to be written.
         foreground: ``premultiplied`` or ``straight``: what `f` holds.
         light: ``display`` or ``linear``: what the clip is composited in. Pictures are sRGB-encoded
             either way.

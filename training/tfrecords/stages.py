@@ -92,6 +92,9 @@ def write(request: Request, say: Say) -> list[ClipReport]:
     with writing(request.out.parent):
         request.out.mkdir(parents=True, exist_ok=True)
     clear_leftovers(request.out, source.clips)
+    announced = _announced(request, before, source)
+    if announced != before:
+        write_manifest(request.out, announced)
 
     def one(clip: SourceClip) -> ClipReport:
         if request.overwrite or not record_path(request.out, clip.name).exists():
@@ -108,7 +111,14 @@ def write(request: Request, say: Say) -> list[ClipReport]:
         return replace(found, faults=(*found.faults, told))
 
     reports = list(_each(one, source.clips.values(), request.workers, say))
-    _write_manifest(request, before, source, reports)
+    kept = dict(announced.clips)
+    for report in reports:
+        if report.bad:  # it is told of as before, or not at all
+            kept.pop(report.clip, None)
+            if before is not None and report.clip in before.clips:
+                kept[report.clip] = before.clips[report.clip]
+    finished = Manifest(announced.mode, {name: one for name, one in kept.items() if one.sha256})
+    _write_manifest(request, finished, source, reports, announced)
     return reports
 
 
@@ -123,6 +133,9 @@ def check(request: Request, say: Say) -> list[ClipReport]:
     listed = manifest.clips if manifest else {}
     names = _names(request, source, listed)
     keys = MODES[_mode(request, manifest)]
+    broken = broken or _unlisted(request, source, manifest)
+    for report in broken:
+        say(report)
 
     def one(name: str) -> ClipReport:
         found = check_clip(request.out, name, keys, source.clips.get(name), listed.get(name))
@@ -150,6 +163,7 @@ def verify(request: Request, say: Say) -> list[ClipReport]:
     listed = manifest.clips if manifest else {}
     names = _names(request, source, listed)
     keys = MODES[_mode(request, manifest)]
+    broken = broken or _unlisted(request, source, manifest)
     clear_leftovers(request.out, names)
 
     def one(name: str) -> ClipReport:
@@ -172,7 +186,7 @@ def verify(request: Request, say: Say) -> list[ClipReport]:
 
     reports = with_duplicates(list(_each(one, names, request.workers, say)))
     if manifest is not None or broken:
-        _write_manifest(request, manifest, source, reports)
+        _write_manifest(request, manifest, source, reports, manifest)
         broken = [_manifest_anew(report) for report in broken]
     return [*broken, *reports]
 
@@ -210,7 +224,14 @@ def _names(request: Request, source: SourceFolder, listed: Collection[str]) -> l
 
 
 def _clips_in(folder: Path) -> list[str]:
-    found = clips_in(folder) if folder.is_dir() else []
+    try:
+        found = clips_in(folder) if folder.is_dir() else []
+    except OSError as error:
+        raise InputError(
+            "input.no_records",
+            f"{folder} cannot be read: {error.strerror}",
+            hint="check its permissions",
+        ) from error
     if not found:
         raise InputError(
             "input.no_records", f"there are no records in {folder}", hint="write them first"
@@ -224,6 +245,31 @@ def _manifest(folder: Path) -> tuple[Manifest | None, list[ClipReport]]:
         return read_manifest(folder), []
     except InputError as error:
         return None, [ClipReport(NAME, "bad", faults=(Fault("manifest", error.message),))]
+
+
+def _unlisted(
+    request: Request, source: SourceFolder, manifest: Manifest | None
+) -> list[ClipReport]:
+    """A report if records lack what `records.json` has to tell of them, by the source's manifest:
+    they would be read as published ones are."""
+    listed = manifest.clips if manifest else {}
+    read_as, keys = Listed(0, 0, ""), MODES[_mode(request, manifest)]
+    lacking = {
+        name: told
+        for name in source.clips
+        if name not in listed and record_path(request.out, name).exists()
+        if (told := _told(request, source, name, read_as)) != read_as
+        if "f" in keys or told.light != read_as.light
+    }
+    if not lacking:
+        return []
+    name, told = next(iter(lacking.items()))
+    why = (
+        f"{'it does not list' if manifest else 'it is missing, and with it'} {len(lacking)} "
+        f"records, which would be read as {read_as.foreground} and in {read_as.light} light; "
+        f"{name} is {told.foreground} and in {told.light} light"
+    )
+    return [ClipReport(NAME, "bad", faults=(Fault("manifest", why),))]
 
 
 def _manifest_anew(report: ClipReport) -> ClipReport:
@@ -264,17 +310,39 @@ def _with_faults(report: ClipReport, faults: Iterable[Fault]) -> ClipReport:
     return replace(report, state="bad", faults=both) if both else report
 
 
+def _told(request: Request, source: SourceFolder, name: str, known: Listed) -> Listed:
+    """An entry with what is said of its clip by now."""
+    return replace(
+        known,
+        foreground=request.foreground or source.foregrounds.get(name, known.foreground),
+        light=request.light or source.lights.get(name, known.light),
+    )
+
+
+def _announced(request: Request, before: Manifest | None, source: SourceFolder) -> Manifest:
+    """What is told before the first record is written, so that none is read as what it is not:
+    an interrupted run leaves records that are whole."""
+    clips = dict(before.clips) if before else {}
+    for name in source.clips:
+        known = Listed(0, 0, "") if request.overwrite else clips.get(name, Listed(0, 0, ""))
+        clips[name] = _told(request, source, name, known)
+    return Manifest(_mode(request, before), clips)
+
+
 def _write_manifest(
-    request: Request, before: Manifest | None, source: SourceFolder, reports: list[ClipReport]
+    request: Request,
+    before: Manifest | None,
+    source: SourceFolder,
+    reports: list[ClipReport],
+    on_disk: Manifest | None,
 ) -> None:
     clips = dict(before.clips) if before else {}
     for one in reports:
         if one.bad:
             continue
         known = clips.get(one.clip, Listed(0, 0, ""))
-        foreground = request.foreground or source.foregrounds.get(one.clip, known.foreground)
-        light = request.light or source.lights.get(one.clip, known.light)
-        clips[one.clip] = Listed(one.frames, one.bytes, one.sha256, foreground, light)
+        looked = replace(known, frames=one.frames, bytes=one.bytes, sha256=one.sha256)
+        clips[one.clip] = _told(request, source, one.clip, looked)
     manifest = Manifest(_mode(request, before), clips)
-    if manifest != before:
+    if manifest != on_disk:
         write_manifest(request.out, manifest)

@@ -85,7 +85,9 @@ def write_clip(folder: Path, clip: SourceClip, keys: Sequence[str]) -> ClipRepor
 
 def clear_leftovers(folder: Path, clips: Collection[str]) -> None:
     """Remove temporary files that interrupted runs left of these clips."""
-    for path in list(folder.iterdir()):
+    with writing(folder):
+        there = list(folder.iterdir())
+    for path in there:
         name, marked, _ = path.name.rpartition(".tmp-")
         clip, _, suffix = name.removeprefix(".").rpartition(".")
         if marked and name.startswith(".") and f".{suffix}" in (RECORD, INDEX) and clip in clips:
