@@ -71,7 +71,7 @@ def footage(
             continue
         fit.append(shot)
     if wrong and not (skip_bad and fit):
-        raise _bad_shots(shots, wrong, total, skip_bad)
+        raise _bad_shots(shots, wrong, total)
     for side in SPLITS:
         gone = {shot.name for shot in fit if shot.split != side}
         _take_out(output / side, gone, dry_run)
@@ -94,15 +94,15 @@ def footage(
         f"and {len(wrong)} were left out"
     )
     if len(wrong) == total:
-        raise _bad_shots(shots, wrong, total, skip_bad)
+        raise _bad_shots(shots, wrong, total)
 
 
-def _bad_shots(shots: Path, wrong: list[str], total: int, skip_bad: bool) -> InputError:
+def _bad_shots(shots: Path, wrong: list[str], total: int) -> InputError:
     return InputError(
         "input.bad_shots",
         f"{len(wrong)} of {total} shots of {shots} cannot be brought: {wrong[0]}",
         hint="mend them: without them there is nothing to bring"
-        if skip_bad
+        if len(wrong) == total
         else "mend them, or leave them out with --skip-bad",
     )
 
