@@ -12,6 +12,8 @@ import numpy.typing as npt
 import torch
 
 from model.classical.filters import is_on_card
+from model.plates.atomic import discard
+from model.plates.file_errors import writing
 from model.trimap_classes import Classes, Clues
 
 Classified = tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]  # a trimap and its confidence
@@ -43,7 +45,7 @@ class Waiting:
         if (len(self._held) + 1) * size <= self._room:
             self._held[number] = halves
         else:
-            np.savez(self._path(number), **_fetched(halves))
+            _spool(self._path(number), _fetched(halves))
 
     def __contains__(self, number: int) -> bool:
         return number in self._held or self._path(number).exists()
@@ -73,7 +75,23 @@ class Waiting:
 
 def spool_trimap(path: Path, found: Classified, clues: Clues) -> None:
     """A trimap that waits for what frames after it show, its confidence, and what was seen."""
-    np.savez(path, pixels=found[0], sure=found[1], **_fetched(_halves(vars(clues))))
+    classified = {"pixels": found[0], "sure": found[1]}
+    _spool(path, classified | _fetched(_halves(vars(clues))))
+
+
+def _spool(path: Path, planes: Mapping[str, Any]) -> None:
+    """Whole, or not at all.
+
+    Raises:
+        InputError: ``input.output_unwritable``.
+        CapacityError: ``capacity.disk_full``.
+    """
+    try:
+        with writing(path.parent), path.open("wb") as file:
+            np.savez(file, **planes)
+    except BaseException:
+        discard(path)
+        raise
 
 
 def unspool_trimap(path: Path, like: Clues) -> tuple[Classified, Clues]:

@@ -1,5 +1,6 @@
 """A span carried from both ends: one after the other or both at once, and what waits meanwhile."""
 
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +13,7 @@ from model.classical.closed_form import ClosedForm
 from model.classical.data_term import DataTerm
 from model.classical.trimap_flow import TrimapFlow
 from model.engine import EngineOptions
-from model.errors import Cancelled
+from model.errors import Cancelled, CapacityError
 from model.exposure import ExposureMap
 from model.passes import spans
 from model.pipeline import ShotMatte
@@ -133,3 +134,18 @@ def test_weights_have_the_bytes_that_their_bounds_say():
     assert (carry._packed(given) == right).all()
     counts = torch.bucketize(given.weight[0, 0], torch.from_numpy(hint.weight_bounds()), right=True)
     assert (counts.numpy() == right[1]).all()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no limit on the size of files")
+def test_what_waits_on_a_disk_that_is_full_is_a_matter_of_capacity(tmp_path):
+    import resource
+
+    waiting = Waiting(tmp_path, CPU)
+    unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (500, unlimited[1]))
+    try:
+        with pytest.raises(CapacityError, match=f"no space left to write in {tmp_path}"):
+            waiting.put(3, an_answer())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
+    assert 3 not in waiting and not list(tmp_path.iterdir())
