@@ -414,13 +414,14 @@ def test_a_damaged_list_of_its_own_is_one_sentence(tmp_path, capsys, spoil):
     assert "another folder with --output" in said and "Traceback" not in said
 
 
-def test_run_again_it_changes_nothing_of_what_was_skipped(tmp_path, capsys):
+@pytest.mark.parametrize("name", ["lonely", "c+d"])
+def test_run_again_it_changes_nothing_of_what_was_skipped(tmp_path, name):
     root, out = layout(tmp_path / "root"), tmp_path / "out"
-    save(root / "fg/image/train/fg/lonely.png", flat(disc()))
+    save(root / f"fg/image/train/fg/{name}.png", flat(disc()))
     options = ("-i", root, "-o", out, "--workers", 1, "--per-foreground", 1, "--skip-missing")
     assert run(*options) == 0
     before = (out / "manifest.json").read_bytes()
-    assert b"image+lonely.png+" in before
+    assert f"image+{name}.png+".encode() in before
     assert run(*options) == 0
     assert (out / "manifest.json").read_bytes() == before
 

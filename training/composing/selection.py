@@ -191,12 +191,23 @@ def _located(request: Request, layout: Layout) -> Iterator[Located]:
         elif there:
             yield where, Trouble(where, (_ambiguous(pair for pair, _ in there),)), there[0][0]
         else:
-            yield where, _none_there(where, line, places), meant[0]
+            if not request.numbered:  # the pair that was drawn is the one that most is there of
+                places = [min(places, key=lambda one: _lacks(one[1]))]
+            yield where, _none_there(where, line, places, request.numbered), places[0][0]
 
 
-def _none_there(where: str, line: str, places: Sequence[tuple[Pair, Sources | Trouble]]) -> Trouble:
+def _lacks(place: Sources | Trouble) -> int:
+    return len(place.reasons) if isinstance(place, Trouble) else 0
+
+
+def _none_there(
+    where: str,
+    line: str,
+    places: Sequence[tuple[Pair, Sources | Trouble]],
+    numbered: bool,
+) -> Trouble:
     pair, place = places[0]
-    if line.count("+") == pair.line.count("+") == (3 if pair.level else 2):
+    if not numbered or line.count("+") == pair.line.count("+") == (3 if pair.level else 2):
         assert isinstance(place, Trouble)
         return Trouble(where, place.reasons)
     return Trouble(
