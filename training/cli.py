@@ -1,7 +1,6 @@
 """`dvm-train`: the command line of a training machine. Commands are imported when called.
 
-Here, and nowhere else, errors become exit codes: 0 done, 2 usage, 10 input, 20 setup, 75 capacity
-(retry), 130 cancelled, 70 a fault of ours.
+Errors become exit codes here, by `training.exit_codes`.
 """
 
 from __future__ import annotations
@@ -10,12 +9,13 @@ import functools
 import os
 import sys
 import time
-import traceback
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any
 
 import typer
+
+from training.exit_codes import SETUP_EXIT, exit_code
 
 COMMANDS = {
     "adapt": "Adapt the networks to one shot from a few finished mattes.",
@@ -34,7 +34,6 @@ DOORS = {
         "Import a published checkpoint; average; show what a file is.",
     ),
 }
-SETUP_EXIT, FAULT_EXIT = 20, 70
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -43,29 +42,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     given = list(sys.argv[1:] if arguments is None else arguments)
     called = next((one for one in given if not one.startswith("-")), "")
-    if called in DOORS:
-        rest = given[given.index(called) + 1 :]
-        sys.exit(_load(called, DOORS[called][0], "main")(rest))
-    _application(called)(args=given, prog_name="dvm-train")
-
-
-def exit_code(error: BaseException) -> int:
-    """Say on stderr, in one sentence and a hint, what went wrong; return the exit code for it."""
-    from model.errors import Cancelled, CapacityError, EngineError, InputError, SetupError
-
-    if isinstance(error, KeyboardInterrupt):
-        error = Cancelled()
-    if not isinstance(error, EngineError):
-        traceback.print_exception(error)
-        sys.stderr.write(
-            f"dvm-train failed with {type(error).__name__}; please send us the above\n"
-        )
-        return FAULT_EXIT
-    codes = ((InputError, 10), (SetupError, SETUP_EXIT), (CapacityError, 75), (Cancelled, 130))
-    sys.stderr.write(f"dvm-train: {error.message}\n")
-    if error.hint:
-        sys.stderr.write(f"     Hint: {error.hint}\n")
-    return next((code for kind, code in codes if isinstance(error, kind)), FAULT_EXIT)
+    try:
+        if called in DOORS:
+            rest = given[given.index(called) + 1 :]
+            sys.exit(_load(called, DOORS[called][0], "main")(rest))
+        _application(called)(args=given, prog_name="dvm-train")
+    except KeyboardInterrupt as error:  # while a command is imported: that takes seconds
+        sys.exit(exit_code(error))
 
 
 def say(line: str) -> None:

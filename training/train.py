@@ -16,9 +16,10 @@ else. What differs between networks is in their stages (`training.matting`, `tra
     stage.epoch_steps, stage.described, if it has epochs, and clips that lie somewhere
 
 --out gets ``state.pt`` (all that a resume needs), ``last.safetensors`` and ``best.safetensors``
-(averaged weights, float16, with their record), ``log.jsonl`` and TensorBoard's files. SIGTERM, and
-the end of --time-budget, save and stop after the step under way; a loss that is not finite stops
-the run and saves the batch it came from.
+(averaged weights, float16, with their record), ``log.jsonl`` and TensorBoard's files. SIGTERM,
+SIGINT and the end of --time-budget save and stop after the step under way; a loss that is not
+finite stops the run and saves the batch it came from. A run that is there already is not written
+over unless --overwrite says so.
 
 With --anneal-by-time the learning rate is at its end when the time budget is, however many steps
 that took: for machines that are rented by the minute, whose speed is not known before. Source: Li,
@@ -47,9 +48,22 @@ from lightning.fabric import Fabric
 from torch import Tensor, nn
 
 from model.checkpoint import CheckpointRecord, load_tensors, read_record
-from model.errors import CapacityError, EngineError, InputError, SetupError
+from model.errors import EngineError, SetupError
+from training.exit_codes import CANCELLED_EXIT, exit_code
 from training.loop.processes import agree_on_norms, anyone, launched, own_part
 from training.loop.recipe_file import check_keys, read_recipe, recipe_hash, table_of, with_folder
+from training.loop.run_folder import (
+    BEST,
+    BOARD,
+    LAST,
+    LOG,
+    STATE,
+    check_out,
+    into,
+    remove_run,
+    saved_state,
+    write_tensors,
+)
 from training.loop.schedule import (
     Plateau,
     judged,
@@ -73,18 +87,8 @@ NETWORKS = {
     "st_fam_s": "model.networks.st_fam_s:StFamS",
     "trimap_memory_s": "model.networks.trimap_memory_s:TrimapMemoryS",
 }
-EXIT_CODES = ((InputError, 10), (SetupError, 20), (CapacityError, 75))
-STOPPED = 143  # exit code after SIGTERM
-NOT_FINITE = 70
+STOPPED = {signal.SIGINT: CANCELLED_EXIT, signal.SIGTERM: 143}  # exit codes
 JUDGE_EVERY = 1000  # steps, where neither recipe nor command line say
-
-
-class NotFinite(Exception):
-    """A loss was not finite; the batch is saved at ``path``."""
-
-    def __init__(self, step: int, path: Path):
-        super().__init__(f"the loss of step {step} is not finite; its batch is in {path}")
-        self.path = path
 
 
 class Taught(nn.Module):
@@ -125,14 +129,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     try:
         return run(options)
-    except EngineError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201
-        if error.hint:
-            print(f"  {error.hint}", file=sys.stderr)  # noqa: T201
-        return next((code for kind, code in EXIT_CODES if isinstance(error, kind)), 70)
-    except NotFinite as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201
-        return NOT_FINITE
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  it is told, with its traceback
+        return exit_code(error)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -142,7 +140,7 @@ def run(options: argparse.Namespace) -> int:
         options: as `parser` gives them; what is not there has its default.
 
     Returns:
-        The exit code: 0, or 143 after SIGTERM.
+        The exit code: 0, 143 after SIGTERM, 130 after SIGINT.
     """
     begin = time.monotonic()
     options = _with_defaults(options)
@@ -154,6 +152,8 @@ def run(options: argparse.Namespace) -> int:
     learning_rate(recipe, 0)  # refuses a schedule that is not known
     placed = with_folder(recipe, "source", options.source)
     placed = with_folder(placed, "validation", options.validation)
+    check_out(options.out, resume=options.resume, overwrite=options.overwrite)
+    state = saved_state(options.out, recipe_hash(recipe)) if options.resume else None
     if options.dry_run:
         from training.loop.dry_run import tell
 
@@ -181,9 +181,14 @@ def run(options: argparse.Namespace) -> int:
     taught, optimiser = fabric.setup(Taught(network, stage), optimiser)
     progress = Progress()
     data = _digest(getattr(stage, "described", {}))
-    if options.resume:
-        progress = _load(saved_run(options.out), recipe, network, average, optimiser, data)
-    options.out.mkdir(parents=True, exist_ok=True)
+    if state is not None:
+        _check_clips(state, data, options.out)
+        progress = _restored(state, network, average, optimiser)
+        state = None  # so that it is not kept in memory
+    elif options.overwrite and fabric.is_global_zero:
+        remove_run(options.out)
+    with into(options.out):
+        options.out.mkdir(parents=True, exist_ok=True)
     log = _Log(options.out, fabric.is_global_zero)
     epoch_steps = int(getattr(stage, "epoch_steps", 1))
     steps = total_steps(recipe, epoch_steps)
@@ -241,7 +246,10 @@ def run(options: argparse.Namespace) -> int:
         _judge(stage, average, recipe, progress, log, options)
     _save(options.out, recipe, network, average, optimiser, progress, fabric, data)
     log.line(f"stopped at step {progress.step}")
-    return STOPPED if anyone(fabric, stop.asked) else 0
+    for number, code in STOPPED.items():
+        if anyone(fabric, stop.by == number):
+            return code
+    return 0
 
 
 def built(network_class: Any, recipe: Mapping[str, Any]) -> Any:
@@ -303,10 +311,11 @@ def _judge(
     log.pictures(progress.step, stage.pictures(average))
     described = getattr(stage, "described", None)
     arguments = average, recipe, progress.step, figures, options.material, options.init, described
-    write_checkpoint(options.out / "last.safetensors", *arguments)
-    if figures["score"] < progress.best:
-        progress.best = figures["score"]
-        write_checkpoint(options.out / "best.safetensors", *arguments)
+    with into(options.out):
+        write_checkpoint(options.out / LAST, *arguments)
+        if figures["score"] < progress.best:
+            progress.best = figures["score"]
+            write_checkpoint(options.out / BEST, *arguments)
     return float(figures["score"])
 
 
@@ -314,8 +323,12 @@ def _check_finite(fabric: Fabric, total: Tensor, batch: Any, step: int, out: Pat
     if anyone(fabric, not bool(torch.isfinite(total))):
         rank = f"-process-{fabric.global_rank}" if fabric.world_size > 1 else ""
         path = out / f"not-finite-{step}{rank}.pt"
-        torch.save({"step": step, "batch": batch}, path)
-        raise NotFinite(step, path)
+        write_tensors(path, {"step": step, "batch": batch})
+        raise EngineError(
+            "fault.not_finite",
+            f"the loss of step {step} is not finite; its batch is in {path}",
+            hint="look at that batch; if nothing is wrong with it, a lower learning_rate may do",
+        )
 
 
 def _decay(decay: float, step: int) -> float:
@@ -344,8 +357,8 @@ def _save(
 ) -> None:
     if not fabric.is_global_zero:
         return
-    part = out / ".state.pt.tmp"
-    torch.save(
+    write_tensors(
+        out / STATE,
         {
             "recipe": recipe_hash(recipe),
             "network": network.state_dict(),
@@ -356,52 +369,27 @@ def _save(
             "plateau": asdict(progress.plateau),
             "data": data,
         },
-        part,
     )
-    part.replace(out / "state.pt")
 
 
-def saved_run(out: Path) -> Path:
-    """The file to resume from.
-
-    Raises:
-        SetupError: ``setup.no_run`` if there is none.
-    """
-    path = out / "state.pt"
-    if not path.is_file():
-        raise SetupError(
-            "setup.no_run", f"there is no run to resume at {path}", hint="leave --resume out"
-        )
-    return path
-
-
-def _load(
-    path: Path,
-    recipe: Mapping[str, Any],
-    network: nn.Module,
-    average: nn.Module,
-    optimiser: Any,
-    data: str,
-) -> Progress:
-    """Put a saved run back.
+def _check_clips(state: Mapping[str, Any], data: str, out: Path) -> None:
+    """See that a saved run is taught with the clips of before.
 
     Raises:
-        SetupError: ``setup.other_run`` if it had another recipe, ``setup.other_clips`` if its clips
-            have changed.
+        SetupError: ``setup.other_clips``.
     """
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    if state["recipe"] != recipe_hash(recipe):
-        raise SetupError(
-            "setup.other_run",
-            f"the run at {path} was made with another recipe",
-            hint="resume it with its own recipe, or start anew with --init and another --out",
-        )
     if state.get("data", data) != data:
         raise SetupError(
             "setup.other_clips",
-            f"the clips that the run at {path} was taught with are not the same any more",
+            f"the clips that the run at {out / STATE} was taught with are not the same any more",
             hint="put them back, or start anew with --init and another --out",
         )
+
+
+def _restored(
+    state: Mapping[str, Any], network: nn.Module, average: nn.Module, optimiser: Any
+) -> Progress:
+    """Put a saved run back."""
     network.load_state_dict(state["network"])
     average.load_state_dict(state["average"])
     optimiser.load_state_dict(state["optimiser"])
@@ -473,11 +461,15 @@ class _Stop:
     """Remembers SIGTERM and SIGINT until the step under way is done."""
 
     def __init__(self) -> None:
-        self.asked = False
-        self._before = {s: signal.signal(s, self._ask) for s in (signal.SIGTERM, signal.SIGINT)}
+        self.by: int | None = None
+        self._before = {number: signal.signal(number, self._ask) for number in STOPPED}
 
-    def _ask(self, *_: object) -> None:
-        self.asked = True
+    @property
+    def asked(self) -> bool:
+        return self.by is not None
+
+    def _ask(self, number: int, _: object) -> None:
+        self.by = number
 
     def restore(self) -> None:
         for number, handler in self._before.items():
@@ -494,7 +486,8 @@ class _Log:
         if active:
             from torch.utils.tensorboard import SummaryWriter
 
-            self._board = SummaryWriter(str(out / "tensorboard"))
+            with into(out):
+                self._board = SummaryWriter(str(out / BOARD))
 
     def line(self, text: str) -> None:
         if self.active:
@@ -504,16 +497,19 @@ class _Log:
         if not self.active:
             return
         plain = {name: float(value) for name, value in values.items() if value is not None}
-        for name, value in plain.items():
-            self._board.add_scalar(name, value, step)
-        with (self._out / "log.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": step, **plain}) + "\n")
+        line = json.dumps({"step": step, **plain}) + "\n"
+        with into(self._out):
+            for name, value in plain.items():
+                self._board.add_scalar(name, value, step)
+            with (self._out / LOG).open("a", encoding="utf-8") as file:
+                file.write(line)
         self.line(f"{step}: " + "  ".join(f"{k} {v:.4g}" for k, v in plain.items()))
 
     def pictures(self, step: int, pictures: Mapping[str, Any]) -> None:
-        for name, picture in pictures.items():
-            self._board.add_image(name, picture, step, dataformats="HWC")
-        self._board.flush()
+        with into(self._out):
+            for name, picture in pictures.items():
+                self._board.add_image(name, picture, step, dataformats="HWC")
+            self._board.flush()
 
 
 def _seconds(text: str) -> float:
@@ -541,7 +537,11 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--source", type=Path, help="folder of the recipe's [source]")
     parser.add_argument("--validation", type=Path, help="folder of the recipe's [validation]")
     parser.add_argument("--dry-run", action="store_true", help="say what would be done; do nothing")
-    parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    before = parser.add_mutually_exclusive_group()
+    before.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    before.add_argument(
+        "--overwrite", action="store_true", help="remove the run in --out if there is one"
+    )
     parser.add_argument("--init", type=Path, help="checkpoint to start from")
     parser.add_argument("--time-budget", type=_seconds, default=math.inf, metavar="9m")
     parser.add_argument(

@@ -331,11 +331,23 @@ def test_the_licence_of_what_it_began_with_goes_on(tmp_path):
 @pytest.mark.parametrize(
     ("change", "code", "said"),
     [
-        ("loss.comq=1.0", 20, "[loss] has no key 'comq'\n  is comp meant?"),
-        ("learning_rat=1.0", 20, "recipe has no key 'learning_rat'\n  is learning_rate meant?"),
-        ("network_config.shft=1", 20, "[network_config] has no key 'shft'\n  is shift meant?"),
-        ("quirks.nothing_alike=true", 20, "no key 'nothing_alike'\n  known are grad_reweighs"),
-        ('schedule="hill"', 20, "'hill' is not known\n  use one of: warm_cosine, linear"),
+        ("loss.comq=1.0", 20, "[loss] has no key 'comq'\n     Hint: is comp meant?"),
+        (
+            "learning_rat=1.0",
+            20,
+            "recipe has no key 'learning_rat'\n     Hint: is learning_rate meant?",
+        ),
+        (
+            "network_config.shft=1",
+            20,
+            "[network_config] has no key 'shft'\n     Hint: is shift meant?",
+        ),
+        (
+            "quirks.nothing_alike=true",
+            20,
+            "no key 'nothing_alike'\n     Hint: known are grad_reweighs",
+        ),
+        ('schedule="hill"', 20, "'hill' is not known\n     Hint: use one of: warm_cosine, linear"),
         ('optimiser="lion"', 20, "'lion' is not known"),
         ('norm="off"', 20, "'off' is not known"),
         ("clips.ahead=1", 20, "cannot see 2 frames back and 1 ahead"),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
+import subprocess
 import sys
 from dataclasses import dataclass
 from itertools import count
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,7 +19,7 @@ import torch
 from torch import nn
 
 from model.checkpoint import load_tensors, read_record
-from training import train
+from training import cli, train
 
 RECIPE = """
 network = "line"
@@ -59,7 +62,7 @@ class LineStage:
             if step == self.recipe.get("spoil"):
                 y[0] = float("nan")
             if step == self.recipe.get("stop_at"):
-                os.kill(os.getpid(), signal.SIGTERM)
+                os.kill(os.getpid(), self.recipe.get("stop_by", signal.SIGTERM))
             yield x, y
             step += 1
 
@@ -127,6 +130,181 @@ def test_a_resumed_run_is_the_same_to_the_bit(recipe, tmp_path):
     for part in ("network", "average"):
         for name, tensor in first[part].items():
             assert torch.equal(tensor, second[part][name]), (part, name)
+
+
+def test_a_keyboard_stops_a_run_as_it_cancels_other_commands(recipe, tmp_path):
+    by = int(signal.SIGINT)
+    assert go(recipe, tmp_path / "run", "--set", "stop_at=5", "--set", f"stop_by={by}") == 130
+    assert state(tmp_path / "run")["step"] == 6
+
+
+def test_a_keyboard_before_the_first_step_leaves_one_line(recipe, tmp_path, capsys, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train, "built", interrupted)
+    assert go(recipe, tmp_path / "run") == 130
+    assert capsys.readouterr().err == "dvm-train: cancelled\n"
+
+
+@pytest.mark.parametrize("command", ["train", "footage"])
+def test_a_keyboard_while_a_command_is_imported_leaves_one_line(command, capsys, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "import_module", interrupted)
+    with pytest.raises(SystemExit) as caught:
+        cli.main([command, "x"])
+    assert caught.value.code == 130
+    assert capsys.readouterr().err == "dvm-train: cancelled\n"
+
+
+def test_a_fault_of_ours_has_a_code_of_its_own(recipe, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(LineStage, "loss", lambda *_: 1 / 0)
+    assert go(recipe, tmp_path / "run") == 70
+    assert "ZeroDivisionError; please send us the above" in capsys.readouterr().err
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+@pytest.mark.parametrize("plan", [[], ["--dry-run"]])
+def test_a_run_that_is_there_is_not_written_over(recipe, tmp_path, capsys, plan):
+    assert go(recipe, tmp_path / "run") == 0
+    before = contents(tmp_path / "run")
+    assert go(recipe, tmp_path / "run", *plan) == 20
+    said = capsys.readouterr().err
+    assert f"there is a run in {tmp_path / 'run'} already (state.pt, best.safetensors" in said
+    assert "--resume; name another folder with --out, or remove that run with --overwrite" in said
+    assert contents(tmp_path / "run") == before
+
+
+def test_a_run_that_was_never_saved_is_not_written_over_either(recipe, tmp_path, capsys):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "log.jsonl").write_text("{}\n")
+    assert go(recipe, tmp_path / "run") == 20
+    assert "it never saved what --resume needs" in capsys.readouterr().err
+
+
+def test_a_run_that_is_overwritten_leaves_nothing_in_the_log_of_the_next(recipe, tmp_path):
+    assert go(recipe, tmp_path / "run", "--set", "spoil=6") == 70
+    (tmp_path / "run" / "notes.txt").write_text("mine")
+    assert go(recipe, tmp_path / "run", "--overwrite", "--set", "steps=4") == 0
+    lines = (tmp_path / "run" / "log.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [4, 4]
+    assert not (tmp_path / "run" / "not-finite-6.pt").exists()
+    assert (tmp_path / "run" / "notes.txt").exists()
+    assert len(list((tmp_path / "run" / "tensorboard").iterdir())) == 1
+
+
+def test_what_is_to_be_overwritten_is_kept_until_the_next_run_can_begin(recipe, tmp_path):
+    assert go(recipe, tmp_path / "run") == 0
+    before = contents(tmp_path / "run")
+    assert go(recipe, tmp_path / "run", "--overwrite", "--init", "nowhere.safetensors") == 20
+    assert contents(tmp_path / "run") == before
+
+
+def test_resuming_and_overwriting_exclude_each_other(recipe, tmp_path):
+    with pytest.raises(SystemExit, match="2"):
+        go(recipe, tmp_path / "run", "--resume", "--overwrite")
+
+
+@pytest.mark.parametrize("plan", [[], ["--dry-run"]])
+def test_a_file_where_the_folder_should_be_is_found_first(
+    recipe, tmp_path, capsys, monkeypatch, plan
+):
+    monkeypatch.setattr(train, "built", lambda *_: pytest.fail("the network was built before"))
+    (tmp_path / "run").write_text("mine")
+    for out in (tmp_path / "run", tmp_path / "run" / "deeper"):
+        assert go(recipe, out, *plan) == 10
+        assert f"{out} cannot be written: {tmp_path / 'run'} is a file" in capsys.readouterr().err
+
+
+def test_a_folder_that_may_not_be_written_is_found_first(recipe, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(train, "built", lambda *_: pytest.fail("the network was built before"))
+    monkeypatch.setattr("training.loop.run_folder.os.access", lambda *_: False)
+    assert go(recipe, tmp_path / "run") == 10
+    assert f"{tmp_path} may not be written to" in capsys.readouterr().err
+
+
+class Full:
+    """A disk on which what is called so finds no room."""
+
+    def __init__(self, monkeypatch, name):
+        real = Path.open
+
+        def opened(path, *arguments, **options):
+            if path.name.startswith(name):
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return real(path, *arguments, **options)
+
+        monkeypatch.setattr(Path, "open", opened)
+
+
+@pytest.mark.parametrize("name", [".state.pt", ".last.safetensors", "log.jsonl"])
+def test_a_full_disk_keeps_what_was_saved_before(recipe, tmp_path, capsys, monkeypatch, name):
+    out = tmp_path / "run"
+    (tmp_path / "line.toml").write_text(RECIPE + "stop_at = 5\n", encoding="utf-8")
+    assert go(recipe, out) == 143
+    before = state(out)
+    with monkeypatch.context() as patch:
+        Full(patch, name)
+        assert go(recipe, out, "--resume") == 75
+    said = capsys.readouterr().err
+    assert f"no space left to write in {out}" in said
+    assert "go on with --resume from what was saved before" in said
+    assert not [path for path in out.iterdir() if path.name.startswith(".")]
+    assert state(out)["step"] >= before["step"]
+    assert go(recipe, out, "--resume") == 0
+    assert state(out)["step"] == 12
+
+
+def test_a_real_file_system_without_room_is_told_the_same(recipe, tmp_path):
+    """Files of at most 600 bytes, in a process of its own."""
+    code = (
+        "import resource, signal, sys\n"
+        "import tests.train.test_train as here\n"
+        "from training import train\n"
+        "train._named = lambda table, name, what: getattr(here, table[name])\n"
+        "train.NETWORKS['line'], train.STAGES['line'] = 'Line', 'LineStage'\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (600, 600))\n"
+        "sys.exit(train.main(sys.argv[1:]))\n"
+    )
+    out = tmp_path / "run"
+    done = subprocess.run(
+        [sys.executable, "-c", code, recipe, "--out", str(out), "--accelerator", "cpu"],
+        cwd=Path(__file__).parents[2], capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 75, done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(out.glob(".*")) and not list(out.glob("*.safetensors"))
+
+
+@pytest.mark.parametrize("plan", [[], ["--dry-run"]])
+@pytest.mark.parametrize("kept", [0, 10, 0.5, 0.999, "text", "other"])
+def test_a_damaged_state_is_one_sentence(recipe, tmp_path, capsys, kept, plan):
+    assert go(recipe, tmp_path / "run") == 0
+    path = tmp_path / "run" / "state.pt"
+    data = path.read_bytes()
+    if kept == "text":
+        path.write_text("not a state at all" * 100)
+    elif kept == "other":
+        torch.save({"step": 3}, path)
+    else:
+        path.write_bytes(data[: int(kept * len(data)) if kept < 1 else kept])
+    capsys.readouterr()
+    assert go(recipe, tmp_path / "run", "--resume", *plan) == 20
+    said = capsys.readouterr().err
+    assert f"{path} is cut or damaged" in said and "another --out" in said
+    assert len(said.splitlines()) == 2
+
+
+def test_a_dry_run_refuses_to_resume_another_recipe(recipe, tmp_path, capsys):
+    assert go(recipe, tmp_path / "run") == 0
+    assert go(recipe, tmp_path / "run", "--resume", "--dry-run", "--set", "batch=5") == 20
+    assert "another recipe" in capsys.readouterr().err
 
 
 def test_another_recipe_is_not_resumed(recipe, tmp_path, capsys):

@@ -17,6 +17,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from model.errors import SetupError
 from training.loop.processes import check_parts
 from training.loop.recipe_file import recipe_hash, table_of
+from training.loop.run_folder import files_of_a_run
 from training.loop.schedule import learning_rate, total_steps
 from training.material import material_files
 from training.matting import FRAMES, WINDOWS, MattingStage, answers
@@ -33,7 +34,7 @@ from training.published.stage import (
 )
 from training.source_clips import open_sources
 from training.source_crops import crop_of
-from training.train import begun_with, built, judging, saved_run
+from training.train import begun_with, built, judging
 
 _FILES = "last.safetensors, best.safetensors, state.pt, log.jsonl, tensorboard/"
 _STATES = {"adam": 2, "adamw": 2, "sgd": 1}  # numbers an optimiser keeps for each weight
@@ -77,8 +78,8 @@ def tell(
     lines.append(f"judged: every {every} steps from step {first} on, and at the end")
     lines += _memory(network_class, recipe, stage_class, shape, count)
     lines.append(f"files in {options.out}: {_FILES}")
-    if (options.out / "state.pt").is_file() and not options.resume:
-        lines.append("  there is a run in it already, which would be written over: name another")
+    if options.overwrite and files_of_a_run(options.out):
+        lines.append("  there is a run in it already, which would be removed")
     return lines
 
 
@@ -86,7 +87,6 @@ def _beginning(
     network: nn.Module, recipe: Mapping[str, Any], options: argparse.Namespace
 ) -> list[str]:
     if options.resume:
-        saved_run(options.out)
         return [f"begins: goes on with the run in {options.out}"]
     if options.init is not None:
         return [f"begins: {_of_checkpoint(network, recipe, options)}"]
