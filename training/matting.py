@@ -8,7 +8,6 @@ window ends at the centre, as at the ends of a shot, or looks back only, as in c
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,10 +16,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from model.errors import SetupError
 from model.networks.frame_encoder import frame_planes
 from model.networks.st_fam_s import SURE, Answer, Encoding, StFamS
 from training import losses
 from training.loop.recipe_file import table_of
+from training.loop.recipe_values import FLAG, SHARE, kinds_of, kinds_of_fields, whole
 from training.material import read_material
 from training.pool import (
     Batch,
@@ -35,13 +36,14 @@ from training.pool import (
 from training.prior import exact_priors, knows_both, quick_priors
 from training.source_clips import MixedClips, SourceClips, Sources, open_sources
 from training.source_crops import (
-    CROP_KEYS,
-    TRIMAP_KEYS,
+    CROP_KINDS,
+    TRIMAP_KINDS,
     crop_of,
     drawing_of,
 )
 from training.sprites import sprite_library
 from training.synthesis import HOLD_OUT_SEED, Synthesis, SynthesisConfig
+from training.synthesis_values import SYNTHESIS, synthesis_of
 
 FRAMES = 6  # of a clip
 CENTRES = (2, 3)
@@ -59,6 +61,9 @@ WEIGHTS = {
 }
 
 
+SIDE = whole(16, step=16)  # of pictures that are taught with: the network halves them four times
+
+
 class MattingStage:
     """Batches, loss and judgement for `st_fam_s`.
 
@@ -73,15 +78,51 @@ class MattingStage:
     """
 
     TABLES: Mapping[str, Any] = {
-        "": ("alone", "quick", "synthesis_share"),
-        "synthesis": [field.name for field in fields(SynthesisConfig)],
-        "pool": [field.name for field in fields(PoolConfig)],
-        "library": ("count", "workers", "clumps"),
-        "judge": ("clips", "sprites"),
-        "loss": WEIGHTS,
-        "clips": CROP_KEYS,
-        "trimap": TRIMAP_KEYS,
+        "": {"alone": SHARE, "quick": FLAG, "synthesis_share": SHARE},
+        "synthesis": {**SYNTHESIS, "height": SIDE, "width": SIDE},
+        "pool": kinds_of_fields(
+            PoolConfig,
+            **{name: whole(1) for name in ("size", "fill", "every", "start")},
+            crop=SIDE,
+        ),
+        "library": {"count": whole(1), "workers": whole(), "clumps": whole()},
+        "judge": {"clips": whole(1), "sprites": whole(1)},
+        "loss": kinds_of(WEIGHTS),
+        "clips": {**CROP_KINDS, "load_size": SIDE},
+        "trimap": TRIMAP_KINDS,
     }
+
+    @staticmethod
+    def check(recipe: Mapping[str, Any]) -> None:
+        """What values together may be.
+
+        Raises:
+            SetupError: ``setup.bad_recipe``.
+        """
+        drawing_of(table_of(recipe, "trimap"), "brush")
+        config = synthesis_of(recipe)
+        if config.frames != FRAMES:
+            raise SetupError(
+                "setup.bad_recipe",
+                f"the recipe's synthesis.frames is {config.frames}, and st_fam_s is taught on "
+                f"clips of {FRAMES}",
+                hint="leave it out",
+            )
+        pool = PoolConfig(**table_of(recipe, "pool"))
+        if pool.size % pool.fill:
+            raise SetupError(
+                "setup.bad_recipe",
+                f"the recipe's pool.size is {pool.size}, which is no multiple of its pool.fill "
+                f"{pool.fill}",
+                hint="clips come into the pool a fill at a time: change one of them",
+            )
+        size = config.height, config.width
+        if pool.crop > min(size) != max(size):
+            raise SetupError(
+                "setup.bad_recipe",
+                f"the recipe's pool.crop is {pool.crop}, and its clips are {size[1]}×{size[0]}",
+                hint="crops are turned, so they are square: make pool.crop smaller",
+            )
 
     def __init__(self, recipe: Mapping[str, Any], material: Path | None, device: torch.device):
         self.seed = int(recipe.get("seed", 0))
@@ -89,10 +130,8 @@ class MattingStage:
         self.alone = float(recipe.get("alone", 0.05))
         self.weights = {**WEIGHTS, **recipe.get("loss", {})}
         self.device = device
-        config = SynthesisConfig(**recipe.get("synthesis", {}))
+        config = synthesis_of(recipe)
         library = {"count": 64, "workers": 2, "clumps": 0, **recipe.get("library", {})}
-        if config.frames != FRAMES:
-            raise ValueError(f"st_fam_s is taught on clips of {FRAMES} frames, not {config.frames}")
         pool = PoolConfig(**recipe.get("pool", {}))
         made_on = torch.device("cpu") if pool.workers else device
         makers: list[tuple[float, Maker]] = []

@@ -24,15 +24,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.classical.working_size import PIXELS
+from model.errors import SetupError
 from model.networks.memory_guess import CLASSES, CONFIDENCE
 from model.networks.memory_keys import Look
 from model.networks.trimap_memory_s import RECENT, TrimapMemoryS
 from training.judging.carried import CarriedClip, CarriedClips, made
 from training.judging.metrics import trimap_quality
+from training.loop.recipe_file import table_of
+from training.loop.recipe_values import kinds_of, kinds_of_fields, number, row, whole
 from training.material import read_material
 from training.pool import WHOLE, Share
 from training.sprites import sprite_library
 from training.synthesis import HOLD_OUT_SEED, Synthesis, SynthesisConfig
+from training.synthesis_values import SYNTHESIS, synthesis_of
 
 _MANY = 1 << 20  # clips; a run ends before
 _BEFORE = 2 + RECENT  # frames of a window that are only remembered: keyframes, frames gone by
@@ -40,6 +44,7 @@ _MIXED = 0.02, 0.98
 SETTLED = 0.9  # probability from which on a class need not become more certain; a guess has more
 _CARRIED = slice(4, 7)  # planes of a guess that the network answers nothing about
 GROWN = 2  # px
+SIZES = ((272, 480),)  # heights and widths of clips, if a recipe names none
 LEVELS = np.array([0, 128, 255], np.uint8)  # of a trimap's classes, as `chosen` numbers them
 _WRONG = 0.05  # alpha further than this from a certain class makes it wrong
 _LEAST_BAND = 0.01  # of the frame: no band counts as smaller
@@ -132,8 +137,8 @@ class PropagationPool:
             picture, guess, alpha = (torch.from_numpy(p).to(self.device) for p in planes)
             self._held[self._next] = (picture, guess, alpha, clip)
             self._next += 1
-        for number in [n for n in self._held if n < begin]:
-            del self._held[number]
+        for old in [n for n in self._held if n < begin]:
+            del self._held[old]
 
     def _window(self, rng: np.random.Generator) -> tuple[Tensor, ...]:
         """A window of a random clip, cropped, mirrored now and then, its colours changed."""
@@ -164,13 +169,47 @@ class PropagationStage:
         device: where the network is taught; clips are made on the CPU.
     """
 
+    TABLES: Mapping[str, Any] = {
+        "": {},
+        "synthesis": SYNTHESIS,
+        "library": {"count": whole(1), "workers": whole()},
+        "propagation": kinds_of_fields(
+            PoolConfig,
+            **{name: whole(1) for name in ("size", "first", "unroll")},
+            every=number(above=True),
+            crop=row(whole(16, step=16), 2),
+            sizes=row(row(whole(16), 2)),
+        ),
+        "loss": kinds_of(WEIGHTS),
+        "judge": {"clips": whole(1), "frames": whole(2), "sprites": whole(1)},
+    }
+
+    @staticmethod
+    def check(recipe: Mapping[str, Any]) -> None:
+        """What values together may be.
+
+        Raises:
+            SetupError: ``setup.bad_recipe``.
+        """
+        synthesis_of(recipe)
+        table = table_of(recipe, "propagation")
+        crop = table.get("crop", PoolConfig.crop)
+        for size in table.get("sizes", SIZES):
+            if size[0] < crop[0] or size[1] < crop[1]:
+                raise SetupError(
+                    "setup.bad_recipe",
+                    f"the recipe's propagation.crop is {list(crop)}, and clips of {list(size)} are "
+                    "smaller",
+                    hint="make propagation.sizes larger, or crop smaller; heights come first",
+                )
+
     def __init__(self, recipe: Mapping[str, Any], material: Path | None, device: torch.device):
         self.seed = int(recipe.get("seed", 0))
         self.count = int(recipe["batch"])
         self.weights = {**WEIGHTS, **recipe.get("loss", {})}
         self.device = device
         table = dict(recipe.get("propagation", {}))
-        sizes = [tuple(size) for size in table.pop("sizes", [(272, 480)])]
+        sizes = [tuple(size) for size in table.pop("sizes", SIZES)]
         if "crop" in table:
             table["crop"] = tuple(table["crop"])
         config = PoolConfig(**table)
@@ -413,10 +452,8 @@ def _crop(
     places = np.argwhere((frame > 5) & (frame < 250))
     draw = rng.random(3)
     cut = []
-    for axis, (side, whole) in enumerate(zip(size, frame.shape, strict=True)):
-        room = whole - side
-        if room < 0:
-            raise ValueError(f"a clip of {whole} pixels cannot be cropped to {side}")
+    for axis, (side, length) in enumerate(zip(size, frame.shape, strict=True)):
+        room = length - side
         begin = draw[axis] * room
         if len(places):
             # Anywhere that shows the pixel.

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from model.errors import SetupError
 from model.exposure import ExposureMap, to_picture
+from training.loop.recipe_values import SHARE, kinds_of_fields, one_of, row, whole
 from training.sources import ClipFrames
 from training.synthetic.trimaps import Brush, draw_trimaps, drawn_margin, snapped
 
@@ -98,8 +99,10 @@ def drawing_of(table: Mapping[str, Any], kind: str) -> Drawing:
     return found
 
 
-TRIMAP_KEYS = frozenset(field.name for field in fields(Drawing))
-CROP_KEYS = frozenset(["load_size", "crop_sizes", "flip"])
+TRIMAP_KINDS = kinds_of_fields(
+    Drawing, kernel=row(whole(1)), iterations=row(whole(1), 2), kind=one_of("brush", "published")
+)
+CROP_KINDS = {"load_size": whole(1), "crop_sizes": row(whole(1)), "flip": SHARE}
 
 
 def cropped(

@@ -149,7 +149,6 @@ def run(options: argparse.Namespace) -> int:
     stage_class = _named(STAGES, recipe["stage"], "stage")
     check_keys(recipe, stage_class, network_class)
     _check_annealing(options)
-    learning_rate(recipe, 0)  # refuses a schedule that is not known
     placed = with_folder(recipe, "source", options.source)
     placed = with_folder(placed, "validation", options.validation)
     check_out(options.out, resume=options.resume, overwrite=options.overwrite)
@@ -520,6 +519,19 @@ def _seconds(text: str) -> float:
     return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
 
 
+def _count_of(text: str) -> int:
+    if not re.fullmatch(r"0*[1-9]\d*", text, re.ASCII):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on")
+    return int(text)
+
+
+def _devices(text: str) -> str:
+    """``2``, ``auto``, or numbers of GPUs: ``0,1``."""
+    if not re.fullmatch(r"0*[1-9]\d*|auto|-1|\d+(,\d+)+", text, re.ASCII):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of devices: write 2, 0,1 or auto")
+    return text
+
+
 def _with_defaults(options: argparse.Namespace) -> argparse.Namespace:
     """So that who calls `run` need not name every option."""
     least = parser().parse_args(["recipe", "--out", "out"])
@@ -551,11 +563,16 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--accelerator", default="auto", choices=("auto", "cpu", "cuda"))
-    parser.add_argument("--devices", default="1", help="how many; torchrun says it by itself")
-    parser.add_argument("--threads", type=int, default=1, help="of torch on the processor")
-    parser.add_argument("--log-every", type=int, default=50, metavar="STEPS")
     parser.add_argument(
-        "--judge-every", type=int, metavar="STEPS", help=f"as the recipe says, or {JUDGE_EVERY}"
+        "--devices", type=_devices, default="1", help="how many; torchrun says it by itself"
+    )
+    parser.add_argument("--threads", type=_count_of, default=1, help="of torch on the processor")
+    parser.add_argument("--log-every", type=_count_of, default=50, metavar="STEPS")
+    parser.add_argument(
+        "--judge-every",
+        type=_count_of,
+        metavar="STEPS",
+        help=f"as the recipe says, or {JUDGE_EVERY}",
     )
     parser.add_argument("--save-every", type=_seconds, default=300, metavar="5m")
     return parser

@@ -20,6 +20,7 @@ from torch import nn
 
 from model.checkpoint import load_tensors, read_record
 from training import cli, train
+from training.loop import dry_run
 
 RECIPE = """
 network = "line"
@@ -165,6 +166,11 @@ def test_a_fault_of_ours_has_a_code_of_its_own(recipe, tmp_path, capsys, monkeyp
     assert "ZeroDivisionError; please send us the above" in capsys.readouterr().err
 
 
+def not_built_before(monkeypatch):
+    for module in (train, dry_run):
+        monkeypatch.setattr(module, "built", lambda *_: pytest.fail("it was built before"))
+
+
 def contents(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
@@ -214,7 +220,7 @@ def test_resuming_and_overwriting_exclude_each_other(recipe, tmp_path):
 def test_a_file_where_the_folder_should_be_is_found_first(
     recipe, tmp_path, capsys, monkeypatch, plan
 ):
-    monkeypatch.setattr(train, "built", lambda *_: pytest.fail("the network was built before"))
+    not_built_before(monkeypatch)
     (tmp_path / "run").write_text("mine")
     for out in (tmp_path / "run", tmp_path / "run" / "deeper"):
         assert go(recipe, out, *plan) == 10
@@ -222,7 +228,7 @@ def test_a_file_where_the_folder_should_be_is_found_first(
 
 
 def test_a_folder_that_may_not_be_written_is_found_first(recipe, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(train, "built", lambda *_: pytest.fail("the network was built before"))
+    not_built_before(monkeypatch)
     monkeypatch.setattr("training.loop.run_folder.os.access", lambda *_: False)
     assert go(recipe, tmp_path / "run") == 10
     assert f"{tmp_path} may not be written to" in capsys.readouterr().err

@@ -5,12 +5,14 @@
     ROOT/bg/PHASE/NAME.mp4                 or a folder NAME/ of numbered pictures
 
 PHASE is ``train`` or ``test``. A file that is not there under its exact name is looked for with
-another suffix, so that a published list fits footage that was unpacked to frames.
+another suffix, so that a published list fits footage that was unpacked to frames. What lies where a
+foreground or a background should and cannot be used is named as one, so that it comes to be told.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +21,8 @@ from training.composing.pair_list import Pair
 
 PHASES = ("train", "test")
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+# What people and programs leave beside pictures.
+NOTES = (".txt", ".md", ".csv", ".json", ".db", ".ini", ".log")
 MOVIES = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mxf")
 _SHOWN = 5  # troubles in an error's own sentence
 
@@ -75,8 +79,10 @@ class Layout:
                 f"the phase is {self.phase!r}",
                 hint=f"it is one of {', '.join(PHASES)}",
             )
-        if not self.background_folder.is_dir():
+        with looking_into(self.root):
+            found = self.background_folder.is_dir()
             there = "has no folder" if self.root.is_dir() else "is not there, nor is"
+        if not found:
             raise InputError(
                 "input.no_layout",
                 f"{self.root} {there} {self.background_folder.relative_to(self.root)}",
@@ -92,18 +98,31 @@ class Layout:
         return self.root / "fg" / kind / self.phase
 
     def foregrounds(self, kind: str) -> list[str]:
-        """Names of all foregrounds of a kind, sorted; those that lack a half are among them."""
+        """Names of all foregrounds of a kind, sorted; those that lack a half are among them, and
+        those that cannot be used: `locate` says why.
+
+        Raises:
+            InputError: ``input.unreadable`` for a folder that cannot be listed.
+        """
         folder = self.foreground_folder(kind)
         if kind == "video":
-            return names_in(folder, folders=True)
-        alphas = names_in(folder / "alpha", PICTURES)
-        known = {Path(name).stem for name in alphas}
-        colours = names_in(folder / "fg", PICTURES)
-        return sorted([*alphas, *(name for name in colours if Path(name).stem not in known)])
+            return sorted({*names_in(folder, folders=True), *_others_in(folder)})
+        halves = folder / "alpha", folder / "fg"
+        found: dict[str, str] = {}  # by stem: a name with another suffix is the same foreground
+        for names in ([names_in(half, PICTURES) for half in halves], map(_others_in, halves)):
+            for name in (one for some in names for one in some):
+                found.setdefault(Path(name).stem, name)
+        return sorted(found.values())
 
     def backgrounds(self) -> list[str]:
-        """Names of all backgrounds, sorted."""
-        return names_in(self.background_folder, MOVIES, folders=True)
+        """Names of all backgrounds, sorted, with those whose links lead nowhere.
+
+        Raises:
+            InputError: ``input.unreadable``.
+        """
+        folder = self.background_folder
+        astray = [name for name in _others_in(folder) if not (folder / name).exists()]
+        return sorted([*names_in(folder, MOVIES, folders=True), *astray])
 
     def locate(self, pair: Pair) -> Sources | Trouble:
         """The files of a pair, or all that is wrong with them as far as names tell."""
@@ -111,16 +130,17 @@ class Layout:
         if pair.kind == "image":
             colour = _find(folder / "fg", pair.foreground, PICTURES, folders=False)
             alpha = _find(folder / "alpha", pair.foreground, PICTURES, folders=False)
-        elif (folder / pair.foreground).is_dir():
-            colour = _find(folder / pair.foreground, "f.mp4", MOVIES)
-            alpha = _find(folder / pair.foreground, "a.mp4", MOVIES)
         else:
-            colour, alpha = f"{folder / pair.foreground} is not there", ""
+            colour = _missing_folder(folder / pair.foreground)
+            alpha = ""
+            if not colour:
+                colour = _find(folder / pair.foreground, "f.mp4", MOVIES)
+                alpha = _find(folder / pair.foreground, "a.mp4", MOVIES)
         background = _find(self.background_folder, pair.background, MOVIES)
         if isinstance(colour, Path) and isinstance(alpha, Path) and isinstance(background, Path):
             return Sources(colour, alpha, background)
         reasons = [one for one in (colour, alpha, background) if isinstance(one, str) and one]
-        return Trouble(pair.line, tuple(reasons))
+        return Trouble(pair.line, tuple(dict.fromkeys(reasons)))
 
 
 def signature(path: Path) -> list[int]:
@@ -129,9 +149,30 @@ def signature(path: Path) -> list[int]:
     return [len(files), sum(one.stat().st_size for one in files)]
 
 
+def _missing_folder(folder: Path) -> Path | str:
+    """What is wrong with a foreground's folder; "" if nothing is."""
+    try:
+        if folder.is_dir():
+            return ""
+        if folder.is_file():
+            return f"{folder} is a file, and should be a folder with f.mp4 and a.mp4"
+    except OSError as error:
+        return _unseen(folder, error)
+    return _not_there(folder)
+
+
 def _find(folder: Path, name: str, suffixes: tuple[str, ...], folders: bool = True) -> Path | str:
     """A file, or a folder, by its name or by its name with another suffix; else what is wrong."""
+    try:
+        return _found(folder, name, suffixes, folders)
+    except OSError as error:
+        return _unseen(folder, error)
+
+
+def _found(folder: Path, name: str, suffixes: tuple[str, ...], folders: bool) -> Path | str:
     exact = folder / name
+    if exact.is_file() and not folders and exact.suffix.lower() not in suffixes:
+        return f"{exact} is none of {', '.join(suffixes)}"
     if exact.is_file() or (folders and exact.is_dir()):
         return exact
     suffix = Path(name).suffix
@@ -143,17 +184,57 @@ def _find(folder: Path, name: str, suffixes: tuple[str, ...], folders: bool = Tr
         return known[0]
     if known:
         return f"{exact} may be any of {', '.join(one.name for one in known)}"
-    return f"{exact} is not there"
+    return _not_there(exact)
+
+
+def _not_there(path: Path) -> str:
+    return f"{path} is {'a link that leads nowhere' if path.is_symlink() else 'not there'}"
+
+
+def _unseen(folder: Path, error: OSError) -> str:
+    return f"{folder} cannot be looked into: {error.strerror}"
+
+
+@contextmanager
+def looking_into(folder: Path) -> Iterator[None]:
+    """Turns what the file system raises while names are looked at into ``input.unreadable``."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            "input.unreadable",
+            f"the folder {error.filename or folder} cannot be looked into: {error.strerror}",
+            hint="check its permissions",
+        ) from error
 
 
 def names_in(folder: Path, suffixes: tuple[str, ...] = (), folders: bool = False) -> list[str]:
     """Names of a folder's files with these suffixes, and of its folders, sorted; none if it is not
-    there. What is hidden is passed over."""
-    if not folder.is_dir():
-        return []
-    return sorted(
-        one.name
-        for one in folder.iterdir()
-        if not one.name.startswith(".")
-        and ((folders and one.is_dir()) or (one.suffix.lower() in suffixes and one.is_file()))
-    )
+    there. What is hidden is passed over.
+
+    Raises:
+        InputError: ``input.unreadable`` if it, or what is in it, may not be looked at.
+    """
+    with looking_into(folder):
+        if not folder.is_dir():
+            return []
+        return sorted(
+            one.name
+            for one in folder.iterdir()
+            if not one.name.startswith(".")
+            and ((folders and one.is_dir()) or (one.suffix.lower() in suffixes and one.is_file()))
+        )
+
+
+def _others_in(folder: Path) -> list[str]:
+    """Names of a folder's files and links that are neither hidden nor `NOTES`, sorted."""
+    with looking_into(folder):
+        if not folder.is_dir():
+            return []
+        return sorted(
+            one.name
+            for one in folder.iterdir()
+            if not one.name.startswith(".")
+            and one.suffix.lower() not in NOTES
+            and not one.is_dir()
+        )

@@ -156,6 +156,14 @@ def _request(folder: Path, options: Mapping[str, Any]) -> Request:
                 hint=f"it may say {', '.join(_DEFAULTS)}; "
                 "training/README.md, Composing a data set, says what they mean",
             )
+    least = {"seed": 0, "per_foreground": 1, "max_size_from_image": 0, "max_size_from_video": 0}
+    low = next((key for key, one in least.items() if given[key] < one), None)
+    if low is not None:
+        raise SetupError(
+            "setup.bad_recipe",
+            f"the recipe's [source] of a layout says {low} = {given[low]}",
+            hint=f"it may say a whole number from {least[low]} on",
+        )
     wrong = [one for one in given["classes"] if one not in CLASSES]
     if wrong or (given["image_only"] and given["video_only"]):
         raise SetupError(

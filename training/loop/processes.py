@@ -16,6 +16,7 @@ from typing import Any, cast
 import torch
 from lightning.fabric import Fabric
 from lightning.fabric.strategies.ddp import DDPStrategy
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
 
 from model.errors import SetupError
@@ -23,21 +24,33 @@ from training.pool import Share
 
 
 def launched(options: argparse.Namespace, recipe: Mapping[str, Any]) -> Fabric:
-    """Launched. Under torchrun, its processes; otherwise as many as ``--devices`` says."""
+    """Launched. Under torchrun, its processes; otherwise as many as ``--devices`` says.
+
+    Raises:
+        SetupError: ``setup.no_device`` if this machine has none such.
+    """
     devices: int | str = int(options.devices) if options.devices.isdigit() else options.devices
     nodes = 1
     if torch.distributed.is_available() and torch.distributed.is_torchelastic_launched():
         devices = int(os.environ["LOCAL_WORLD_SIZE"])
         nodes = int(os.environ["WORLD_SIZE"]) // devices
     several = nodes > 1 or (devices > 1 if isinstance(devices, int) else _all_devices(options) > 1)
-    fabric = Fabric(
-        accelerator=options.accelerator,
-        devices=devices,
-        num_nodes=nodes,
-        # Steps without neighbours leave what aligns them unused.
-        strategy=DDPStrategy(find_unused_parameters=True) if several else "auto",
-        precision=recipe.get("precision", "32-true"),
-    )
+    try:
+        fabric = Fabric(
+            accelerator=options.accelerator,
+            devices=devices,
+            num_nodes=nodes,
+            # Steps without neighbours leave what aligns them unused.
+            strategy=DDPStrategy(find_unused_parameters=True) if several else "auto",
+            precision=recipe.get("precision", "32-true"),
+        )
+    except (RuntimeError, TypeError, ValueError, MisconfigurationException) as error:
+        raise SetupError(
+            "setup.no_device",
+            f"--accelerator {options.accelerator} --devices {options.devices} cannot be had here: "
+            f"{str(error).splitlines()[0]}",
+            hint="name a device that this machine has, e.g. --accelerator cpu --devices 1",
+        ) from error
     fabric.launch()
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         # Lightning does so for NCCL alone. The threads of gloo, left running, now and then abort a

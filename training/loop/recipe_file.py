@@ -1,14 +1,14 @@
 """Recipes: TOML files that say what is trained, with what, and how.
 
-A stage names the tables it reads and their keys in ``TABLES``; for those, a key that is not known
-is an error that names the nearest one that is, so that a misspelt switch is never quietly ignored.
+A stage names the tables it reads in ``TABLES``, their keys and what the values may be; for those, a
+key that is not known is an error that names the nearest one that is, so that a misspelt switch is
+never quietly ignored, and a value of another type or out of its range is one that says which are.
 """
 
 from __future__ import annotations
 
 import difflib
 import hashlib
-import inspect
 import json
 import tomllib
 from collections.abc import Collection, Mapping, Sequence
@@ -16,27 +16,73 @@ from pathlib import Path
 from typing import Any
 
 from model.errors import SetupError
+from training.loop.recipe_values import (
+    FLAG,
+    SHARE,
+    TABLE,
+    TABLES,
+    TEXT,
+    Kinds,
+    check_values,
+    kinds_of_arguments,
+    number,
+    one_of,
+    row,
+    whole,
+)
+from training.loop.schedule import OPTIMISERS, SCHEDULES, check_schedule
 
 NEEDED = ("network", "stage", "batch", "learning_rate", "clip_norm", "ema")
-# What the loop itself reads. `OPEN` tables go to something that checks its keys by itself.
-LOOP = frozenset(
-    [
-        *NEEDED,
-        *("seed", "steps", "precision", "optimiser", "betas", "momentum", "weight_decay"),
-        *("schedule", "warm_up", "last_share", "niter", "niter_decay", "min_lr", "lr_decay_iters"),
-        *("base_lr", "max_lr", "cyclical_step", "validate_start", "validate_freq", "own_clips"),
-        *("plateau_factor", "plateau_threshold", "plateau_patience", "licence", "network_config"),
-    ]
-)
-TABLES: Mapping[str, frozenset[str]] = {"init": frozenset(["type", "gain", "backbone"])}
-OPEN = frozenset(["source", "validation"])
+# What the loop itself reads.
+LOOP: Kinds = {
+    "network": TEXT,
+    "stage": TEXT,
+    "seed": whole(),
+    "batch": whole(1),
+    "steps": whole(1),
+    "learning_rate": number(above=True),
+    "clip_norm": number(above=True),
+    "ema": SHARE,
+    "precision": one_of(
+        *("32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true"),
+    ),
+    "optimiser": one_of(*OPTIMISERS),
+    "betas": row(SHARE, 2),
+    "momentum": SHARE,
+    "weight_decay": number(),
+    "schedule": one_of(*SCHEDULES),
+    "warm_up": whole(),
+    "last_share": SHARE,
+    "niter": whole(),
+    "niter_decay": whole(),
+    "min_lr": number(),
+    "lr_decay_iters": whole(1),
+    "base_lr": number(),
+    "max_lr": number(),
+    "cyclical_step": number(above=True),
+    "plateau_factor": number(0, 1, above=True),
+    "plateau_threshold": SHARE,
+    "plateau_patience": whole(),
+    "validate_start": whole(),
+    "validate_freq": whole(),
+    "own_clips": FLAG,
+    "licence": TEXT,
+    "network_config": TABLE,
+    "init": TABLE,
+    "source": TABLES,
+    "validation": TABLES,
+}
+INIT: Kinds = {"type": TEXT, "gain": number(), "backbone": TEXT}
+# Of these tables; what opens a source checks the other keys, which are its own.
+SOURCE: Kinds = {"kind": TEXT, "folder": TEXT, "share": number(above=True)}
 
 
 def read_recipe(path: Path, changes: Sequence[str] = ()) -> dict[str, Any]:
     """A recipe with changes from the command line, each ``key=value`` or ``table.key=value``.
 
     Raises:
-        SetupError: ``setup.no_recipe`` or ``setup.bad_recipe``.
+        SetupError: ``setup.no_recipe`` or ``setup.bad_recipe``; the latter also for values that the
+            loop cannot use.
     """
     try:
         recipe = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -52,6 +98,11 @@ def read_recipe(path: Path, changes: Sequence[str] = ()) -> dict[str, Any]:
             "setup.no_recipe", f"the recipe {path} cannot be read ({error.strerror})",
             hint="recipes are in training/recipes",
         ) from error  # fmt: skip
+    except UnicodeDecodeError as error:
+        raise SetupError(
+            "setup.bad_recipe", f"the recipe {path} is no text in UTF-8",
+            hint="save it as UTF-8; recipes are in training/recipes",
+        ) from error  # fmt: skip
     except (tomllib.TOMLDecodeError, AttributeError, TypeError) as error:
         raise SetupError(
             "setup.bad_recipe", f"the recipe {path} with {list(changes)} is not TOML: {error}",
@@ -66,28 +117,40 @@ def read_recipe(path: Path, changes: Sequence[str] = ()) -> dict[str, Any]:
             f"the recipe {path} lacks {', '.join(sorted(missing))}",
             hint="compare it with training/recipes/st_fam_s.toml",
         )
+    check_values(recipe, LOOP)
+    for name in ("source", "validation"):
+        for one in tables_of(recipe, name):
+            check_values(one, SOURCE, name)
+    check_schedule(recipe)
     return recipe
 
 
 def check_keys(recipe: Mapping[str, Any], stage: Any, network: Any) -> None:
-    """Refuse keys that nothing reads.
+    """Refuse keys that nothing reads, and values that cannot be used.
 
     Args:
         recipe: as `read_recipe` gave it.
-        stage: the stage's class. Its ``TABLES`` maps names of tables to their keys, and "" to keys
-            outside of tables. A stage that has none checks its recipe by itself.
+        stage: the stage's class. Its ``TABLES`` maps names of tables to their keys and what those
+            may be, and "" to keys outside of tables. A stage that has none checks its recipe by
+            itself. Its ``check``, if there is one, is what several values together may be.
         network: the network's class, whose arguments are the keys of ``network_config``.
 
     Raises:
-        SetupError: ``setup.bad_recipe``, naming the key and the nearest one that is known.
+        SetupError: ``setup.bad_recipe``, naming the key and the nearest one that is known, or what
+            it holds and may be.
     """
-    tables = getattr(stage, "TABLES", None)
+    tables: Mapping[str, Kinds] | None = getattr(stage, "TABLES", None)
     if tables is None:
         return
-    known = {**TABLES, **tables, "network_config": list(inspect.signature(network).parameters)}
-    _refuse_unknown(recipe, LOOP | OPEN | set(known.pop("")) | set(known), "the recipe")
-    for name, keys in known.items():
-        _refuse_unknown(table_of(recipe, name), keys, f"the recipe's [{name}]")
+    known = {"init": INIT, **tables, "network_config": kinds_of_arguments(network)}
+    outside = known.pop("")
+    _refuse_unknown(recipe, {*LOOP, *outside, *known}, "the recipe")
+    check_values(recipe, outside)
+    for name, kinds in known.items():
+        _refuse_unknown(table_of(recipe, name), kinds, f"the recipe's [{name}]")
+        check_values(table_of(recipe, name), kinds, name)
+    if hasattr(stage, "check"):
+        stage.check(recipe)
 
 
 def table_of(recipe: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -18,6 +18,8 @@ from torch import Tensor
 
 from model.errors import SetupError
 
+OPTIMISERS = ("adamw", "adam", "sgd")  # ours; the published --optim
+_EPOCHS = {"linear": ("niter", "niter_decay"), "cosine": ("niter",)}  # keys that schedules read
 Rate = Callable[[Mapping[str, Any], int, int], float]
 
 
@@ -50,22 +52,37 @@ def learning_rate(
     recipe: Mapping[str, Any], step: int, epoch_steps: int = 1, lowered: int = 0
 ) -> float:
     """The rate of a step, from 0; never below the recipe's ``min_lr``, if it has one. That of
-    ``plateau`` is multiplied by ``plateau_factor`` (0.2) as often as it was ``lowered``.
-
-    Raises:
-        SetupError: ``setup.bad_recipe`` for a schedule that is not known.
-    """
+    ``plateau`` is multiplied by ``plateau_factor`` (0.2) as often as it was ``lowered``."""
     schedule = str(recipe.get("schedule", "warm_cosine"))
-    if schedule not in SCHEDULES:
-        raise SetupError(
-            "setup.bad_recipe",
-            f"the recipe's schedule {schedule!r} is not known",
-            hint=f"use one of: {', '.join(SCHEDULES)}",
-        )
     rate = SCHEDULES[schedule](recipe, step, epoch_steps)
     if schedule == "plateau":
         rate *= float(recipe.get("plateau_factor", 0.2)) ** lowered
     return max(rate, float(recipe.get("min_lr", 0.0)))
+
+
+def check_schedule(recipe: Mapping[str, Any]) -> None:
+    """See that a recipe, whose values are what they may be, says how many epochs its schedule has.
+
+    Raises:
+        SetupError: ``setup.bad_recipe``.
+    """
+    schedule = str(recipe.get("schedule", "warm_cosine"))
+    lacking = [key for key in _EPOCHS.get(schedule, ()) if key not in recipe]
+    if lacking:
+        raise SetupError(
+            "setup.bad_recipe",
+            f"the recipe's schedule {schedule!r} counts in epochs, and {' and '.join(lacking)} "
+            "is not there",
+            hint="give niter and niter_decay, or another schedule",
+        )
+    epochs = recipe.get("niter", 0) + recipe.get("niter_decay", 0)
+    if (schedule == "cosine" and not recipe["niter"]) or ("steps" not in recipe and not epochs):
+        raise SetupError(
+            "setup.bad_recipe",
+            f"the recipe's niter is {recipe['niter']}, which leaves nothing to train",
+            hint="niter is a number of epochs from 1 on; with niter_decay above 0 it may be 0, but "
+            "for the schedule cosine",
+        )
 
 
 def place_in_time(recipe: Mapping[str, Any], step: int, steps: int, spent: float) -> int:
@@ -84,11 +101,7 @@ def total_steps(recipe: Mapping[str, Any], epoch_steps: int) -> int:
 
 
 def optimiser_of(recipe: Mapping[str, Any], parameters: Iterable[Tensor]) -> torch.optim.Optimizer:
-    """``optimiser`` is adamw (ours), adam or sgd (the published ``--optim``).
-
-    Raises:
-        SetupError: ``setup.bad_recipe`` for another one.
-    """
+    """``optimiser`` is one of `OPTIMISERS`."""
     name = str(recipe.get("optimiser", "adamw"))
     rate, decay = float(recipe["learning_rate"]), float(recipe.get("weight_decay", 0.0))
     first, second = recipe.get("betas", (0.9, 0.99))
@@ -97,14 +110,8 @@ def optimiser_of(recipe: Mapping[str, Any], parameters: Iterable[Tensor]) -> tor
         return torch.optim.AdamW(parameters, lr=rate, betas=betas, weight_decay=decay)
     if name == "adam":
         return torch.optim.Adam(parameters, lr=rate, betas=betas, weight_decay=decay)
-    if name == "sgd":
-        momentum = float(recipe.get("momentum", 0.9))
-        return torch.optim.SGD(parameters, lr=rate, momentum=momentum, weight_decay=decay)
-    raise SetupError(
-        "setup.bad_recipe",
-        f"the recipe's optimiser {name!r} is not known",
-        hint="use one of: adamw, adam, sgd",
-    )
+    momentum = float(recipe.get("momentum", 0.9))
+    return torch.optim.SGD(parameters, lr=rate, momentum=momentum, weight_decay=decay)
 
 
 def _warm_cosine(recipe: Mapping[str, Any], step: int, epoch_steps: int) -> float:

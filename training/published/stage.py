@@ -24,9 +24,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from model.errors import InputError, SetupError
+from model.networks.st_fam_s import NAME as ST_FAM_S
 from model.networks.st_fam_s import SURE
 from training import losses
 from training.loop.recipe_file import table_of
+from training.loop.recipe_values import FLAG, check_values, kinds_of, one_of, whole
+from training.matting import SIDE
 from training.pool import COARSE, WHOLE, Share, elsewhere, forked
 from training.prior import exact_priors, knows_both, quick_priors
 from training.published import losses as published_losses
@@ -34,8 +37,8 @@ from training.published.answers import PublishedBatch, Reply, Window, asking
 from training.published.judge import PublishedJudge
 from training.source_clips import Sources, open_sources
 from training.source_crops import (
-    CROP_KEYS,
-    TRIMAP_KEYS,
+    CROP_KINDS,
+    TRIMAP_KINDS,
     crop_of,
     cropped,
     drawing_of,
@@ -76,13 +79,30 @@ class PublishedStage:
     """
 
     TABLES: Mapping[str, Any] = {
-        "": ("workers", "norm", "quick"),
-        "clips": CROP_KEYS | {"n_frames", "shift", "ahead", "max_n_video"},
-        "trimap": TRIMAP_KEYS,
-        "loss": WEIGHTS,
-        "quirks": ("grad_reweighs", "kld_whole_frame", "temp_whole_frame"),
-        "judge": ("max_n_chunk", "max_n_video", "tile"),
+        "": {"workers": whole(), "norm": one_of(*NORMS), "quick": FLAG},
+        "clips": {
+            **CROP_KINDS,
+            **{name: whole() for name in ("shift", "ahead", "max_n_video")},
+            "n_frames": whole(1),
+        },
+        "trimap": TRIMAP_KINDS,
+        "loss": kinds_of(WEIGHTS),
+        "quirks": dict.fromkeys(("grad_reweighs", "kld_whole_frame", "temp_whole_frame"), FLAG),
+        "judge": dict.fromkeys(("max_n_chunk", "max_n_video", "tile"), whole()),
     }
+
+    @staticmethod
+    def check(recipe: Mapping[str, Any]) -> None:
+        """What values together may be.
+
+        Raises:
+            SetupError: ``setup.bad_recipe``.
+        """
+        clips = table_of(recipe, "clips")
+        asking(str(recipe["network"]), table_of(recipe, "network_config"), window_of(clips))
+        drawing_of(table_of(recipe, "trimap"), "published")
+        if recipe["network"] == ST_FAM_S:
+            check_values(clips, {"load_size": SIDE}, "clips")
 
     def __init__(
         self,
@@ -99,12 +119,6 @@ class PublishedStage:
         self.weights = {**WEIGHTS, **table_of(recipe, "loss")}
         self.quirks = dict(table_of(recipe, "quirks"))
         self.norm = str(recipe.get("norm", "learns"))
-        if self.norm not in NORMS:
-            raise SetupError(
-                "setup.bad_recipe",
-                f"the recipe's norm {self.norm!r} is not known",
-                hint=f"use one of: {', '.join(NORMS)}",
-            )
         self.crop = crop_of(clips, *PLAIN_CROP)
         self.drawing = drawing_of(table_of(recipe, "trimap"), "published")
         self.device = device
