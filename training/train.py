@@ -37,7 +37,8 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -50,7 +51,7 @@ from torch import Tensor, nn
 from model.checkpoint import CheckpointRecord, load_tensors, read_record
 from model.errors import EngineError, SetupError
 from training.exit_codes import CANCELLED_EXIT, exit_code
-from training.loop.processes import agree_on_norms, anyone, launched, own_part
+from training.loop.processes import agree_on_norms, anyone, first_error, launched, own_part
 from training.loop.recipe_file import check_keys, read_recipe, recipe_hash, table_of, with_folder
 from training.loop.run_folder import (
     BEST,
@@ -197,6 +198,10 @@ def run(options: argparse.Namespace) -> int:
     log.line(f"{recipe['network']}: {_count(network):.2f} M parameters, step {progress.step}")
     saved = seen = ready = time.monotonic()
     batches = stage.batches(progress.step)
+
+    def save() -> None:
+        _save(options.out, recipe, network, average, optimiser, progress, fabric, data)
+
     try:
         while progress.step < steps:
             late = time.monotonic() - begin > options.time_budget
@@ -212,7 +217,11 @@ def run(options: argparse.Namespace) -> int:
             rate = learning_rate(recipe, place, epoch_steps, progress.plateau.lowered)
             for group in optimiser.param_groups:
                 group["lr"] = rate
-            batch = next(batches)
+            batch, failed = _next(batches)
+            failed = first_error(fabric, failed)
+            if failed is not None:
+                save()  # between two steps nothing is lost
+                raise failed
             total, parts = taught(batch)
             fabric.backward(total)
             _check_finite(fabric, total, batch, progress.step, options.out)
@@ -233,17 +242,20 @@ def run(options: argparse.Namespace) -> int:
                 )
             if progress.step % judge_every == 0 and progress.step >= judge_from:
                 # One process judges. What is judged because a run stops says nothing of its rate.
-                score = fabric.broadcast(_judge(stage, average, recipe, progress, log, options))
+                with _saving_first(save):
+                    score = _judge(stage, average, recipe, progress, log, options)
+                score = fabric.broadcast(score)
                 progress.plateau = judged(recipe, progress.plateau, score)
                 seen = time.monotonic()
             if anyone(fabric, time.monotonic() - saved > options.save_every):
-                _save(options.out, recipe, network, average, optimiser, progress, fabric, data)
+                save()
                 saved = time.monotonic()
     finally:
         stop.restore()
     if progress.judged != progress.step:
-        _judge(stage, average, recipe, progress, log, options)
-    _save(options.out, recipe, network, average, optimiser, progress, fabric, data)
+        with _saving_first(save):
+            _judge(stage, average, recipe, progress, log, options)
+    save()
     log.line(f"stopped at step {progress.step}")
     for number, code in STOPPED.items():
         if anyone(fabric, stop.by == number):
@@ -316,6 +328,24 @@ def _judge(
             progress.best = figures["score"]
             write_checkpoint(options.out / BEST, *arguments)
     return float(figures["score"])
+
+
+def _next(batches: Iterator[Any]) -> tuple[Any, Exception | None]:
+    """The next batch, or what went wrong with it."""
+    try:
+        return next(batches), None
+    except Exception as error:  # noqa: BLE001  it is raised when the run has been saved
+        return None, error
+
+
+@contextmanager
+def _saving_first(save: Callable[[], None]) -> Iterator[None]:
+    """What goes wrong in between is raised when the run has been saved."""
+    try:
+        yield
+    except Exception:
+        save()
+        raise
 
 
 def _check_finite(fabric: Fabric, total: Tensor, batch: Any, step: int, out: Path) -> None:

@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 from model.checkpoint import load_tensors, read_record
+from model.errors import InputError
 from training import cli, train
 from training.loop import dry_run
 
@@ -64,6 +65,8 @@ class LineStage:
                 y[0] = float("nan")
             if step == self.recipe.get("stop_at"):
                 os.kill(os.getpid(), self.recipe.get("stop_by", signal.SIGTERM))
+            if step == self.recipe.get("break_at"):
+                raise InputError("input.damaged", "the clip is damaged", hint="bring it back")
             yield x, y
             step += 1
 
@@ -72,6 +75,8 @@ class LineStage:
         return error, {"error": error.detach()}
 
     def validate(self, network):
+        if self.recipe.get("break_judge"):
+            raise InputError("input.damaged", "the clip to judge by is damaged")
         x = torch.linspace(0, 1, 8)[:, None]
         return {"score": float((network(x) - 3 * x + 1).square().mean().detach())}
 
@@ -158,6 +163,31 @@ def test_a_keyboard_while_a_command_is_imported_leaves_one_line(command, capsys,
         cli.main([command, "x"])
     assert caught.value.code == 130
     assert capsys.readouterr().err == "dvm-train: cancelled\n"
+
+
+@pytest.mark.parametrize(
+    ("change", "step", "said"),
+    [("break_at = 6", 6, "the clip is damaged"), ("break_judge = true", 4, "to judge by is damag")],
+)
+def test_a_source_that_fails_while_training_loses_nothing(
+    recipe, tmp_path, capsys, monkeypatch, change, step, said
+):
+    (tmp_path / "line.toml").write_text(f"{RECIPE}{change}\n", encoding="utf-8")
+    out = tmp_path / "run"
+    assert go(recipe, out) == 10
+    assert said in capsys.readouterr().err
+    assert state(out)["step"] == step
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            LineStage, "recipe", property(lambda _: {"batch": 4}, lambda *_: None), raising=False
+        )
+        assert go(recipe, out, "--resume") == 0
+    assert (
+        go(recipe, tmp_path / "straight", "--set", "break_at=99", "--set", "break_judge=false") == 0
+    )
+    straight, gone_on = state(tmp_path / "straight"), state(out)
+    assert gone_on["step"] == 12
+    assert all(torch.equal(one, gone_on["network"][n]) for n, one in straight["network"].items())
 
 
 def test_a_fault_of_ours_has_a_code_of_its_own(recipe, tmp_path, capsys, monkeypatch):

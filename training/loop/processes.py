@@ -107,6 +107,16 @@ def anyone(fabric: Fabric, here: bool) -> bool:
     return float(fabric.all_reduce(flag, reduce_op="sum")) > 0  # type: ignore[arg-type]
 
 
+def first_error(fabric: Fabric, here: Exception | None) -> Exception | None:
+    """What went wrong in this process or, if all is well here, in the first where it is not: they
+    must save, and leave, at the same step."""
+    if not anyone(fabric, here is not None) or fabric.world_size == 1:
+        return here
+    found: list[Exception | None] = [None] * fabric.world_size
+    torch.distributed.all_gather_object(found, here)
+    return here or next(one for one in found if one is not None)
+
+
 def agree_on_norms(fabric: Fabric, network: nn.Module) -> None:
     """What BatchNorm has learned becomes the mean over the processes, each of which has seen other
     clips. One process that sees all of them learns nearly, not exactly, that."""
