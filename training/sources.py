@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from model.errors import SetupError
+from model.errors import InputError, SetupError
 
 # Each is called with the folder and the table's other keys, and returns a `ClipSource`.
 SOURCES = {
@@ -79,7 +79,7 @@ def open_source(table: Mapping[str, Any]) -> ClipSource:
 
     Raises:
         SetupError: ``setup.bad_recipe`` for an unknown kind, or a key that is missing.
-        InputError: what the kind's opener raises.
+        InputError: ``input.unreadable``; what the kind's opener raises.
     """
     rest = dict(table)
     kind, folder = rest.pop("kind", ""), rest.pop("folder", "")
@@ -89,6 +89,26 @@ def open_source(table: Mapping[str, Any]) -> ClipSource:
             f"the recipe's [source] names the kind {kind!r} and the folder {folder!r}",
             hint=f"kind is one of {', '.join(SOURCES)}; folder is where the clips lie",
         )
+    _require_listed(Path(folder))
     module, _, function = SOURCES[kind].partition(":")
     found: ClipSource = getattr(import_module(module), function)(Path(folder), rest)
     return found
+
+
+def _require_listed(folder: Path) -> None:
+    """See that a folder that is there can be listed. Whether it is there its opener sees to: it may
+    be the name of something else.
+
+    Raises:
+        InputError: ``input.unreadable``.
+    """
+    try:
+        next(folder.iterdir(), None)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        raise InputError(
+            "input.unreadable",
+            f"the folder {folder} cannot be looked into: {error.strerror}",
+            hint="check its permissions",
+        ) from error

@@ -367,6 +367,23 @@ def test_what_cannot_be_asked_for(whole, tmp_path, capsys, arguments, code):
     assert not (tmp_path / "out").exists()
 
 
+def test_foregrounds_that_cannot_be_used_are_listed_before_anything_is_written(tmp_path, capsys):
+    root = layout(tmp_path / "root")
+    (root / "fg/video/train/loop").symlink_to("loop")
+    for half in ("alpha", "fg"):
+        (root / "fg/image/train" / half / "gone.png").symlink_to("nowhere.png")
+    given = "-i", root, "-o", tmp_path / "out", "--workers", 1, "--per-foreground", 1
+    assert run(*given) == 10
+    said = capsys.readouterr().err
+    assert f"{root / 'fg/video/train/loop'} is a link that leads nowhere" in said
+    assert f"{root / 'fg/image/train/alpha/gone.png'} is a link that leads nowhere" in said
+    assert not (tmp_path / "out").exists()
+    assert run(*given, "--skip-missing") == 0
+    said = capsys.readouterr().out
+    assert "3 clips composed" in said and "2 pairs skipped" in said
+    assert "skipped video+loop+" in said and "skipped image+gone.png+" in said
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -1,6 +1,8 @@
 """Which clips there will be: pair lists, drawn lists, names, classes and limits."""
 
+import errno
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -238,6 +240,84 @@ def test_the_share_that_classes_are_measured_by():
     assert [class_of(share) for share in (0, 0.0999, 0.1, 0.3999, 0.4, 1)] == [
         *("easy", "easy", "medium", "medium", "hard", "hard")
     ]
+
+
+def unusable(root):
+    """A leaf that can be used, and beside it what cannot, in each way there is."""
+    still(root, "leaf.png")
+    for half in ("alpha", "fg"):
+        folder = root / "fg/image/train" / half
+        (folder / "gone.png").symlink_to("nowhere.png")
+        (folder / "deep.exr").write_bytes(b"an EXR")
+        (folder / "leaf.exr").write_bytes(b"the leaf again, beside its PNG")
+        (folder / "list.txt").write_text("no foreground")
+    (root / "fg/video/train").mkdir(parents=True)
+    (root / "fg/video/train/loop").symlink_to("loop")
+    (root / "fg/video/train/0001.mp4").write_bytes(b"a movie that lies too high")
+    background(root, "0000", frames=1)
+    return root
+
+
+def test_foregrounds_that_cannot_be_used_are_told_and_never_passed_over(tmp_path):
+    root = unusable(tmp_path)
+    found = select(Request(root))
+    assert [clip.pair.foreground for clip in found.clips] == ["leaf.png"]
+    image, video = root / "fg/image/train", root / "fg/video/train"
+    assert {one.pair.split("+")[1]: one.reasons for one in found.troubles} == {
+        "deep.exr": tuple(
+            f"{image / half / 'deep.exr'} is none of .png, .jpg, .jpeg, .tif, .tiff"
+            for half in ("fg", "alpha")
+        ),
+        "gone.png": tuple(
+            f"{image / half / 'gone.png'} is a link that leads nowhere" for half in ("fg", "alpha")
+        ),
+        "0001.mp4": (
+            f"{video / '0001.mp4'} is a file, and should be a folder with f.mp4 and a.mp4",
+        ),
+        "loop": (f"{video / 'loop'} is a link that leads nowhere",),
+    }
+
+
+def test_a_background_that_leads_nowhere_is_told(tmp_path):
+    still(tmp_path, "leaf.png")
+    background(tmp_path, "0000", frames=1)
+    (tmp_path / "bg/train/0001.mp4").symlink_to("nowhere.mp4")
+    found = select(Request(tmp_path, per_foreground=2))
+    assert len(found.clips) == 1
+    (trouble,) = found.troubles
+    assert trouble.reasons == (f"{tmp_path / 'bg/train/0001.mp4'} is a link that leads nowhere",)
+
+
+def barred(monkeypatch, *folders):
+    """These folders may neither be listed nor looked into."""
+    for name in ("iterdir", "is_dir", "is_file"):
+        real = getattr(Path, name)
+
+        def asked(path, real=real, listing=name == "iterdir"):
+            if any(one in (path, *path.parents) if listing else one in path.parents
+                   for one in folders):  # fmt: skip
+                raise PermissionError(errno.EACCES, "Permission denied", str(path))
+            return real(path)
+
+        monkeypatch.setattr(Path, name, asked)
+
+
+@pytest.mark.parametrize("part", ["fg/image/train/alpha", "fg/video/train", "bg/train"])
+def test_a_folder_that_may_not_be_listed_is_one_sentence(tmp_path, monkeypatch, part):
+    root = layout(tmp_path / "root")
+    barred(monkeypatch, root / part)
+    with pytest.raises(InputError, match=f"{part}.* cannot be looked into: Permission denied"):
+        select(Request(root))
+
+
+def test_a_shot_that_may_not_be_looked_into_is_told_like_a_missing_one(tmp_path, monkeypatch):
+    root = layout(tmp_path / "root")
+    barred(monkeypatch, root / "fg/video/train/0000")
+    found = select(Request(root, per_foreground=1))
+    assert len(found.clips) == 2
+    (trouble,) = found.troubles
+    shot = root / "fg/video/train/0000"
+    assert trouble.reasons == (f"{shot} cannot be looked into: Permission denied",)
 
 
 def test_a_layout_that_is_not_there_is_one_sentence(tmp_path):

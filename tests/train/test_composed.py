@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -181,6 +183,48 @@ def test_what_cannot_be_read_is_one_sentence(tmp_path, how, told):
     with pytest.raises(InputError, match=told) as caught:
         opened(broken(tmp_path, how)).read("one", [0, 1])
     assert caught.value.hint
+
+
+@pytest.mark.parametrize("part", "afbt")
+def test_a_missing_frame_is_found_by_listing_when_the_folder_is_opened(tmp_path, part):
+    clip(tmp_path, parts="vafbt")
+    (tmp_path / part / "one/00001.png").rename(tmp_path / part / "one/00003.png")
+    (tmp_path / part / "one/00000.png").unlink()
+    with pytest.raises(InputError, match=rf"{part}/one (goes from 2|and the frames of)"):
+        opened(tmp_path)
+    (tmp_path / part / "one/00003.png").unlink()
+    with pytest.raises(InputError, match=f"{part}/one and the frames of .*v/one differ in frame 0"):
+        opened(tmp_path)
+
+
+def test_all_clips_that_lack_frames_are_told(tmp_path):
+    for index in range(8):
+        clip(tmp_path, f"clip{index}")
+        if index:
+            (tmp_path / f"a/clip{index}/00002.png").unlink()
+    with pytest.raises(InputError) as caught:
+        opened(tmp_path)
+    said = caught.value.message
+    assert said.startswith(f"7 of 8 clips in {tmp_path} cannot be used: {tmp_path / 'a/clip1'} and")
+    assert said.count("differ in frame 2") == 5 and said.endswith("| and 2 more")
+
+
+@pytest.mark.parametrize("barred", ["", "v", "a", "a/one", "f"])
+def test_a_folder_that_may_not_be_looked_into_is_one_sentence(tmp_path, monkeypatch, barred):
+    clip(tmp_path)
+    closed = tmp_path / barred
+    for name in ("iterdir", "is_dir", "is_file"):
+        real = getattr(Path, name)
+
+        def asked(path, real=real, listing=name == "iterdir"):
+            if closed in path.parents or (listing and path == closed):
+                raise PermissionError(errno.EACCES, "Permission denied", str(path))
+            return real(path)
+
+        monkeypatch.setattr(Path, name, asked)
+    told = f"{closed}.* cannot be (looked into|listed): Permission denied"
+    with pytest.raises(InputError, match=told):
+        opened(tmp_path)
 
 
 def test_all_parts_have_one_size_and_frames_are_there(tmp_path):

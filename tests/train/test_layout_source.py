@@ -118,14 +118,30 @@ def test_what_is_missing_is_told_at_once_or_left_out(tmp_path):
     assert len(source.names) == 6 and source.described["skipped"] == 3
 
 
+def test_frames_that_are_missing_are_told_by_listing_when_the_source_is_opened(tmp_path):
+    root = layout(tmp_path / "root")
+    footage(root, "0001")
+    (root / "fg/video/train/0000/a/00005.png").unlink()
+    (root / "fg/video/train/0001/f/00002.png").unlink()
+    (root / "bg/train/0002/0003.png").unlink()
+    with pytest.raises(InputError) as caught:
+        opened(root, per_foreground=3)
+    said = caught.value.message
+    assert "8 pairs cannot be composed" in said  # 3 of 0000, 3 of 0001, 2 stills over 0002
+    assert f"0002: {root / 'bg/train/0002'} goes from 0 to 6 and lacks 3" in said
+    left = opened(root, per_foreground=3, skip_missing=True)
+    assert len(left.names) == 4 and left.described["skipped"] == 8
+    footage(root, "0000")
+    (root / "fg/video/train/0000/a/00005.png").unlink()
+    with pytest.raises(InputError, match="0000/f has 6 frames and its alpha a 5"):
+        opened(root, video_only=True, per_foreground=1)
+
+
 def test_halves_that_do_not_match_are_told_when_they_are_opened(tmp_path):
     root = tmp_path
     footage(root, "0000")
     background(root, "0000")
-    (root / "fg/video/train/0000/a/00005.png").unlink()
     source = opened(root)
-    with pytest.raises(InputError, match="f has 6 frames and a has 5"):
-        source.length(source.names[0])
     for index in range(6):
         save(root / f"fg/video/train/0000/a/{index:05d}.png", disc(20, 20))
     with pytest.raises(InputError, match="is 40×30 and its alpha 20×20"):

@@ -31,7 +31,7 @@ from training.composing.composed_pixels import (
     read_colour,
     read_trimap,
 )
-from training.composing.layout import PICTURES, names_in
+from training.composing.layout import PICTURES, looking_into, names_in
 from training.composing.layout_frames import numbered_pictures
 from training.composing.manifest import MANIFEST, entry_of, read_manifest
 from training.sources import ClipFrames
@@ -50,7 +50,8 @@ def open_composed(folder: Path, options: Mapping[str, Any]) -> ComposedClips:
 
     Raises:
         InputError: ``input.no_clips`` for a folder without clips, ``input.missing_alpha`` for clips
-            without alpha, ``input.manifest``.
+            without alpha, ``input.missing_frame`` for clips whose parts differ in their frames,
+            ``input.unreadable``, ``input.manifest``.
         SetupError: ``setup.bad_recipe`` for another option.
     """
     for key, value in options.items():
@@ -76,6 +77,7 @@ def open_composed(folder: Path, options: Mapping[str, Any]) -> ComposedClips:
             f"{folder}: {', '.join(lacking[:_SHOWN])}{more} is in only one of the folders v and a",
             hint="if composing was interrupted, run dvm-train compose again; else bring the files",
         )
+    _require_frames(folder, names)
     manifest = read_manifest(folder)
     described: dict[str, Any] = {"kind": "composed", "folder": folder.name, "clips": len(names)}
     if manifest is not None:
@@ -143,18 +145,9 @@ class ComposedClips:
     ) -> list[Path]:
         """The files of a part; ``plates`` are those of v, by number."""
         folder = self.folder / part / name
-        if part in "fbt" and not folder.is_dir():
+        files = list(_numbered(self.folder, part, name, plates).values())
+        if not files:
             return []
-        there = plates if part == "v" else numbered_pictures(folder, _FRAMES)
-        if list(plates) != list(there):
-            first = min(set(plates) ^ set(there))
-            raise InputError(
-                "input.missing_frame",
-                f"{folder} and the frames of {self.folder / 'v' / name} differ in frame {first}",
-                frame=first,
-                hint="give all parts of a clip the same frames",
-            )
-        files = list(there.values())
         beyond = next((frame for frame in frames if not 0 <= frame < len(files)), None)
         if beyond is not None:
             raise InputError(
@@ -181,6 +174,54 @@ class ComposedClips:
                     hint=f"it is {' or '.join(ways)}",
                 )
         return found
+
+
+def _numbered(folder: Path, part: str, name: str, plates: Mapping[int, Path]) -> Mapping[int, Path]:
+    """The files of a part of a clip by number, as many as its plates; none of a part that it need
+    not have and has not.
+
+    Raises:
+        InputError: ``input.missing_frame`` if they are others, and as `numbered_pictures`.
+    """
+    own = folder / part / name
+    if part == "v":
+        return plates
+    with looking_into(own):
+        if part in "fbt" and not own.is_dir():
+            return {}
+    there = numbered_pictures(own, _FRAMES)
+    if list(plates) != list(there):
+        first = min(set(plates) ^ set(there))
+        raise InputError(
+            "input.missing_frame",
+            f"{own} and the frames of {folder / 'v' / name} differ in frame {first}",
+            frame=first,
+            hint="give all parts of a clip the same frames",
+        )
+    return there
+
+
+def _require_frames(folder: Path, names: Sequence[str]) -> None:
+    """See, by listing alone, that all parts of all clips have the frames of their plates.
+
+    Raises:
+        InputError: of the only clip that has not, what is wrong; of several, the first of it.
+    """
+    wrong: list[InputError] = []
+    for name in names:
+        try:
+            plates = numbered_pictures(folder / "v" / name, _FRAMES)
+            for part in "afbt":
+                _numbered(folder, part, name, plates)
+        except InputError as error:
+            wrong.append(error)
+    if not wrong:
+        return
+    told = " | ".join(one.message for one in wrong[:_SHOWN])
+    more = f" | and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
+    if len(wrong) > 1:
+        told = f"{len(wrong)} of {len(names)} clips in {folder} cannot be used: {told}{more}"
+    raise InputError(wrong[0].code, told, frame=wrong[0].frame, hint=wrong[0].hint)
 
 
 def _stacked(planes: Sequence[Values], paths: Sequence[Path]) -> Tensor:

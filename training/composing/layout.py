@@ -108,11 +108,14 @@ class Layout:
         if kind == "video":
             return sorted({*names_in(folder, folders=True), *_others_in(folder)})
         halves = folder / "alpha", folder / "fg"
-        found: dict[str, str] = {}  # by stem: a name with another suffix is the same foreground
-        for names in ([names_in(half, PICTURES) for half in halves], map(_others_in, halves)):
-            for name in (one for some in names for one in some):
-                found.setdefault(Path(name).stem, name)
-        return sorted(found.values())
+        found = names_in(halves[0], PICTURES)
+        known = {Path(name).stem for name in found}
+        others = [name for half in halves for name in _others_in(half)]
+        for name in (*names_in(halves[1], PICTURES), *others):
+            if Path(name).stem not in known:
+                known.add(Path(name).stem)
+                found.append(name)
+        return sorted(found)
 
     def backgrounds(self) -> list[str]:
         """Names of all backgrounds, sorted, with those whose links lead nowhere.
@@ -121,8 +124,10 @@ class Layout:
             InputError: ``input.unreadable``.
         """
         folder = self.background_folder
-        astray = [name for name in _others_in(folder) if not (folder / name).exists()]
-        return sorted([*names_in(folder, MOVIES, folders=True), *astray])
+        there = names_in(folder, MOVIES, folders=True)
+        with looking_into(folder):
+            astray = [name for name in _others_in(folder) if not (folder / name).exists()]
+        return sorted([*there, *astray])
 
     def locate(self, pair: Pair) -> Sources | Trouble:
         """The files of a pair, or all that is wrong with them as far as names tell."""
@@ -234,7 +239,5 @@ def _others_in(folder: Path) -> list[str]:
         return sorted(
             one.name
             for one in folder.iterdir()
-            if not one.name.startswith(".")
-            and one.suffix.lower() not in NOTES
-            and not one.is_dir()
+            if not one.name.startswith(".") and one.suffix.lower() not in NOTES and not one.is_dir()
         )

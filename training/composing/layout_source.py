@@ -20,8 +20,8 @@ import cv2
 from model.errors import InputError, SetupError
 from training.composing.composed_pixels import frames_of
 from training.composing.composer import Composer
-from training.composing.layout import troubles_told
-from training.composing.layout_frames import unit
+from training.composing.layout import Trouble, troubles_told
+from training.composing.layout_frames import numbered_pictures, unit
 from training.composing.pair_list import CLASSES, KINDS
 from training.composing.selection import MOST_CLIPS, PER_FOREGROUND, SEED, Clip, Request, select
 from training.sources import ClipFrames
@@ -52,20 +52,23 @@ def open_layout(folder: Path, options: Mapping[str, Any]) -> LayoutClips:
         options: as the command's, with underscores: see `_DEFAULTS`. Paths are as given.
 
     Raises:
-        InputError: ``input.incomplete_layout`` for files that are not there, unless
-            ``skip_missing``; what `select` raises.
+        InputError: ``input.incomplete_layout`` for files and frames that are not there, as far as
+            listing tells, unless ``skip_missing``; what `select` raises.
         SetupError: ``setup.bad_recipe`` for an option that there is not, or of another type.
     """
     request = _request(folder, options)
     selection = select(request)
-    troubles = selection.troubles
-    if troubles and (not options.get("skip_missing") or not selection.clips):
+    lacking = _lacking(selection.clips)
+    bad = {trouble.pair for trouble in lacking}
+    clips = [clip for clip in selection.clips if clip.pair.line not in bad]
+    troubles = (*selection.troubles, *lacking)
+    if troubles and (not options.get("skip_missing") or not clips):
         raise InputError(
             "input.incomplete_layout",
             f"{len(troubles)} pairs cannot be composed: {troubles_told(troubles)}",
             hint="bring the files, or leave these pairs out with skip_missing = true",
         )
-    return LayoutClips(request, selection.clips, len(troubles))
+    return LayoutClips(request, clips, len(troubles))
 
 
 class LayoutClips:
@@ -143,6 +146,35 @@ class LayoutClips:
             self._open[name] = Composer(clip.pair, clip.sources, request.seed, request.bg_blur)
         self._open.move_to_end(name)
         return self._open[name]
+
+
+def _lacking(clips: Sequence[Clip]) -> list[Trouble]:
+    """Clips whose folders of frames lack some, by their names alone; movies are not opened."""
+    told = [clip.sources.parts() for clip in clips]
+    listed = {path: _listed(path) for path in {one for parts in told for one in parts.values()}}
+    found = []
+    for clip, parts in zip(clips, told, strict=True):
+        said = {part: listed[path] for part, path in parts.items()}
+        reasons = [one for one in said.values() if isinstance(one, str)]
+        counts = [said[part] for part in ("colour", "alpha") if isinstance(said[part], int)]
+        if len(set(counts)) == 2:
+            reasons.append(
+                f"{parts['colour']} has {counts[0]} frames and its alpha {parts['alpha'].name} "
+                f"{counts[1]}"
+            )
+        if reasons:
+            found.append(Trouble(clip.pair.line, tuple(reasons)))
+    return found
+
+
+def _listed(path: Path) -> int | str | None:
+    """How many frames a folder has, or what is wrong with it; None for a file."""
+    if not path.is_dir():
+        return None
+    try:
+        return len(numbered_pictures(path))
+    except InputError as error:
+        return error.message
 
 
 def _request(folder: Path, options: Mapping[str, Any]) -> Request:
