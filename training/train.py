@@ -36,6 +36,7 @@ import math
 import re
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -221,6 +222,7 @@ def run(options: argparse.Namespace) -> int:
             failed = first_error(fabric, failed)
             if failed is not None:
                 save()  # between two steps nothing is lost
+                log.close()
                 raise failed
             total, parts = taught(batch)
             fabric.backward(total)
@@ -256,6 +258,7 @@ def run(options: argparse.Namespace) -> int:
         with _saving_first(save):
             _judge(stage, average, recipe, progress, log, options)
     save()
+    log.close()
     log.line(f"stopped at step {progress.step}")
     for number, code in STOPPED.items():
         if anyone(fabric, stop.by == number):
@@ -506,7 +509,11 @@ class _Stop:
 
 
 class _Log:
-    """Standard output, ``log.jsonl`` and TensorBoard."""
+    """Standard output, ``log.jsonl`` and TensorBoard.
+
+    TensorBoard's files are written by a thread of its own. Where that fails, what it raised is
+    raised by the next call as well; a flush by hand would then wait for ever, so there is none.
+    """
 
     def __init__(self, out: Path, active: bool):
         self.active = active
@@ -515,8 +522,9 @@ class _Log:
         if active:
             from torch.utils.tensorboard import SummaryWriter
 
+            self._hook, threading.excepthook = threading.excepthook, _unless_told
             with into(out):
-                self._board = SummaryWriter(str(out / BOARD))
+                self._board = SummaryWriter(str(out / BOARD), max_queue=1000, flush_secs=30)
 
     def line(self, text: str) -> None:
         if self.active:
@@ -538,7 +546,12 @@ class _Log:
         with into(self._out):
             for name, picture in pictures.items():
                 self._board.add_image(name, picture, step, dataformats="HWC")
-            self._board.flush()
+
+    def close(self) -> None:
+        if self.active:
+            with into(self._out):
+                self._board.close()
+            threading.excepthook = self._hook
 
 
 def _seconds(text: str) -> float:
@@ -547,6 +560,12 @@ def _seconds(text: str) -> float:
     if not match:
         raise argparse.ArgumentTypeError(f"{text!r} is no time: write 90s, 9m or 2h")
     return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
+
+
+def _unless_told(raised: threading.ExceptHookArgs) -> None:
+    """What ends a thread is printed, but for what the file system told one: see `_Log`."""
+    if not isinstance(raised.exc_value, OSError):
+        threading.__excepthook__(raised)
 
 
 def _count_of(text: str) -> int:

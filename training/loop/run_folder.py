@@ -84,10 +84,10 @@ def into(out: Path) -> Iterator[None]:
         with writing(out):
             yield
     except CapacityError as error:
-        there = (out / STATE).is_file()
-        error.hint = "free some space, then " + (
-            "go on with --resume from what was saved before" if there else "begin again"
-        )
+        if (out / STATE).is_file():
+            error.hint = "free some space, then go on with --resume from what was saved before"
+        else:
+            error.hint = "free some space, then begin again, with --overwrite"
         raise
 
 
