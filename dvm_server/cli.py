@@ -48,7 +48,7 @@ def exit_code(error: BaseException) -> int:
     if isinstance(error, KeyboardInterrupt):
         error = Cancelled(hint="run it again: finished frames are kept")
     known = wire_error(error)  # a foreign exception's traceback goes to stderr here
-    ours = isinstance(error, DvmError | EngineError)
+    ours = isinstance(error, DvmError | EngineError) or not known.report
     if ours:
         complain(known.message, known.hint)
     else:

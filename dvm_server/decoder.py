@@ -127,15 +127,21 @@ def main(channel: Channel, settings: Mapping[str, Any]) -> None:
     """The child: answer questions until the channel closes."""
     logging.disable()  # tracebacks travel in the answer
     if settings["memory_bytes"]:
-        most = settings["memory_bytes"]
-        resource.setrlimit(resource.RLIMIT_AS, (most, most))
-        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))  # the pixel file is memory too
+        _cap(resource.RLIMIT_AS, settings["memory_bytes"])
+        _cap(resource.RLIMIT_FSIZE, settings["memory_bytes"])  # the pixel file is memory too
     while True:
         try:
             question = channel.receive()
         except EOFError:
             return
         channel.send(_answer(question, settings["pixels"]))
+
+
+def _cap(limit: int, most: int) -> None:
+    """Lower a limit; one that is lower already may not be raised again."""
+    hard = resource.getrlimit(limit)[1]
+    most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+    resource.setrlimit(limit, (most, most))
 
 
 def _answer(question: Mapping[str, Any], pixels: int) -> dict[str, Any]:

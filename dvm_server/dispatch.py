@@ -23,6 +23,7 @@ from dvm_server.translate import engine_options, wire_error
 from dvm_server.worker_pool import WorkerPool
 from host_plugins.client import shot as shots
 from host_plugins.client.errors import Cancelled, DvmError, from_wire
+from model.plates.file_errors import keeping
 
 _LOG = logging.getLogger("dvm.jobs")
 
@@ -133,7 +134,8 @@ class Dispatch:
             around = replace(self._around, check=check)
             plan, adopted = survey(offer, description, around)
             folder = self._ledger.path(offer.id).parent
-            shots.save(offer.shot, folder / "shot.json")
+            with keeping(folder):
+                shots.save(offer.shot, folder / "shot.json")
             remove_leftovers_of_journal(plan, self._ledger.path(offer.id))
             arrived = {f for f, one in (offer.plates or {}).items() if self._spool.has(one.name)}
             self._ledger.write(offer.id, submitted_event(offer.shot.name, plan.sources()))
@@ -215,30 +217,35 @@ class Dispatch:
         frame, doubt = message["frame"], message["doubt"]
         key = job.plan.trimap_keys[frame]
 
+        def noted() -> None:
+            self._spool.arrived(Spool.trimap_name(key))
+
         def made() -> None:
             job.carried.add(frame)
             job.doubts[frame] = doubt
             job.frame = frame
-            self._spool.arrived(Spool.trimap_name(key))
             self._step(scheduler.FrameMade(unit, frame))
 
-        self._journal(job, {"event": "trimap", "frame": frame, "key": key, "doubt": doubt}, made)
+        event = {"event": "trimap", "frame": frame, "key": key, "doubt": doubt}
+        self._journal(job, event, made, noted)
 
     def _frame_done(self, unit: UnitId, job: LiveJob, message: Mapping[str, Any]) -> None:
         plan, frame, files = job.plan, message["frame"], message["files"]
         assert plan is not None
 
-        def made() -> None:
-            told = {name: message[name] for name in ("seconds", "source", "fallback")}
-            job.made[frame] = {**told, "cached": False}
-            job.computed += 1
-            job.frame = frame
+        def noted() -> None:
             for file in files.values():
                 path = Path(file["path"])
                 if plan.offer.by_value:
                     self._spool.arrived(path.relative_to(self._spool.state).as_posix())
                 else:
                     self._spool.remember(path, file["bytes"], file["mtime_ns"], file["sha256"])
+
+        def made() -> None:
+            told = {name: message[name] for name in ("seconds", "source", "fallback")}
+            job.made[frame] = {**told, "cached": False}
+            job.computed += 1
+            job.frame = frame
             for attachment in job.attachments.values():
                 attachment.made([frame])
             self._progressed(job)
@@ -246,7 +253,7 @@ class Dispatch:
 
         # Also when the job has been cancelled since: the file is there, and is ours.
         event = frame_event(frame, plan.keys[frame], files)
-        self._journal(job, {**event, "seconds": message["seconds"]}, made)
+        self._journal(job, {**event, "seconds": message["seconds"]}, made, noted)
 
     def _died(self, name: str, message: Mapping[str, Any]) -> None:
         at_work = self._units.pop(name, None)
@@ -328,13 +335,23 @@ class Dispatch:
 
     # The disk lane keeps the order in which things happened
 
-    def _journal(self, job: LiveJob, event: Mapping[str, Any], then: Callable[[], None]) -> None:
+    def _journal(
+        self,
+        job: LiveJob,
+        event: Mapping[str, Any],
+        then: Callable[[], None],
+        noted: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Write an event, do what else is to be ``noted`` on disk, then go on in the loop."""
+
+        def write() -> None:
+            self._ledger.write(job.id, event)
+            noted()
+
         def failed(error: Exception) -> None:
             self.fail(job, wire_error(error, shot=job.name))
 
-        self.background.run(
-            DISK, lambda: self._ledger.write(job.id, event), lambda _: then(), failed
-        )
+        self.background.run(DISK, write, lambda _: then(), failed)
 
     def _later(self, then: Callable[[], None]) -> None:
         """Once all that was handed to the disk lane before is done."""

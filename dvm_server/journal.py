@@ -71,13 +71,21 @@ def append(path: Path, event: Event) -> None:
     """Add an event; it is on disk when this returns.
 
     Raises:
-        OSError: the disk is full or closed to us.
+        OSError: the disk is full or closed to us. The journal is what it was then.
     """
     fresh = not path.exists()
-    with path.open("ab") as file:
-        file.write(line(event))
-        file.flush()
-        os.fsync(file.fileno())
+    with path.open("ab", buffering=0) as file:
+        before = file.tell()
+        data = line(event)
+        try:
+            written = file.write(data)
+            if written < len(data):  # the disk took a part: the rest fails, and says why
+                file.write(data[written:])
+            os.fsync(file.fileno())
+        except OSError:
+            # Events after half a line would be lost with it.
+            file.truncate(before)
+            raise
     if fresh:
         sync_folder(path.parent)
 

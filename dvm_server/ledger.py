@@ -15,6 +15,8 @@ from typing import Any
 
 from dvm_server import journal
 from dvm_server.journal import Event
+from host_plugins.client.errors import SetupError
+from model.plates.file_errors import keeping
 
 _LOG = logging.getLogger("dvm.ledger")
 # Of a digest, to tell whether something changed: keys have all 64.
@@ -58,35 +60,44 @@ class Ledger:
     """The journals of all jobs, and the index over them. Safe to use from several threads."""
 
     def __init__(self, state: Path):
-        """Read every journal; damaged tails are cut off, and the log says so."""
+        """Read every journal; damaged tails are cut off, and the log says so.
+
+        Raises:
+            SetupError: ``setup.state`` naming a journal that cannot be read.
+            model.errors.EngineError: ``setup.state``, ``capacity.disk_full``.
+        """
+        self._state = state
         self._folder = state / "jobs"
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with keeping(state):
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._guard = threading.Lock()
         self._records: dict[str, dict[str, Record]] = {}
         self._places: dict[str, Record] = {}
         self._sources: dict[str, Sources] = {}
         self._doubts: dict[str, float] = {}
         for path in sorted(self._folder.glob("*/journal.jsonl")):
-            found = journal.read(path)
+            found = _read(path)
             if found.dropped:
                 _LOG.warning("%s: %s", path, found.dropped)
-                journal.mend(path, found)
+                with keeping(path):
+                    journal.mend(path, found)
             for event in found.events:
                 self._take(path.parent.name, event)
 
     def path(self, job: str) -> Path:
-        """Of a job's journal; its folder is made if need be."""
+        """Of a job's journal; its folder is made if need be. Raises what `write` does."""
         folder = self._folder / job
-        folder.mkdir(mode=0o700, exist_ok=True)
+        with keeping(self._state):
+            folder.mkdir(mode=0o700, exist_ok=True)
         return folder / "journal.jsonl"
 
     def write(self, job: str, event: Event) -> None:
         """Add an event to a job's journal and to the index. It is durable when this returns.
 
         Raises:
-            OSError: the disk is full or closed to us.
+            model.errors.EngineError: ``capacity.disk_full``, ``setup.state``.
         """
-        with self._guard:
+        with self._guard, keeping(self._state):
             journal.append(self.path(job), event)
             self._take(job, event)
 
@@ -151,6 +162,17 @@ def frame_event(frame: int, key: str, files: Mapping[str, Any]) -> dict[str, Any
         files: by layer ``{path, sha256, bytes, mtime_ns}``.
     """
     return {"event": "frame", "frame": frame, "key": key, "files": dict(files)}
+
+
+def _read(path: Path) -> journal.Journal:
+    try:
+        return journal.read(path)
+    except OSError as error:
+        raise SetupError(
+            "setup.state",
+            f"the journal {path} cannot be read: {error.strerror}",
+            hint="move it away: mattes that it tells of are known by their dvm:key, too",
+        ) from error
 
 
 def _by_frame(plain: Mapping[str, str]) -> dict[int, str]:

@@ -12,8 +12,9 @@ from pathlib import Path
 from host_plugins.client import connection as connection_file
 from host_plugins.client import control
 from host_plugins.client.connection import Connection
-from host_plugins.client.errors import DvmError, SetupError
+from host_plugins.client.errors import CapacityError, DvmError, ServerError, SetupError
 from host_plugins.client.session import SERVER_LOST
+from model.plates.file_errors import no_space
 
 LOG = "private.log"
 _START_SECONDS = 60.0
@@ -38,6 +39,8 @@ def private_server(
     Raises:
         SetupError: ``setup.state_dir`` if the directory cannot be made, ``setup.server_start`` if
             the server ended or said nothing, naming its log.
+        CapacityError: ``capacity.server_start`` if it lacked disk or memory.
+        ServerError: ``server.fault`` if it ended by a fault of ours.
     """
     log = state / LOG
     command = [sys.executable, "-m", "dvm_server.cli", "serve", "--private", "--state", str(state)]
@@ -45,6 +48,8 @@ def private_server(
         state.mkdir(parents=True, exist_ok=True)
         output = log.open("wb")
     except OSError as error:
+        if no_space(error):
+            raise _too_little(state) from error
         raise SetupError(
             "setup.state_dir",
             f"the state directory {state} cannot be written to: {error.strerror}",
@@ -95,15 +100,27 @@ def _wait_for(
     )
 
 
-def _ended(process: subprocess.Popen[bytes], log: Path) -> SetupError:
+def _ended(process: subprocess.Popen[bytes], log: Path) -> DvmError:
+    """Why it ended, as whoever must act would hear it from the server."""
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     said = [line for line in lines if line.startswith("dvm: ")]
     last = said[-1].removeprefix("dvm: ") if said else (lines[-1] if lines else "")
-    return SetupError(
-        "setup.server_start",
-        f"the private server ended with exit code {process.returncode}"
-        + (f": {last.strip()}" if last else ""),
-        hint=f"see its log {log}",
+    last = last.strip().rstrip(".")
+    if process.returncode == CapacityError.exit_code:
+        return _too_little(log.parent, last)
+    message = f"the private server ended with exit code {process.returncode}"
+    message += f": {last}" if last else ""
+    if process.returncode == ServerError.exit_code:
+        return ServerError("server.fault", message, hint=f"please send us its log {log}")
+    return SetupError("setup.server_start", message, hint=f"see its log {log}")
+
+
+def _too_little(state: Path, said: str = "") -> CapacityError:
+    """``said`` is the server's own sentence; on a full disk its log is empty."""
+    return CapacityError(
+        "capacity.server_start",
+        said or f"there is no space left in the state directory {state}",
+        hint="free some space there and run it again, or choose another one with --state",
     )
 
 

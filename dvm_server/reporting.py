@@ -7,11 +7,13 @@ word of ours, and whatever comes from outside (file names, a server's words) fol
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -72,11 +74,16 @@ def say(word: str, text: object) -> None:
 
 def complain(message: str, hint: str = "") -> None:
     """One sentence on stderr, and what to do about it."""
-    sentence = one_line(message).rstrip(".")
-    sys.stderr.write(f"dvm: {sentence}.\n")
+    said = f"dvm: {one_line(message).rstrip('.')}.\n"
     if hint:
-        sys.stderr.write(f"     Hint: {one_line(hint).rstrip('.')}.\n")
-    sys.stderr.flush()
+        said += f"     Hint: {one_line(hint).rstrip('.')}.\n"
+    try:
+        sys.stderr.write(said)
+        sys.stderr.flush()
+    except OSError:
+        # Stderr goes to a disk that is full, or to nobody. The exit code must tell then, which what
+        # is still in the stream's buffer would turn into another one when Python ends.
+        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115
 
 
 def say_summary(shot: Shot, summary: Summary) -> None:

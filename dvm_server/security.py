@@ -15,6 +15,7 @@ from zmq.auth.thread import ThreadAuthenticator
 
 from dvm_server.config import ServerConfig
 from host_plugins.client.errors import InputError, SetupError
+from model.plates.file_errors import keeping
 
 _TCP = re.compile(r"tcp://(?P<host>\[[^\]]+\]|[^:\s]+):(?P<port>\*|\d{1,5})\Z")
 
@@ -129,7 +130,8 @@ def start_curve(
     secret_file = keys / "server.key_secret"
     try:
         if not secret_file.exists():
-            make_keys(keys, "server")
+            with keeping(keys):
+                make_keys(keys, "server")
         public, secret = zmq.auth.load_certificate(str(secret_file))
     except (OSError, ValueError) as error:
         raise _bad_keys(secret_file, str(error)) from error

@@ -40,6 +40,7 @@ from host_plugins.client.errors import (
     SetupError,
 )
 from host_plugins.client.wire import PROTOCOL, Message
+from model.plates.file_errors import keeping
 
 _LOG = logging.getLogger("dvm.server")
 
@@ -63,6 +64,7 @@ def serve(config: ServerConfig) -> int:
     Raises:
         SetupError: it cannot start: ``setup.public_bind``, ``setup.state_in_use``, ``setup.bind``,
             ``setup.keys`` …
+        model.errors.EngineError: ``setup.state``, ``capacity.disk_full``: the state directory.
     """
     check_bind(config)
     with ExitStack() as stack:
@@ -140,7 +142,8 @@ class _Server:
         ends = [one.get_string(zmq.LAST_ENDPOINT).rstrip("\0") for one in sockets]
         path = config.state / CONNECTION_FILE
         key = server_key.decode("ascii")
-        Connection(ends[0], ends[1], self._secret, PROTOCOL, os.getpid(), key).write(path)
+        with keeping(config.state):
+            Connection(ends[0], ends[1], self._secret, PROTOCOL, os.getpid(), key).write(path)
         stack.callback(lambda: path.unlink(missing_ok=True))
         _LOG.info("listening at %s, control at %s", *ends)
         if not config.private:
@@ -250,9 +253,10 @@ class _Server:
 
 def _clean_scratch(folder: Path) -> None:
     """Make the workers' scratch folder, and remove what killed workers left in it."""
-    folder.mkdir(exist_ok=True)
-    for left in folder.glob(f"{SCRATCH_PREFIX}*"):
-        shutil.rmtree(left)
+    with keeping(folder.parent):
+        folder.mkdir(exist_ok=True)
+        for left in folder.glob(f"{SCRATCH_PREFIX}*"):
+            shutil.rmtree(left)
 
 
 class _Stop:
@@ -284,9 +288,10 @@ def _signals() -> Iterator[_Stop]:
 def _logging(config: ServerConfig) -> Iterator[None]:
     """All of ours into ``server.log``, warnings on stderr too. Secrets are never passed to it."""
     log = logging.getLogger("dvm")
-    file = RotatingFileHandler(
-        config.state / "server.log", maxBytes=_LOG_BYTES, backupCount=3, encoding="utf-8"
-    )
+    with keeping(config.state):
+        file = RotatingFileHandler(
+            config.state / "server.log", maxBytes=_LOG_BYTES, backupCount=3, encoding="utf-8"
+        )
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     stderr = logging.StreamHandler()
     stderr.setLevel(logging.ERROR)

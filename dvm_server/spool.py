@@ -12,33 +12,37 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
 from host_plugins.client.errors import CapacityError, SetupError
 from host_plugins.client.files import digest
 from model.plates.atomic import write_bytes
+from model.plates.file_errors import disk_full, keeping
 
 FILES, TRIMAPS, MATTES = "files", "trimaps", "mattes"
+# What SQLite says of a disk that is full, or of a limit on the size of files.
+_FULL = {
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR_WRITE,
+    sqlite3.SQLITE_IOERR_FSYNC,
+    sqlite3.SQLITE_IOERR_TRUNCATE,
+    sqlite3.SQLITE_IOERR_SHMSIZE,
+}
 
 
 def lock_state(state: Path) -> IO[str]:
     """Make the state directory ours until the returned file is closed or the process ends.
 
     Raises:
-        SetupError: ``setup.state_in_use`` naming the other's pid; ``setup.state`` if the folder
-            cannot be made.
+        SetupError: ``setup.state_in_use`` naming the other's pid.
+        model.errors.EngineError: ``setup.state``, ``capacity.disk_full``: it cannot be written to.
     """
-    try:
+    with keeping(state):
         state.mkdir(parents=True, exist_ok=True, mode=0o700)
         file = (state / "server.lock").open("a+", encoding="ascii")
-    except OSError as error:
-        raise SetupError(
-            "setup.state",
-            f"the state directory {state} cannot be written to ({error.strerror})",
-            hint="choose another with --state",
-        ) from error
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -50,48 +54,76 @@ def lock_state(state: Path) -> IO[str]:
             f"a server with pid {pid} is using the state directory {state}",
             hint="use that server, stop it, or choose another directory with --state",
         ) from error
-    file.truncate(0)
-    file.write(str(os.getpid()))
-    file.flush()
+    try:
+        with keeping(state):
+            file.truncate(0)
+            # Past the file's buffer: what is left in that would fail once more on closing.
+            os.write(file.fileno(), str(os.getpid()).encode("ascii"))
+    except BaseException:
+        file.close()
+        raise
     return file
+
+
+@contextmanager
+def _kept(state: Path) -> Iterator[None]:
+    """Turns what files and the manifest raise into ``capacity.disk_full`` and ``setup.state``."""
+    try:
+        with keeping(state):
+            yield
+    except sqlite3.Error as error:
+        # Only errors of the library have a code; those of its bindings have none.
+        if getattr(error, "sqlite_errorcode", None) in _FULL:
+            raise disk_full(state) from error
+        raise SetupError(
+            "setup.state",
+            f"the state directory {state} cannot be used: its manifest.sqlite says {error}",
+            hint="see to the folder's permissions and start again, or choose another with --state",
+        ) from error
 
 
 class Spool:
     """Files kept between runs, within a quota. Safe to use from several threads."""
 
     def __init__(self, state: Path, quota_bytes: int):
-        """Open the spool, and remove what a killed process left half-written in it."""
+        """Open the spool, and remove what a killed process left half-written in it.
+
+        Raises:
+            SetupError: ``setup.state``.
+            model.errors.EngineError: ``setup.state``, ``capacity.disk_full``.
+        """
         self.state = state
         self.quota_bytes = quota_bytes
-        for folder in (FILES, TRIMAPS, MATTES):
-            (state / folder).mkdir(mode=0o700, parents=True, exist_ok=True)
         self._guard = threading.Lock()
-        self._db = sqlite3.connect(state / "manifest.sqlite", check_same_thread=False)
-        # The journals are the truth; this is an index, and may lose its last second.
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=NORMAL")
-        with self._db:
-            self._db.execute(
-                "CREATE TABLE IF NOT EXISTS spooled"
-                " (name TEXT PRIMARY KEY, bytes INTEGER NOT NULL, used REAL NOT NULL)"
-            )
-            self._db.execute(
-                "CREATE TABLE IF NOT EXISTS digests (path TEXT PRIMARY KEY,"
-                " bytes INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, sha256 TEXT NOT NULL)"
-            )
-        spooled = dict(self._db.execute("SELECT name, bytes FROM spooled").fetchall())
+        with _kept(state):
+            for folder in (FILES, TRIMAPS, MATTES):
+                (state / folder).mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._db = _open_manifest(state / "manifest.sqlite")
+            self._look_through()
+
+    def _look_through(self) -> None:
+        """Compare the manifest with what is there."""
+        with self._manifest() as db:
+            spooled = dict(db.execute("SELECT name, bytes FROM spooled").fetchall())
         for folder in (FILES, TRIMAPS, MATTES):
-            for left in (state / folder).glob(".*.tmp-*"):
+            for left in (self.state / folder).glob(".*.tmp-*"):
                 if f"{folder}/{left.name[1:].rpartition('.tmp-')[0]}" in spooled:
                     left.unlink()
         for name, listed in spooled.items():
-            path = state / name
+            path = self.state / name
             found = path.stat().st_size if path.exists() else 0
             if found != listed:
                 self._list(name, found)
 
     def close(self) -> None:
-        self._db.close()
+        with _kept(self.state):
+            self._db.close()
+
+    @contextmanager
+    def _manifest(self) -> Iterator[sqlite3.Connection]:
+        """The manifest for one transaction of one thread."""
+        with self._guard, _kept(self.state), self._db:
+            yield self._db
 
     # Names, relative to the state directory
 
@@ -116,8 +148,8 @@ class Spool:
     # Room
 
     def used_bytes(self) -> int:
-        with self._guard:
-            (total,) = self._db.execute("SELECT COALESCE(SUM(bytes), 0) FROM spooled").fetchone()
+        with self._manifest() as db:
+            (total,) = db.execute("SELECT COALESCE(SUM(bytes), 0) FROM spooled").fetchone()
         return int(total)
 
     def make_room(self, wanted: int, needed: Callable[[], Collection[str]]) -> None:
@@ -134,16 +166,16 @@ class Spool:
         if over <= 0:
             return
         keep = needed()
-        with self._guard:
-            rows = self._db.execute("SELECT name, bytes FROM spooled ORDER BY used").fetchall()
+        with self._manifest() as db:
+            rows = db.execute("SELECT name, bytes FROM spooled ORDER BY used").fetchall()
         for name, size in rows:
             if over <= 0:
                 return
             if name in keep:
                 continue
-            (self.state / name).unlink(missing_ok=True)
-            with self._guard, self._db:
-                self._db.execute("DELETE FROM spooled WHERE name = ?", (name,))
+            with self._manifest() as db:
+                (self.state / name).unlink(missing_ok=True)
+                db.execute("DELETE FROM spooled WHERE name = ?", (name,))
             over -= size
         if over > 0:
             raise CapacityError(
@@ -155,8 +187,8 @@ class Spool:
     def expect(self, names: Iterable[str]) -> None:
         """List files before they are written: what is not listed would never be removed."""
         now = time.time()
-        with self._guard, self._db:
-            self._db.executemany(
+        with self._manifest() as db:
+            db.executemany(
                 "INSERT INTO spooled VALUES (?, 0, ?)"
                 " ON CONFLICT (name) DO UPDATE SET used = excluded.used",
                 [(name, now) for name in names],
@@ -164,7 +196,9 @@ class Spool:
 
     def arrived(self, name: str) -> None:
         """Take note of the size of a listed file that has been written."""
-        self._list(name, (self.state / name).stat().st_size)
+        with keeping(self.state):
+            size = (self.state / name).stat().st_size
+        self._list(name, size)
 
     def store(
         self, name: str, data: bytes | memoryview, needed: Callable[[], Collection[str]]
@@ -184,10 +218,8 @@ class Spool:
         self._list(name, len(data))
 
     def _list(self, name: str, size: int) -> None:
-        with self._guard, self._db:
-            self._db.execute(
-                "INSERT OR REPLACE INTO spooled VALUES (?, ?, ?)", (name, size, time.time())
-            )
+        with self._manifest() as db:
+            db.execute("INSERT OR REPLACE INTO spooled VALUES (?, ?, ?)", (name, size, time.time()))
 
     # Digests of files elsewhere
 
@@ -198,8 +230,8 @@ class Spool:
             OSError: it cannot be read.
         """
         stat = path.stat()
-        with self._guard:
-            row = self._db.execute(
+        with self._manifest() as db:
+            row = db.execute(
                 "SELECT bytes, mtime_ns, sha256 FROM digests WHERE path = ?", (str(path),)
             ).fetchone()
         if row and (row[0], row[1]) == (stat.st_size, stat.st_mtime_ns):
@@ -211,8 +243,26 @@ class Spool:
         return sha256
 
     def remember(self, path: Path, size: int, mtime_ns: int, sha256: str) -> None:
-        with self._guard, self._db:
-            self._db.execute(
+        with self._manifest() as db:
+            db.execute(
                 "INSERT OR REPLACE INTO digests VALUES (?, ?, ?, ?)",
                 (str(path), size, mtime_ns, sha256),
             )
+
+
+def _open_manifest(path: Path) -> sqlite3.Connection:
+    """The database with its tables, made if need be."""
+    db = sqlite3.connect(path, check_same_thread=False)
+    # The journals are the truth; this is an index, and may lose its last second.
+    db.execute("PRAGMA journal_mode=WAL")
+    db.execute("PRAGMA synchronous=NORMAL")
+    with db:
+        db.execute(
+            "CREATE TABLE IF NOT EXISTS spooled"
+            " (name TEXT PRIMARY KEY, bytes INTEGER NOT NULL, used REAL NOT NULL)"
+        )
+        db.execute(
+            "CREATE TABLE IF NOT EXISTS digests (path TEXT PRIMARY KEY,"
+            " bytes INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, sha256 TEXT NOT NULL)"
+        )
+    return db

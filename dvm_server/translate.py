@@ -14,6 +14,7 @@ from host_plugins.client.shot import Shot
 from model import errors as model_errors
 from model import registry
 from model.engine import EngineOptions, file_stamp
+from model.plates.file_errors import no_space
 
 _CLASSES: dict[type[model_errors.EngineError], type[DvmError]] = {
     model_errors.InputError: wire_errors.InputError,
@@ -53,6 +54,15 @@ def wire_error(error: BaseException, *, shot: str = "", frame: int | None = None
             shot=shot,
             frame=at,
             hint="try fewer threads, a smaller --tile, or another machine",
+        )
+    if isinstance(error, OSError) and no_space(error):
+        return wire_errors.CapacityError(
+            "capacity.disk_full",
+            "a disk is full, or a limit on the size of files is reached"
+            + (f", at {error.filename}" if error.filename else ""),
+            shot=shot,
+            frame=at,
+            hint="free some space and submit again; finished frames are kept",
         )
     report = uuid.uuid4().hex[:8]
     logging.getLogger("dvm").error("report %s", report, exc_info=error)

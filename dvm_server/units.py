@@ -24,7 +24,7 @@ from model.engine import Engine, FrameMatte
 from model.errors import Cancelled
 from model.passes import Block, Span
 from model.plates import colour
-from model.plates.file_errors import writing
+from model.plates.file_errors import keeping, writing
 from model.plates.mattes import write_matte
 from model.plates.plate import PlateHeader, Trimap, Window
 from model.plates.region import matte_header
@@ -79,7 +79,9 @@ def do_span(
         tuple(order["frames"]), tuple(_by_frame(order["keyframes"])), tuple(order["wanted"])
     )
     into = _by_frame(order["into"])
-    with tempfile.TemporaryDirectory(prefix=SCRATCH_PREFIX, dir=scratch) as folder:
+    with keeping(scratch):
+        aside = tempfile.TemporaryDirectory(prefix=SCRATCH_PREFIX, dir=scratch)
+    with aside as folder:
         keyframes = {frame: keys(frame) for frame in span.keyframes}
         carried = engine.propagate(span, plates, plates.header, keyframes, Path(folder), cancelled)
 

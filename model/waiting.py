@@ -13,7 +13,7 @@ import torch
 
 from model.classical.filters import is_on_card
 from model.plates.atomic import discard
-from model.plates.file_errors import writing
+from model.plates.file_errors import keeping
 from model.trimap_classes import Classes, Clues
 
 Classified = tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]  # a trimap and its confidence
@@ -37,7 +37,12 @@ class Waiting:
     _held: dict[int, Mapping[str, torch.Tensor]] = field(default_factory=dict)
 
     def put(self, number: int, classes: Classes) -> None:
-        """Keep a frame's."""
+        """Keep a frame's.
+
+        Raises:
+            CapacityError: ``capacity.disk_full``.
+            SetupError: ``setup.state``: the folder cannot be written to.
+        """
         halves = _halves({"carried": classes.carried, "added": classes.added})
         if classes.clues is not None:
             halves |= _halves(vars(classes.clues))
@@ -83,11 +88,11 @@ def _spool(path: Path, planes: Mapping[str, Any]) -> None:
     """Whole, or not at all.
 
     Raises:
-        InputError: ``input.output_unwritable``.
         CapacityError: ``capacity.disk_full``.
+        SetupError: ``setup.state``: the folder cannot be written to.
     """
     try:
-        with writing(path.parent), path.open("wb") as file:
+        with keeping(path.parent), path.open("wb") as file:
             np.savez(file, **planes)
     except BaseException:
         discard(path)

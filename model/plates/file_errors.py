@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from model.errors import CapacityError, InputError
+from model.errors import CapacityError, InputError, SetupError
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -78,17 +78,43 @@ def writing(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in _NO_SPACE:
-            raise CapacityError(
-                "capacity.disk_full",
-                f"no space left to write in {folder}",
-                hint="free some space and submit again; finished frames are kept",
-            ) from error
+        if no_space(error):
+            raise disk_full(folder) from error
         raise InputError(
             "input.output_unwritable",
             f"{folder} cannot be written to: {error.strerror}",
             hint="make the folder, see that it can be written to, or choose another",
         ) from error
+
+
+@contextmanager
+def keeping(folder: Path) -> Iterator[None]:
+    """As `writing`, for what is put aside: where that goes is no business of the artist's, so it is
+    ``setup.state`` if the folder cannot be written to."""
+    try:
+        yield
+    except OSError as error:
+        if no_space(error):
+            raise disk_full(folder) from error
+        raise SetupError(
+            "setup.state",
+            f"{folder} cannot be written to: {error.strerror or error}",
+            hint="see to its permissions, or choose another directory with --state",
+        ) from error
+
+
+def no_space(error: OSError) -> bool:
+    """Whether a disk, a quota or a limit on the size of files is what failed."""
+    return error.errno in _NO_SPACE
+
+
+def disk_full(folder: Path) -> CapacityError:
+    """``capacity.disk_full``."""
+    return CapacityError(
+        "capacity.disk_full",
+        f"no space left to write in {folder}",
+        hint="free some space and submit again; finished frames are kept",
+    )
 
 
 def damaged(path: Path, frame: int | None, reason: str) -> InputError:

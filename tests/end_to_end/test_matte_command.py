@@ -16,7 +16,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dvm_server.private_server import _ended
 from host_plugins.client import connection as connection_file
+from host_plugins.client.errors import CapacityError, ServerError, SetupError
 from model.plates.image_files import write_image
 from tests.server.serving import REPOSITORY, Clip, pixels, stamps, wait_for
 
@@ -220,6 +222,37 @@ def test_a_private_server_comes_and_goes(clip, tmp_path):
     assert ran.returncode == 0, ran.stderr
     assert written(clip) == [f"alpha.{f}.exr" for f in clip.frames]
     assert not (state / CONNECTION).exists() or not _alive(connection_file.read(state / CONNECTION))
+
+
+@pytest.mark.parametrize("blocks", [0, 4, 30])
+def test_a_private_server_without_room_is_tried_again_later(clip, tmp_path, blocks):
+    """Of 1024 bytes, as `ulimit` counts: not even a pid, or a manifest, or a log of it."""
+    state = tmp_path / "state"
+    limited = ["bash", "-c", f'ulimit -S -f {blocks}; exec "$@"', "bash", *_command(clip, state)]
+    ran = subprocess.run(limited, capture_output=True, text=True, check=False, cwd=REPOSITORY)
+    assert ran.returncode == 75, ran.stderr
+    assert ran.stderr.startswith("dvm: ") and ran.stderr.count("\n") == 2, ran.stderr
+    assert str(state) in ran.stderr.splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"), [(75, CapacityError), (70, ServerError), (20, SetupError), (1, SetupError)]
+)
+@pytest.mark.parametrize("said", ["dvm: a sentence.\n     Hint: a hint.\n", ""])
+def test_how_a_private_server_ended_is_handed_on(tmp_path, code, kind, said):
+    (tmp_path / "private.log").write_text(said)
+    with subprocess.Popen([sys.executable, "-c", f"raise SystemExit({code})"]) as ended:
+        ended.wait()
+    found = _ended(ended, tmp_path / "private.log")
+    assert type(found) is kind and found.hint
+    assert "a sentence" in found.message if said else str(tmp_path) in found.message + found.hint
+
+
+def test_the_exit_code_tells_where_stderr_cannot(tmp_path):
+    command = [sys.executable, "-m", "dvm_server.cli", "status", "--server", str(tmp_path / "no")]
+    with Path("/dev/full").open("w") as full:
+        ran = subprocess.run(command, stderr=full, check=False, cwd=REPOSITORY)
+    assert ran.returncode == 20
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

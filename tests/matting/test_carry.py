@@ -13,14 +13,15 @@ from model.classical.closed_form import ClosedForm
 from model.classical.data_term import DataTerm
 from model.classical.trimap_flow import TrimapFlow
 from model.engine import EngineOptions
-from model.errors import Cancelled, CapacityError
+from model.errors import Cancelled, CapacityError, SetupError
 from model.exposure import ExposureMap
 from model.passes import spans
 from model.pipeline import ShotMatte
 from model.plates import hint
 from model.trimap_classes import Classes, Clues
 from model.view import LightView
-from model.waiting import Waiting
+from model.waiting import Waiting, spool_trimap
+from tests.full_disk import full_disk
 from tests.matting.test_hints import clip_of
 from tests.matting.test_trimap_flow import scene
 
@@ -123,6 +124,19 @@ def test_memory_does_not_grow_with_the_span(tmp_path, monkeypatch):
     for number in range(5):
         right = an_answer(number).carried.half().float()
         assert torch.equal(waiting.take(number, one).carried, right)
+
+
+def test_a_disk_too_full_for_what_waits_is_told_as_such(tmp_path):
+    with full_disk(100), pytest.raises(CapacityError) as caught:
+        Waiting(tmp_path, CPU).put(3, an_answer())
+    assert str(tmp_path) in caught.value.message
+    answer = an_answer()
+    classes = np.zeros((12, 18), np.uint8)
+    with full_disk(100), pytest.raises(CapacityError):
+        spool_trimap(tmp_path / "4.npz", (classes, classes), answer.clues)
+    with pytest.raises(SetupError) as caught:
+        Waiting(tmp_path / "gone", CPU).put(3, answer)
+    assert str(tmp_path / "gone") in caught.value.message
 
 
 def test_weights_have_the_bytes_that_their_bounds_say():

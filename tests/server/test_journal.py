@@ -8,6 +8,9 @@ import pytest
 
 from dvm_server import journal
 from dvm_server.ledger import Ledger, Sources, frame_event, submitted_event
+from host_plugins.client.errors import SetupError
+from model.errors import CapacityError
+from tests.full_disk import full_disk
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "journal.jsonl"
 
@@ -88,3 +91,25 @@ def test_ledger_recognises_files_after_a_restart_and_logs_what_was_dropped(tmp_p
     assert record.sources.changed_plates(now) == [1002]
     assert record.sources.changed_trimaps(now) == [1001, 1002]
     assert again.at(Path("/shows/ä/alpha.1001.exr")) is record
+
+
+@pytest.mark.parametrize("more", [0, 30])
+def test_an_event_that_finds_no_room_leaves_the_journal_as_it_was(tmp_path, more):
+    ledger = Ledger(tmp_path)
+    ledger.write("shot", EVENTS[0])
+    path = ledger.path("shot")
+    before = path.read_bytes()
+    with full_disk(len(before) + more), pytest.raises(CapacityError) as caught:
+        ledger.write("shot", EVENTS[1])
+    assert str(tmp_path) in caught.value.message
+    assert path.read_bytes() == before
+    ledger.write("shot", EVENTS[2])
+    assert journal.read(path).events == (EVENTS[0], EVENTS[2])
+
+
+def test_a_journal_that_is_none_is_named(tmp_path):
+    path = tmp_path / "jobs" / "shot" / "journal.jsonl"
+    path.mkdir(parents=True)
+    with pytest.raises(SetupError) as caught:
+        Ledger(tmp_path)
+    assert str(path) in caught.value.message and caught.value.hint

@@ -7,6 +7,8 @@ import time
 import numpy as np
 import pytest
 
+from host_plugins.client.errors import CapacityError
+from tests.full_disk import full_disk
 from tests.server.serving import begin, in_thread, made, pixels, stamps, wait_for
 
 COUNT = 24  # two blocks, two spans
@@ -143,3 +145,17 @@ def test_a_removed_output_is_made_again_and_only_that(start_server, clip):
     after = stamps(clip.folder / "out")
     assert {name for name in after if after[name] != before[name]} == {"alpha.1010.exr"}
     assert len(server.events("trimap")) == 21  # its trimap lay in the spool
+
+
+@pytest.mark.parametrize("enough", [0, 3])
+def test_a_server_outlives_a_full_disk_and_goes_on_when_there_is_room(start_server, clip, enough):
+    server = start_server()
+    shot = clip.shot(KEYS, network="slow=0.05")
+    if enough:
+        begin(server, shot)
+        wait_for(lambda: made(clip) >= enough, why=server.why)
+    with full_disk(1000, server.process.pid), pytest.raises(CapacityError) as caught:
+        server.run(shot)
+    assert caught.value.code == "capacity.disk_full" and str(server.state) in caught.value.message
+    assert server.run(shot).frames == COUNT, "the same server, asked again"
+    assert made(clip) == COUNT

@@ -7,8 +7,10 @@ import time
 
 import pytest
 
-from dvm_server.spool import Spool
-from host_plugins.client.errors import CapacityError
+from dvm_server.spool import Spool, lock_state
+from host_plugins.client.errors import CapacityError, SetupError
+from model import errors as model_errors
+from tests.full_disk import full_disk
 
 
 @pytest.fixture
@@ -84,3 +86,29 @@ def test_a_file_written_just_now_is_hashed_each_time(tmp_path, spool):
     path.write_bytes(b"two")
     os.utime(path, ns=(now, now))
     assert spool.digest_of(path) != first
+
+
+def test_a_full_disk_is_told_as_such_and_names_the_state_directory(tmp_path, spool):
+    fresh = tmp_path / "fresh"
+    for most, act in (
+        (0, lambda: lock_state(fresh)),
+        (1000, lambda: Spool(fresh, 100)),
+        (1000, lambda: spool.expect(["files/a"])),
+        (1000, lambda: spool.remember(tmp_path / "plate.exr", 1, 2, "0" * 64)),
+    ):
+        with full_disk(most), pytest.raises(model_errors.CapacityError) as caught:
+            act()
+        assert caught.value.code == "capacity.disk_full" and str(tmp_path) in caught.value.message
+    spool.expect(["files/a"])  # there is room again
+
+
+def test_a_state_directory_that_cannot_be_written_to_is_the_wranglers(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    for act in (lock_state, lambda state: Spool(state, 100)):
+        with pytest.raises(model_errors.SetupError) as caught:
+            act(tmp_path / "file")
+        assert str(tmp_path / "file") in caught.value.message
+    (tmp_path / "manifest.sqlite").mkdir()
+    with pytest.raises(SetupError) as caught:
+        Spool(tmp_path, 100)
+    assert str(tmp_path) in caught.value.message
