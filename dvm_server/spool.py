@@ -8,7 +8,9 @@ key B; so a file that is there under its name is the right one, whoever made it 
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
+import re
 import sqlite3
 import threading
 import time
@@ -22,7 +24,14 @@ from host_plugins.client.files import digest
 from model.plates.atomic import write_bytes
 from model.plates.file_errors import disk_full, keeping
 
+_LOG = logging.getLogger("dvm.spool")
+
 FILES, TRIMAPS, MATTES = "files", "trimaps", "mattes"
+# How the spool names files: by 256 bits of what is in them, or of what they were made from.
+_OURS = re.compile(r"[0-9a-f]{64}\.")
+MANIFEST = "manifest.sqlite"
+# What SQLite says of a file that is no database, is a damaged one, or one of other tables.
+_DAMAGED = {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR}
 # What SQLite says of a disk that is full, or of a limit on the size of files.
 _FULL = {
     sqlite3.SQLITE_FULL,
@@ -72,13 +81,13 @@ def _kept(state: Path) -> Iterator[None]:
         with keeping(state):
             yield
     except sqlite3.Error as error:
-        # Only errors of the library have a code; those of its bindings have none.
-        if getattr(error, "sqlite_errorcode", None) in _FULL:
+        if _code(error) in _FULL:
             raise disk_full(state) from error
         raise SetupError(
             "setup.state",
-            f"the state directory {state} cannot be used: its manifest.sqlite says {error}",
-            hint="see to the folder's permissions and start again, or choose another with --state",
+            f"the state directory {state} cannot be used: its {MANIFEST} says {error}",
+            hint="see to its permissions and start the server again, which makes a damaged one "
+            "anew; or choose another with --state",
         ) from error
 
 
@@ -98,13 +107,17 @@ class Spool:
         with _kept(state):
             for folder in (FILES, TRIMAPS, MATTES):
                 (state / folder).mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._db = _open_manifest(state / "manifest.sqlite")
+            self._db = _sound_manifest(state / MANIFEST)
             self._look_through()
 
     def _look_through(self) -> None:
         """Compare the manifest with what is there."""
         with self._manifest() as db:
             spooled = dict(db.execute("SELECT name, bytes FROM spooled").fetchall())
+        if not spooled:  # new, and what lies there of an earlier one is to be found by its names
+            there = [one for folder in (FILES, TRIMAPS, MATTES) for one in self._ours(folder)]
+            self.expect(there)
+            spooled = dict.fromkeys(there, 0)
         for folder in (FILES, TRIMAPS, MATTES):
             for left in (self.state / folder).glob(".*.tmp-*"):
                 if f"{folder}/{left.name[1:].rpartition('.tmp-')[0]}" in spooled:
@@ -114,6 +127,11 @@ class Spool:
             found = path.stat().st_size if path.exists() else 0
             if found != listed:
                 self._list(name, found)
+
+    def _ours(self, folder: str) -> list[str]:
+        """What has a name that only a spool gives."""
+        names = (one.name for one in (self.state / folder).iterdir() if one.is_file())
+        return [f"{folder}/{name}" for name in names if _OURS.match(name)]
 
     def close(self) -> None:
         with _kept(self.state):
@@ -250,19 +268,52 @@ class Spool:
             )
 
 
+def _code(error: sqlite3.Error) -> int:
+    """SQLite's own, extended; 0 of errors that only its bindings raise."""
+    return int(getattr(error, "sqlite_errorcode", 0))
+
+
+def _sound_manifest(path: Path) -> sqlite3.Connection:
+    """The manifest; a damaged one is set aside, for it can be made anew."""
+    try:
+        return _open_manifest(path)
+    except sqlite3.Error as error:
+        if _code(error) & 0xFF not in _DAMAGED:
+            raise
+        aside = path.with_name(f"{path.name}.damaged")
+        _LOG.warning("%s is damaged (%s): it is kept as %s and made anew", path, error, aside.name)
+    for end in ("", "-wal", "-shm"):
+        part = path.with_name(path.name + end)
+        if part.exists():
+            part.replace(aside.with_name(aside.name + end))
+    return _open_manifest(path)
+
+
 def _open_manifest(path: Path) -> sqlite3.Connection:
     """The database with its tables, made if need be."""
     db = sqlite3.connect(path, check_same_thread=False)
-    # The journals are the truth; this is an index, and may lose its last second.
-    db.execute("PRAGMA journal_mode=WAL")
-    db.execute("PRAGMA synchronous=NORMAL")
-    with db:
-        db.execute(
-            "CREATE TABLE IF NOT EXISTS spooled"
-            " (name TEXT PRIMARY KEY, bytes INTEGER NOT NULL, used REAL NOT NULL)"
-        )
-        db.execute(
-            "CREATE TABLE IF NOT EXISTS digests (path TEXT PRIMARY KEY,"
-            " bytes INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, sha256 TEXT NOT NULL)"
-        )
+    try:
+        # The journals are the truth; this is an index, and may lose its last second.
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute("PRAGMA synchronous=NORMAL")
+        with db:
+            db.execute(
+                "CREATE TABLE IF NOT EXISTS spooled"
+                " (name TEXT PRIMARY KEY, bytes INTEGER NOT NULL, used REAL NOT NULL)"
+            )
+            db.execute(
+                "CREATE TABLE IF NOT EXISTS digests (path TEXT PRIMARY KEY,"
+                " bytes INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, sha256 TEXT NOT NULL)"
+            )
+        db.execute("SELECT name, bytes, used FROM spooled LIMIT 1")
+        db.execute("SELECT path, bytes, mtime_ns, sha256 FROM digests LIMIT 1")
+        # Pages that no start reads would fail in the middle of a shot.
+        (found,) = db.execute("PRAGMA quick_check(1)").fetchone()
+        if found != "ok":
+            damage = sqlite3.DatabaseError(found)
+            damage.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+            raise damage
+    except BaseException:
+        db.close()
+        raise
     return db

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sqlite3
 import time
+from pathlib import Path
 
 import pytest
 
@@ -112,3 +115,40 @@ def test_a_state_directory_that_cannot_be_written_to_is_the_wranglers(tmp_path):
     with pytest.raises(SetupError) as caught:
         Spool(tmp_path, 100)
     assert str(tmp_path) in caught.value.message
+
+
+def _junk(path):
+    path.write_bytes(b"junk" * 3000)
+
+
+def _other_tables(path):
+    path.unlink()
+    with contextlib.closing(sqlite3.connect(path)) as db, db:
+        db.execute("CREATE TABLE spooled (colour TEXT)")
+
+
+def _torn(path):
+    """The header and the first page are sound, those after are not."""
+    whole = path.read_bytes()
+    path.write_bytes(whole[:4096] + b"\xff" * (len(whole) - 4096))
+
+
+@pytest.mark.parametrize("damage", [_junk, _other_tables, _torn, Path.unlink])
+def test_a_damaged_manifest_is_set_aside_and_made_anew(tmp_path, damage, caplog):
+    before = Spool(tmp_path, 100)
+    old, used, stranger = (f"files/{letter * 64}.exr" for letter in "abx")
+    for name in (old, used):
+        before.store(name, b"x" * 30, set)
+    before.close()
+    before.path(stranger).write_bytes(b"y" * 500)
+    damage(tmp_path / "manifest.sqlite")
+    caplog.set_level("WARNING", "dvm.spool")
+    again = Spool(tmp_path, 100)
+    assert again.used_bytes() == 60, "what it was an index of"
+    assert len(caplog.records) == (damage is not Path.unlink)
+    assert (tmp_path / "manifest.sqlite.damaged").exists() == (damage is not Path.unlink)
+    again.store("files/c", b"z" * 60, lambda: {used})
+    assert [again.has(name) for name in (old, used, stranger)] == [False, True, True]
+    again.close()
+    with contextlib.closing(Spool(tmp_path, 100)) as third:
+        assert third.used_bytes() == 90
