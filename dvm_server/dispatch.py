@@ -11,7 +11,14 @@ from typing import Any
 from dvm_server import scheduler
 from dvm_server.background import Background
 from dvm_server.config import ServerConfig
-from dvm_server.jobs import Plan, SentFile, block_order, remaining, span_order
+from dvm_server.jobs import (
+    Plan,
+    SentFile,
+    block_order,
+    remaining,
+    span_order,
+    without_damaged,
+)
 from dvm_server.ledger import Ledger, frame_event, submitted_event
 from dvm_server.leftovers import remove_leftovers, remove_leftovers_of_journal
 from dvm_server.live_job import CANCELLED, DONE, FAILED, MATTING, PROPAGATING, LiveJob, Submission
@@ -133,6 +140,7 @@ class Dispatch:
         def look() -> tuple[Plan, set[int]]:
             around = replace(self._around, check=check)
             plan, adopted = survey(offer, description, around)
+            plan = without_damaged(plan)
             folder = self._ledger.path(offer.id).parent
             with keeping(folder):
                 shots.save(offer.shot, folder / "shot.json")

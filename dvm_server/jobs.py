@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from dvm_server.scheduler import BLOCK, SPAN, Job, Unit, UnitId
 from dvm_server.spool import Spool
 from host_plugins.client.shot import Shot
 from model.passes import Block, Span
+from model.plates.spool import is_whole_trimap_spool
 
 
 @dataclass(frozen=True)
@@ -204,6 +205,17 @@ def remaining(plan: Plan, arrived: Iterable[int] | None) -> Job:
             units[unit_id] = Unit(to_carry, _files(plan, plates))
     here = None if arrived is None else frozenset(arrived)
     return Job(units, here, plan.carried)
+
+
+def without_damaged(plan: Plan) -> Plan:
+    """The plan without carried trimaps that cannot be read again: they are to be carried anew.
+
+    Looks at those only that a block still to be done reads.
+    """
+    blocks = [block for block in plan.blocks if plan.make.intersection(block.frames)]
+    read = plan.carried.intersection(frame for block in blocks for frame in block.reads)
+    damaged = {f for f in read if not is_whole_trimap_spool(plan.trimaps[f].path)}
+    return replace(plan, carried=plan.carried - damaged)
 
 
 def needed_plates(job: Job) -> list[int]:

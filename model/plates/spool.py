@@ -48,8 +48,8 @@ def read_trimap_spool(path: str | Path) -> Trimap:
         FileNotFoundError: there is none.
         ValueError: the file is cut short, spoiled or not ours; it is to be computed again.
     """
-    digest, _, body = Path(path).read_bytes().partition(b"\n")
-    if hashlib.sha256(body).hexdigest().encode() != digest:
+    body = _body(path)
+    if body is None:
         raise ValueError(f"{path} is not a whole spooled trimap")
     line, _, packed = body.partition(b"\n")
     said = json.loads(line)
@@ -62,3 +62,17 @@ def read_trimap_spool(path: str | Path) -> Trimap:
         confidence=planes[1] if said["confidence"] else None,
         hint=planes[-2:] if said["hint"] else None,
     )
+
+
+def is_whole_trimap_spool(path: str | Path) -> bool:
+    """Whether `read_trimap_spool` would read it."""
+    try:
+        return _body(path) is not None
+    except OSError:
+        return False
+
+
+def _body(path: str | Path) -> bytes | None:
+    """What follows the sum; None if that is another one."""
+    digest, _, body = Path(path).read_bytes().partition(b"\n")
+    return body if hashlib.sha256(body).hexdigest().encode() == digest else None

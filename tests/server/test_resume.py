@@ -159,3 +159,22 @@ def test_a_server_outlives_a_full_disk_and_goes_on_when_there_is_room(start_serv
     assert caught.value.code == "capacity.disk_full" and str(server.state) in caught.value.message
     assert server.run(shot).frames == COUNT, "the same server, asked again"
     assert made(clip) == COUNT
+
+
+@pytest.mark.parametrize("junk", [b"junk", b""])
+@pytest.mark.parametrize("by_value", [False, True])
+def test_damaged_trimaps_in_the_spool_are_carried_again(start_server, clip, junk, by_value):
+    server = start_server()
+    shot = clip.shot(KEYS)
+    server.run(shot)
+    right = pixels(clip.out(1003))
+    trimaps = sorted((server.state / "trimaps").iterdir())
+    assert len(trimaps) == COUNT - len(KEYS)
+    for path in trimaps:
+        path.write_bytes(junk)
+    clip.out(1003).unlink()
+    sent, files = clip.by_value(shot) if by_value else (shot, {})
+    assert server.run(sent, **files).computed == 1
+    assert np.array_equal(pixels(clip.out(1003)), right)
+    left = sum(path.read_bytes() == junk for path in trimaps)
+    assert 0 < left < 10, "those that no block to be done reads are left alone"
