@@ -14,8 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from dvm_server.decoders import Decoders
+from host_plugins.client.guides import NAMES
 from model.canvas import canvas_of
 from model.errors import InputError
+from model.plates.file_errors import no_plate
 from model.plates.holdout import Guides, check_clean_plate
 from model.plates.input_mattes import place_input_matte
 from model.plates.plate import Plate, PlateHeader, Trimap
@@ -240,7 +242,8 @@ class TrimapReader:
 
     def _of_shape(self, frame: int, source: Mapping[str, Any]) -> Trimap:
         """The trimap that is made of a rough shape."""
-        shape = self._decoders.matte(source["path"], frame, source["sha256"]).result()
+        with no_plate("the shape"):
+            shape = self._decoders.matte(source["path"], frame, source["sha256"]).result()
         plate = self._plates(frame)
         placed = place_input_matte(shape, plate.header, frame=frame, what="the shape")
         neighbours = [self._plates(one) for one in source["neighbours"]]
@@ -278,10 +281,10 @@ class GuideReader:
             InputError: one is missing, damaged, changed, no matte, or of another size.
         """
         self._ask(frame)
-        found = {
-            role: self._asked[role, source["path"]].result()
-            for role, source in self._sources.get(frame, {}).items()
-        }
+        found = {}
+        for role, source in self._sources.get(frame, {}).items():
+            with no_plate(f"the {NAMES[role]}"):
+                found[role] = self._asked[role, source["path"]].result()
         clean = found.get("clean")
         if clean is not None:
             check_clean_plate(clean.header, self._plates.header(frame), frame)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from model.errors import CapacityError, InputError, SetupError
 
+# What to do about a plate; `no_plate` knows by it that nothing else has been found out.
+_AGAIN = "render or copy this frame"
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -26,7 +28,7 @@ def require_file(path: Path, frame: int | None) -> None:
             "input.missing_plate",
             f"{path} is not there",
             frame=frame,
-            hint="render or copy this frame, or choose --missing hold or black",
+            hint=f"{_AGAIN}, or choose --missing hold or black",
         ) from None
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name
         reason = error.strerror if isinstance(error, OSError) else str(error)
@@ -70,6 +72,17 @@ def reading(path: Path, frame: int | None) -> Iterator[None]:
         ) from error
     except (RuntimeError, OverflowError) as error:
         raise damaged(path, frame, str(error)) from error
+
+
+@contextmanager
+def no_plate(what: str) -> Iterator[None]:
+    """Around the reading of a trimap or a guide: nobody renders those, or can do without them."""
+    try:
+        yield
+    except InputError as error:
+        if error.hint.startswith(_AGAIN):
+            error.hint = f"save or copy {what} again"
+        raise
 
 
 @contextmanager
@@ -125,7 +138,7 @@ def damaged(path: Path, frame: int | None, reason: str) -> InputError:
         "input.damaged",
         f"{path} is damaged or not an image: {told[:200]}",
         frame=frame,
-        hint="render or copy this frame again",
+        hint=f"{_AGAIN} again",
     )
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from model.errors import InputError
-from model.plates.channels import Picture, find_lone, find_picture
+from model.plates.channels import Picture, find_lone, find_picture, roles
+from model.plates.file_errors import no_plate
 from model.plates.image_files import read_plate
 from model.plates.plate import PlateHeader, Trimap, Window
 
@@ -24,7 +25,9 @@ _MIXED_SHARE = 0.02
 def read_trimap(path: str | Path, *, frame: int | None = None, source: str = "painted") -> Trimap:
     """Read a trimap: background 0, unknown one half, foreground 1, in 8 bit, 16 bit, half or float.
 
-    Grey, RGB with equal channels, or a lone alpha. Values up to 0.02 off count as the class, and
+    Grey, RGB with equal channels, or a lone alpha. Where there is a picture and an alpha, it is the
+    picture, unless that is 0 throughout and the alpha is not one value: some programs draw into the
+    alpha alone. Values up to 0.02 off count as the class, and
     another grey than one half will do, if it is one. Up to 2 % of the pixels may lie between the
     classes, as anti-aliased edges do, and become unknown.
     A trimap without unknown pixels is one; so is one without foreground, or without background.
@@ -50,12 +53,14 @@ def read_trimap(path: str | Path, *, frame: int | None = None, source: str = "pa
             frame=frame,
             hint="check the path given with --trimap",
         )
-    image = read_plate(path, frame=frame, choose=_grey)
-    values = image.pixels.astype(np.float32)
+    with no_plate("the trimap"):
+        image = read_plate(path, frame=frame, choose=_grey_and_alpha)
+    values = _drawn(image.pixels.astype(np.float32), roles(image.header.channels))
     with np.errstate(invalid="ignore"):  # NaN and infinities are reported below, as values
         coloured = np.ptp(values, axis=2) > _TOLERANCE
     if coloured.mean() > _MIXED_SHARE:
-        raise _not_a_trimap(path, frame, values[:, :, 0], "it is coloured")
+        why = f"{coloured.mean():.0%} of it is coloured"
+        raise _not_a_trimap(path, frame, values, why)
     pixels = _classify(values[:, :, 0], path, frame)
     if (pixels == UNKNOWN).all():
         raise InputError(
@@ -116,13 +121,17 @@ def place_trimap(
     return np.ascontiguousarray(trimap.pixels[np.ix_(rows, columns)])
 
 
-def _grey(names: Sequence[str], is_id: Sequence[bool]) -> Picture | None:
-    """RGB or luminance without their alpha, else an alpha, else the only channel there is."""
-    picture = find_picture(names, is_id)
-    if picture:
-        kept = [(r, i) for r, i in zip(picture.roles, picture.indices, strict=True) if r != "A"]
-        return Picture(picture.layer, tuple(r for r, _ in kept), tuple(i for _, i in kept))
-    return find_lone(names, is_id, "Y")
+def _grey_and_alpha(names: Sequence[str], is_id: Sequence[bool]) -> Picture | None:
+    """RGB or luminance with their alpha, else an alpha, else the only channel there is."""
+    return find_picture(names, is_id) or find_lone(names, is_id, "Y")
+
+
+def _drawn(values: npt.NDArray[np.float32], kinds: Sequence[str]) -> npt.NDArray[np.float32]:
+    """Those of the channels that somebody has drawn the trimap in."""
+    picture = values[:, :, [index for index, kind in enumerate(kinds) if kind != "A"]]
+    alpha = values[:, :, [index for index, kind in enumerate(kinds) if kind == "A"]]
+    in_alpha = not picture.any() and alpha.size > 0 and bool((alpha != alpha[0, 0]).any())
+    return alpha if in_alpha else picture
 
 
 def _classify(

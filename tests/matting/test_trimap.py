@@ -123,12 +123,51 @@ def test_a_photograph_is_told_with_its_values(tmp_path):
     write_image(tmp_path / "photo.png", photo, "RGB", pixel_type="uint8")
     error = refusal(tmp_path / "photo.png")
     assert error.code == "input.not_a_trimap"
-    assert "coloured" in error.message and "64–127:" in error.message and "%" in error.message
+    assert (
+        "% of it is coloured" in error.message
+        and "64–127:" in error.message
+        and "%" in error.message
+    )
     assert "128 unknown" in error.hint
     grey = np.repeat(photo[:, :, :1], 3, axis=2)
     write_image(tmp_path / "grey.png", grey, "RGB", pixel_type="uint8")
     error = refusal(tmp_path / "grey.png")
     assert error.code == "input.not_a_trimap" and "neither black" in error.message
+
+
+def test_what_is_said_of_colours_is_true_of_all_of_them(tmp_path):
+    green = np.zeros((8, 8, 3), np.float32)
+    green[:, 4:, 1] = 1
+    write_image(tmp_path / "a.png", green, "RGB", pixel_type="uint8")
+    told = refusal(tmp_path / "a.png").message
+    assert "50% of it is coloured (values 0: 83%, 255: 17%)" in told
+
+
+@pytest.mark.parametrize(
+    ("name", "channels"), [("a.exr", "RGBA"), ("a.exr", "YA"), ("a.png", "RGBA")]
+)
+def test_a_trimap_in_the_alpha_alone(tmp_path, name, channels):
+    """As Nuke's Roto writes it."""
+    pixels = np.zeros((*GREY.shape, len(channels)), np.float32)
+    pixels[:, :, -1] = GREY
+    write_image(tmp_path / name, pixels, channels, pixel_type="half" if "exr" in name else "uint8")
+    np.testing.assert_array_equal(read_trimap(tmp_path / name).pixels, CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("grey", "alpha", "found"),
+    [
+        (GREY, 1 - GREY, CLASSES),  # both say something: the picture
+        (GREY * 0, GREY * 0, CLASSES * 0),
+        (GREY * 0, GREY * 0 + 1, CLASSES * 0),  # all background, on an opaque picture
+        (GREY * 0 + 1, GREY, CLASSES * 0 + 255),
+    ],
+)
+def test_an_alpha_beside_a_picture_that_says_something_is_not_looked_at(
+    tmp_path, grey, alpha, found
+):
+    write_image(tmp_path / "a.exr", np.stack([grey, grey, grey, alpha], 2), "RGBA")
+    np.testing.assert_array_equal(read_trimap(tmp_path / "a.exr").pixels, found)
 
 
 @pytest.mark.parametrize(
@@ -152,7 +191,8 @@ def test_values_that_no_trimap_has(tmp_path, value, told):
 def test_missing_and_damaged_trimaps(tmp_path):
     assert refusal(tmp_path / "none.png").code == "input.missing_trimap"
     (tmp_path / "text.png").write_text("no")
-    assert refusal(tmp_path / "text.png").code == "input.damaged"
+    error = refusal(tmp_path / "text.png")
+    assert (error.code, error.hint) == ("input.damaged", "save or copy the trimap again")
 
 
 def test_its_place_on_the_display_window_repeats_the_edge_into_overscan():

@@ -267,3 +267,20 @@ def test_a_clean_plate_of_another_size_is_named(start_server, make_clip):
     shot = replace(clip.shot(), guides=Guides(clean=Guide(str(clip.folder / "c.exr"))))
     with pytest.raises(InputError, match=r"clean plate .*13×9, the plate is 14×9"):
         server.run(shot)
+
+
+@pytest.mark.parametrize(
+    ("role", "name"),
+    [("garbage", "garbage matte"), ("core", "core matte"), ("clean", "clean plate")],
+)
+def test_what_to_do_about_a_damaged_guide_fits_it(start_server, make_clip, role, name):
+    clip, server = make_clip(4), start_server()
+    path = clip.folder / f"{role}.png"
+    path.write_text("no picture")
+    with pytest.raises(InputError) as caught:
+        server.run(replace(clip.shot(), guides=Guides(**{role: Guide(str(path))})))
+    assert str(path) in caught.value.message
+    assert (caught.value.code, caught.value.hint) == (
+        "input.damaged",
+        f"save or copy the {name} again",
+    )
