@@ -16,7 +16,11 @@ import typer
 from dvm_server import allocator
 from dvm_server.worker import environment
 from model.engine import EngineOptions
+from model.errors import InputError
+from model.plates.atomic import write_bytes
+from model.registry import NETWORKS, checkpoint_path, find
 
+_PRECISIONS = ("float32", "auto")
 _CPU_SIZES, _PIPELINE_SIZE, _SHARES_SIZE = ("960x540",), (960, 540), (480, 270)
 
 
@@ -28,6 +32,15 @@ class Part(StrEnum):
     PIPELINE = "pipeline"
     SERVER = "server"
     SCALING = "scaling"
+
+
+class Precision(StrEnum):
+    """As in ``shot.json``."""
+
+    AUTO = "auto"
+    FLOAT32 = "float32"
+    FLOAT16 = "float16"
+    BFLOAT16 = "bfloat16"
 
 
 def bench(
@@ -44,7 +57,7 @@ def bench(
         ),
     ] = None,
     precision: Annotated[
-        list[str] | None,
+        list[Precision] | None,
         typer.Option(help="Of networks; default: float32 and what auto is."),
     ] = None,
     frames: Annotated[
@@ -72,6 +85,10 @@ def bench(
 
     Each part measures pairs in one run and prints their ratio.
     """
+    parts = parts or list(Part)
+    _check_networks(parts, network, checkpoint)
+    if to is not None:
+        _check_writable(to)
     threads = threads or len(os.sched_getaffinity(0))
     # As in a worker, before torch is imported.
     allocator.keep_freed_memory()
@@ -91,14 +108,14 @@ def bench(
         device=on,
         options=EngineOptions(network=network, device=str(on), threads=threads),
         sizes=wanted,
-        precisions=precision or list(dict.fromkeys(["float32", resolved("auto", on)])),
+        precisions=list(dict.fromkeys(resolved(one, on) for one in precision or _PRECISIONS)),
         frames=frames,
         lengths=length or [],
         checkpoint=checkpoint,
         clip_size=min(map(_size, size), key=_pixels) if size else _PIPELINE_SIZE,
     )
     found: dict[str, Any] = {"machine": machine.describe(on, sys.argv), "weights": weights()}
-    for part in parts or list(Part):
+    for part in parts:
         machine.tell(part)
         found[part] = run.part(part)
     found["machine"]["load"] = max(found["machine"]["load"], machine.load())
@@ -108,7 +125,42 @@ def bench(
         )
     sys.stdout.write(_tables(found))
     if to is not None:
-        to.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        write_bytes(to, (json.dumps(found, indent=1) + "\n").encode())
+
+
+def _check_networks(parts: Sequence[Part], network: str, checkpoint: str) -> None:
+    """Refuse a network that cannot be measured before another is.
+
+    Raises:
+        SetupError: ``setup.unknown_network``, ``setup.no_checkpoint``.
+    """
+    named = [one for one in NETWORKS if one.name == network]
+    if network and (not named or not {*parts} <= {Part.OPS, Part.NETWORKS}):
+        named = [find(network, "matting")]  # trimaps are carried by what goes with it
+    given = [one for one in NETWORKS if checkpoint and not one.available]
+    for one in named or given:
+        checkpoint_path(one, "" if one.available else checkpoint)
+
+
+def _check_writable(path: Path) -> None:
+    """Refuse a file that the figures could not be written to, before they are measured.
+
+    Raises:
+        InputError: ``input.output_unwritable``.
+    """
+    why = ""
+    if path.is_dir():
+        why = "it is a folder"
+    elif not path.parent.is_dir():
+        why = f"there is no folder {path.parent}"
+    elif not os.access(path.parent, os.W_OK | os.X_OK):
+        why = f"the folder {path.parent} is closed to you"
+    if why:
+        raise InputError(
+            "input.output_unwritable",
+            f"{path} cannot be written: {why}",
+            hint="choose another file with --json",
+        )
 
 
 class _Run:
@@ -176,7 +228,6 @@ class _Run:
 
     def _scaling(self, tell: Callable[[str], None]) -> dict[str, Any]:
         from dvm_server.bench import scaling
-        from model.registry import find
 
         name = find(self._options.network, "matting").name
         sizes = min(self._sizes), _SHARES_SIZE

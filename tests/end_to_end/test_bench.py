@@ -146,9 +146,47 @@ def test_pictures_have_the_share_of_unknown_pixels_they_say(share):
     assert {0.0, 1.0} <= set(frame.trimap.unique().tolist())
 
 
-@pytest.mark.parametrize("wrong", [("--size", "large"), ("everything",)])
+@pytest.mark.parametrize("wrong", [("--size", "large"), ("everything",), ("--precision", "int8")])
 def test_what_cannot_be_measured(dvm, wrong):
     assert dvm("bench", *wrong).code == 2
+
+
+@pytest.fixture
+def nothing_is_measured(monkeypatch):
+    def measured(*some, **more):
+        pytest.fail("something was measured")
+
+    monkeypatch.setattr(networks, "measure", measured)
+    monkeypatch.setattr(pipeline, "measure", measured)
+
+
+@pytest.mark.parametrize(
+    ("parts", "network", "told"),
+    [
+        (["networks"], "nope", "'nope'"),
+        (["networks", "pipeline"], "trimap_flow", "'trimap_flow'"),
+        (["networks"], "st_fam_r50", "st_fam_r50 comes without weights"),
+        (["networks"], "st_fam_r50 --checkpoint none.safetensors", "none.safetensors"),
+    ],
+)
+def test_a_network_that_is_named_is_measured_or_refused(
+    dvm, nothing_is_measured, parts, network, told
+):
+    ran = dvm("bench", *parts, "--device", "cpu", "--network", *network.split())
+    assert ran.code == 20 and told in ran.sentence()
+
+
+def test_a_checkpoint_that_is_not_there_is_told_of_first(dvm, nothing_is_measured):
+    ran = dvm("bench", "networks", "--device", "cpu", "--checkpoint", "none.safetensors")
+    assert ran.code == 20 and "none.safetensors" in ran.sentence()
+
+
+@pytest.mark.parametrize("name", ["no/bench.json", ".", "file/bench.json"])
+def test_figures_that_cannot_be_written_are_not_measured(dvm, nothing_is_measured, tmp_path, name):
+    (tmp_path / "file").write_text("")
+    ran = dvm("bench", "networks", "--device", "cpu", "--json", tmp_path / name)
+    assert ran.code == 10 and str(tmp_path) in ran.sentence()
+    assert [one.name for one in tmp_path.iterdir()] == ["file"]
 
 
 def test_memory_that_a_starting_process_seems_to_have_does_not_count(monkeypatch):
