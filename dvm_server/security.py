@@ -19,6 +19,9 @@ from model.plates.file_errors import keeping
 
 _TCP = re.compile(r"tcp://(?P<host>\[[^\]]+\]|[^:\s]+):(?P<port>\*|\d{1,5})\Z")
 
+# Port and the one after it, for control, are both below 65536.
+_LAST_PORT = 65534
+
 
 def new_secret() -> str:
     """The text that signs messages, 256 bits of it."""
@@ -40,6 +43,13 @@ def check_bind(config: ServerConfig) -> None:
             "setup.bind",
             f"{config.bind!r} is not an address to listen at",
             hint="write tcp://127.0.0.1:* or tcp://HOST:PORT",
+        )
+    if found["port"] != "*" and not 1 <= int(found["port"]) <= _LAST_PORT:
+        # ZeroMQ would take what is left of it after division.
+        raise SetupError(
+            "setup.bind",
+            f"{found['port']} in {config.bind} is not a port to listen at",
+            hint=f"choose one of 1 to {_LAST_PORT} (the next one is for control), or * for any",
         )
     if is_loopback(found["host"]):
         return

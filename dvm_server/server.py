@@ -28,6 +28,7 @@ from dvm_server.dispatch import DISK, SURVEY, Dispatch
 from dvm_server.ledger import Ledger
 from dvm_server.security import check_bind, new_secret, start_curve
 from dvm_server.spool import Spool, lock_state
+from dvm_server.start_checks import check_devices, check_roots_are_there
 from dvm_server.translate import wire_error
 from dvm_server.units import SCRATCH_PREFIX
 from host_plugins.client import wire
@@ -63,10 +64,13 @@ def serve(config: ServerConfig) -> int:
 
     Raises:
         SetupError: it cannot start: ``setup.public_bind``, ``setup.state_in_use``, ``setup.bind``,
-            ``setup.keys`` …
+            ``setup.root``, ``setup.device``, ``setup.keys`` …
         model.errors.EngineError: ``setup.state``, ``capacity.disk_full``: the state directory.
     """
     check_bind(config)
+    check_roots_are_there(config.roots)
+    if not config.private:  # which serves one shot, that will name the device
+        check_devices(config.devices)
     with ExitStack() as stack:
         stack.enter_context(lock_state(config.state))
         stack.enter_context(_logging(config))

@@ -157,3 +157,20 @@ def test_status(start_server: RunningServer, make_clip):
     status = server.status()
     assert [one["state"] for one in status["workers"]] == ["idle", "idle"]
     assert status["jobs"][0]["state"] == "done" and status["jobs"][0]["name"] == "clip"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        (["--bind", "tcp://127.0.0.1:99999"], "99999"),
+        (["--device", "cuda:97"], "cuda:97"),
+        (["--root", "no_such_folder"], "no_such_folder"),
+    ],
+)
+def test_what_a_server_cannot_be_told_ends_it_at_once(tmp_path, wrong, told):
+    command = [sys.executable, "-m", "dvm_server.cli", "serve", "--state", str(tmp_path), *wrong]
+    ran = subprocess.run(
+        command, cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert ran.returncode == 20 and ran.stdout == ""
+    assert ran.stderr.count("\n") == 2 and told in ran.stderr.splitlines()[0]

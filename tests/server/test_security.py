@@ -10,7 +10,9 @@ import pytest
 import zmq
 import zmq.auth
 
-from dvm_server.security import check_roots, is_loopback, make_keys
+from dvm_server import start_checks
+from dvm_server.config import ServerConfig
+from dvm_server.security import check_bind, check_roots, is_loopback, make_keys
 from host_plugins.client import wire
 from host_plugins.client.errors import InputError, SetupError
 from host_plugins.client.session import Session, Times
@@ -153,3 +155,36 @@ def key_of(path: Path) -> str:
     _, secret = zmq.auth.load_certificate(str(path))
     assert secret is not None
     return secret.decode("ascii")
+
+
+@pytest.mark.parametrize("port", ["0", "65535", "65536", "99999"])
+def test_ports_that_are_none(tmp_path, port):
+    with pytest.raises(SetupError) as caught:
+        check_bind(ServerConfig(state=tmp_path, bind=f"tcp://127.0.0.1:{port}"))
+    assert caught.value.code == "setup.bind" and port in caught.value.message
+    for good in ("*", "1", "65534"):
+        check_bind(ServerConfig(state=tmp_path, bind=f"tcp://127.0.0.1:{good}"))
+
+
+@pytest.mark.parametrize(
+    ("devices", "refused"),
+    [
+        (("cpu", "auto", "cuda", "cuda:1"), ""),
+        (("cpu", "cuda:2"), "cuda:2"),
+        (("gpu",), "gpu"),
+        (("cuda:-1",), "cuda:-1"),
+    ],
+)
+def test_devices_that_are_not_there(monkeypatch, devices, refused):
+    monkeypatch.setattr(start_checks, "_COUNT", "print(2)")
+    if not refused:
+        start_checks.check_devices(devices)
+        return
+    with pytest.raises(SetupError) as caught:
+        start_checks.check_devices(devices)
+    assert caught.value.code == "setup.device" and refused in caught.value.message
+
+
+def test_without_torch_devices_are_the_workers_affair(monkeypatch):
+    monkeypatch.setattr(start_checks, "_COUNT", "import no_such_package")
+    start_checks.check_devices(["cuda:7"])
