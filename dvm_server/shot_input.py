@@ -36,6 +36,7 @@ from model.plates.plate import PlateHeader, Window
 from model.plates.ranges import FramePattern, FrameRange
 from model.plates.region import matte_header
 from model.plates.roto import trimap_of_shape
+from model.plates.same_files import RealNames, SameFiles
 from model.plates.trimap import place_trimap, read_trimap
 
 
@@ -346,14 +347,17 @@ def _check_outputs(clip: Clip, out: str, wishes: Wishes, trimaps: set[Path]) -> 
             hint="write the frame number as ####, e.g. alpha.####.exr",
         )
     check_outputs(wishes.layers, wishes.split, wishes.compression)
-    read = trimaps | {clip.path(frame) for frame in (*clip.frames, *clip.handle_frames())}
+    plates = {clip.path(frame) for frame in (*clip.frames, *clip.handle_frames())}
+    read = SameFiles((Path(os.path.abspath(one)) for one in trimaps | plates), RealNames())  # noqa: PTH100
     for frame in clip.frames:
         for path in matte_paths(out, frame, wishes.layers, wishes.split).values():
-            if path in read:
+            own = read.find(path)
+            if own is not None:
+                reached = "" if own == path else f", {own},"
                 raise InputError(
                     "input.output_is_input",
-                    f"{path} is one of the shot's own plates, trimaps or guides, and would be "
-                    "overwritten",
+                    f"{path} is one of the shot's own plates, trimaps or guides{reached} and "
+                    "would be overwritten",
                     frame=frame,
                     hint="give the mattes another name or folder",
                 )

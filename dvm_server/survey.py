@@ -23,6 +23,7 @@ from model.passes import with_handles
 from model.plates.mattes import check_outputs, matte_paths
 from model.plates.movies import is_movie
 from model.plates.ranges import FramePattern
+from model.plates.same_files import RealNames, SameFiles
 
 
 @dataclass(frozen=True)
@@ -339,15 +340,18 @@ def _check_apart(plan: Plan) -> None:
     read = {one.path: f for f, one in plan.plates.items()}
     read |= {one.path: f for f, one in plan.trimaps.items() if one.source != "propagated"}
     read |= {one.path: f for f, roles in plan.guides.items() for one in roles.values()}
+    files_read = SameFiles(map(Path, read), RealNames())
     for files in plan.outputs.values():
         for path in files.values():
-            if str(path) in read:
+            own = files_read.find(path)
+            if own is not None:
+                reached = "" if own == path else f", {own},"
                 raise InputError(
                     "input.output_is_input",
-                    f"{path} is one of the shot's own plates, trimaps or guides, and would be "
-                    "overwritten",
+                    f"{path} is one of the shot's own plates, trimaps or guides{reached} and "
+                    "would be overwritten",
                     shot=plan.offer.shot.name,
-                    frame=read[str(path)],
+                    frame=read[str(own)],
                     hint="give the mattes another name or folder",
                 )
 

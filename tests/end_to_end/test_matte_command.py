@@ -158,6 +158,18 @@ def test_output_over_the_plates(matte, clip):
     assert stamps(clip.folder) == before
 
 
+def test_output_over_the_plates_in_a_linked_folder(matte, clip):
+    linked = clip.folder.with_name("linked")
+    linked.symlink_to(clip.folder)
+    before = clip.plate(1001).read_bytes()
+    ran = matte("--overwrite", out=linked / "plate.####.exr")
+    assert ran.code == 10
+    said = ran.sentence()
+    assert f"{linked / 'plate.1001.exr'} is one of the shot's own plates" in said
+    assert str(clip.plate(1001)) in said
+    assert clip.plate(1001).read_bytes() == before
+
+
 def test_output_without_a_frame_number(matte, clip):
     ran = matte(out=clip.folder / "out" / "alpha.exr")
     assert (ran.code, written(clip)) == (10, [])

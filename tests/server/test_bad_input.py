@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from host_plugins.client.errors import CapacityError, InputError, SetupError
-from host_plugins.client.shot import Outputs, Plates, Trimaps
+from host_plugins.client.shot import Keyframe, Outputs, Plates, Trimaps
 from model.plates.image_files import write_image
 from tests.server.serving import SIZE, RunningServer, header, pixels, stamps
 
@@ -169,6 +169,46 @@ def test_outputs_over_the_plates_are_refused_even_with_overwrite(server, clip):
     over = replace(shot, outputs=Outputs(pattern=str(clip.folder / "plate.####.exr")))
     refused(server, over, "input.output_is_input", clip.plate(1001), frame=1001)
     assert clip.plate(1001).read_bytes() == before
+
+
+@pytest.mark.parametrize("links", ["outputs", "plates", "a file", "hard"])
+def test_outputs_over_the_plates_are_refused_through_links_too(server, clip, links):
+    """Each would replace a plate by its matte under another name."""
+    before = clip.plate(1001).read_bytes()
+    shot = clip.shot(KEYS, overwrite=True)
+    linked, out = clip.folder.with_name("linked"), clip.folder / "out"
+    linked.symlink_to(clip.folder)
+    if links == "outputs":
+        pattern = linked / "plate.####.exr"
+    elif links == "plates":
+        pattern = clip.folder / "plate.####.exr"
+        shot = replace(shot, plates=Plates(pattern=str(linked / "plate.####.exr")))
+    else:
+        pattern = out / "a.####.exr"
+        if links == "hard":
+            (out / "a.1001.exr").hardlink_to(clip.plate(1001))
+        else:
+            clip.plate(1001).rename(out / "a.1001.exr")
+            clip.plate(1001).symlink_to(out / "a.1001.exr")
+    shot = replace(shot, outputs=Outputs(pattern=str(pattern)))
+    refused(server, shot, "input.output_is_input", "1001.exr", frame=1001)
+    assert clip.plate(1001).read_bytes() == before
+
+
+def test_an_output_over_a_trimap_in_a_linked_folder(server, clip):
+    shot = clip.shot((1001,), overwrite=True)
+    key = clip.folder / "out" / "a.1006.exr"
+    write_image(key, np.full(SIZE, 0.5, np.float32), ("Y",))
+    before = key.read_bytes()
+    (clip.folder / "latest").symlink_to("out")
+    painted = (*shot.keyframes, Keyframe(1006, trimap=str(key)))
+    shot = replace(
+        shot,
+        keyframes=painted,
+        outputs=Outputs(pattern=str(clip.folder / "latest" / "a.####.exr")),
+    )
+    refused(server, shot, "input.output_is_input", key, frame=1006)
+    assert key.read_bytes() == before
 
 
 def test_one_output_for_many_frames(server, clip):

@@ -175,6 +175,20 @@ def test_guides_are_never_written_over(start_server, make_clip):
     assert caught.value.code == "input.output_is_input"
 
 
+@pytest.mark.parametrize("role", ["garbage", "clean"])
+def test_guides_in_a_linked_folder_are_never_written_over(start_server, make_clip, role):
+    clip, server = make_clip(2, keys=(1001,)), start_server()
+    shot = clip.shot(overwrite=True)
+    paint(clip.out(1002), np.s_[:2])
+    (clip.folder / "linked").symlink_to("out")
+    guide = Guide(str(clip.out(1002, "linked")))
+    before = clip.out(1002).read_bytes()
+    with pytest.raises(InputError) as caught:
+        server.run(replace(shot, guides=Guides(**{role: guide})))
+    assert caught.value.code == "input.output_is_input"
+    assert clip.out(1002).read_bytes() == before
+
+
 def test_a_server_that_knows_no_guides_is_not_asked(start_server, make_clip):
     clip, server = make_clip(1, keys=(1001,)), start_server()
     shot = replace(clip.shot(), guides=Guides(garbage=Guide("/g.exr")), handles=1)
