@@ -13,6 +13,7 @@ from dvm_server.ledger import Ledger, Record, frame_event
 from dvm_server.spool import Spool
 from host_plugins.client.errors import InputError
 from model.errors import EngineError
+from model.plates.file_errors import not_a_file
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Outputs:
         Raises:
             InputError: ``input.output_unwritable``.
         """
-        if not folder.is_dir():
+        if not os.path.isdir(folder):  # noqa: PTH112  Path's raises where it may not look
             raise _unwritable(folder, "it is not there", "make the folder first")
         if not os.access(folder, os.W_OK | os.X_OK):
             raise _unwritable(folder, "permission denied", "check the folder's permissions")
@@ -104,10 +105,11 @@ def _found(plan: Plan, frame: int, layer: str, outputs: Outputs, spool: Spool) -
         current = _is(record, expected, layer)
         return _Found(frame, f"the client's {layer} of frame {frame}", sha256, current, record)
     path = plan.outputs[frame][layer]
-    if not path.exists():
-        return None
     try:
-        sha256 = spool.digest_of(path)
+        if not _is_there(path, frame):
+            return None
+        # Of a link that leads nowhere: whoever made it, a matte would take its place.
+        sha256 = spool.digest_of(path) if path.exists() else ""
     except OSError as error:
         raise InputError(
             "input.unreadable",
@@ -126,6 +128,28 @@ def _found(plan: Plan, frame: int, layer: str, outputs: Outputs, spool: Spool) -
         except EngineError:
             current = False
     return _Found(frame, str(path), sha256, current, record)
+
+
+def _is_there(path: Path, frame: int) -> bool:
+    """Whether a file has an output's name, or a link has.
+
+    Raises:
+        InputError: what has it is no file, so no matte can take its place, whatever ``overwrite``
+            says. It is never opened: a pipe would keep the server waiting for ever.
+        OSError: nobody can tell.
+    """
+    try:
+        other = not_a_file(path.stat())
+    except (FileNotFoundError, NotADirectoryError):
+        return path.is_symlink()
+    if other:
+        raise InputError(
+            "input.output_unwritable",
+            f"{path} is {other}, and a matte is to be written there",
+            frame=frame,
+            hint="move it away, or choose another output",
+        )
+    return True
 
 
 def _is(record: Record | None, key: str, layer: str) -> bool:

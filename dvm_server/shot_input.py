@@ -27,6 +27,7 @@ from host_plugins.client.shot import (
 )
 from model.errors import InputError, SetupError
 from model.plates import colour
+from model.plates.atomic import check_name
 from model.plates.holdout import check_clean_plate
 from model.plates.image_files import read_header
 from model.plates.input_mattes import place_input_matte, read_input_matte
@@ -368,6 +369,8 @@ def _check_outputs(clip: Clip, out: str, wishes: Wishes, trimaps: set[Path]) -> 
         raise _unwritable(folder, error.strerror or str(error)) from error
     if not os.access(folder, os.W_OK | os.X_OK):
         raise _unwritable(folder, "it is write-protected")
+    for path in matte_paths(out, clip.frames.frames[-1], wishes.layers, wishes.split).values():
+        check_name(path)
 
 
 def _unwritable(folder: Path, why: str) -> InputError:

@@ -5,6 +5,7 @@ Runs off the main loop: it may read every plate of a shot.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from dvm_server.spool import Spool
 from host_plugins.client.errors import InputError
 from host_plugins.client.shot import Shot
 from model.passes import with_handles
+from model.plates.atomic import check_name
 from model.plates.mattes import check_outputs, matte_paths
 from model.plates.movies import is_movie
 from model.plates.ranges import FramePattern
@@ -328,11 +330,16 @@ def _outputs(
     for folder in {path.parent for files in found.values() for path in files.values()}:
         check_roots(folder, around.roots)
         around.outputs.check_folder(folder)
+    check_name(max((path for files in found.values() for path in files.values()), key=_length))
     for files in found.values():
         for path in files.values():
             if path.is_symlink():
                 check_roots(path, around.roots)
     return found
+
+
+def _length(path: Path) -> int:
+    return len(os.fsencode(path))
 
 
 def _check_apart(plan: Plan) -> None:
@@ -365,5 +372,5 @@ def _digest_of(path: Path, frame: int, around: Surroundings) -> str:
             "input.unreadable",
             f"{path} cannot be read ({error.strerror})",
             frame=frame,
-            hint="check the file's permissions",
+            hint="check what is there, and its permissions",
         ) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import stat
 from pathlib import Path
 
 from .errors import CapacityError, InputError
@@ -19,8 +20,9 @@ def digest(path: Path) -> str:
     """Sha256 of a file's bytes, in hex.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: it cannot be read, or is no file.
     """
+    _check_file(path)
     found = hashlib.sha256()
     with path.open("rb") as file:
         while True:
@@ -28,6 +30,19 @@ def digest(path: Path) -> str:
             if not chunk:
                 return found.hexdigest()
             found.update(chunk)
+
+
+def _check_file(path: Path) -> None:
+    """Refuse what is no regular file before it is opened: a pipe would keep us waiting for ever.
+
+    Raises:
+        OSError: that is what it is, or nothing is there.
+    """
+    mode = path.stat().st_mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, "it is a folder", str(path))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "it is a pipe or a device, not a file", str(path))
 
 
 def suffix(path: Path) -> str:
@@ -43,6 +58,7 @@ def read_part(role: str, path: Path, frame: int | None) -> Part:
             ``input.unreadable``.
     """
     try:
+        _check_file(path)
         data = path.read_bytes()
     except OSError as error:
         raise unreadable(role, path, frame, error) from error
@@ -69,7 +85,7 @@ def unreadable(role: str, path: Path, frame: int | None, error: OSError) -> Inpu
         "input.unreadable",
         f"the {role} of frame {frame}, {path}, cannot be read: {error.strerror}",
         frame=frame,
-        hint="check its permissions",
+        hint="check what is there, and its permissions",
     )
 
 

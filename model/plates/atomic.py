@@ -8,12 +8,31 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from model.errors import InputError
 from model.plates.file_errors import writing
 
 
 def temporary_path(path: Path) -> Path:
     """Where ``path`` is written before it gets its name: in the same folder, hidden."""
     return path.with_name(f".{path.name}.tmp-{os.getpid()}")
+
+
+def check_name(path: Path) -> None:
+    """Refuse a name that is too long for the file system, with what it gets while it is written.
+
+    Raises:
+        InputError: ``input.output_unwritable``.
+    """
+    try:
+        temporary_path(path).lstat()
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise InputError(
+                "input.output_unwritable",
+                f"{path} cannot be written: the name is too long",
+                hint="give the mattes a shorter name, or another folder",
+            ) from error
+        # That nothing is there is as it should be; other trouble is told when it is written.
 
 
 def publish(staged: Mapping[Path, Path]) -> None:

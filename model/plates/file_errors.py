@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,12 +17,20 @@ _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def require_file(path: Path, frame: int | None) -> None:
-    """See that ``path`` can be opened for reading.
+    """See that ``path`` can be opened for reading, and is a file: a pipe would wait for ever.
 
     Raises:
         InputError: ``input.missing_plate`` or ``input.unreadable``.
     """
     try:
+        other = not_a_file(path.stat())
+        if other:
+            raise InputError(
+                "input.unreadable",
+                f"{path} is {other}, not a file",
+                frame=frame,
+                hint="give the name of an image file",
+            )
         with path.open("rb"):
             pass
     except (FileNotFoundError, NotADirectoryError):
@@ -54,6 +64,13 @@ def entries(folder: Path) -> list[Path]:
             f"the folder {folder} cannot be read: {error.strerror}",
             hint="check its name and permissions",
         ) from None
+
+
+def not_a_file(found: os.stat_result) -> str:
+    """What is at a path: ``a folder``, ``a pipe or a device``, or "" if it is a regular file."""
+    if stat.S_ISDIR(found.st_mode):
+        return "a folder"
+    return "" if stat.S_ISREG(found.st_mode) else "a pipe or a device"
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -46,7 +47,7 @@ def read_trimap(path: str | Path, *, frame: int | None = None, source: str = "pa
             `image_files.read_plate` raises.
     """
     path = Path(path)
-    if not path.exists():
+    if not os.path.exists(path):  # noqa: PTH110  of a name that is too long, Path's raises
         raise InputError(
             "input.missing_trimap",
             f"the trimap {path} is not there",

@@ -170,6 +170,33 @@ def test_output_over_the_plates_in_a_linked_folder(matte, clip):
     assert clip.plate(1001).read_bytes() == before
 
 
+@pytest.mark.parametrize("letters", [245, 300])
+def test_output_whose_name_is_too_long(matte, clip, letters):
+    """The shorter one would fit, but not what it is called while it is written."""
+    ran = matte(out=clip.folder / "out" / ("a" * letters + ".####.exr"))
+    assert (ran.code, written(clip)) == (10, [])
+    assert "a" * letters in ran.sentence() and "too long" in ran.sentence()
+
+
+@pytest.mark.parametrize("option", ["--trimap", "--roto", "--garbage", "--clean-plate"])
+def test_a_pipe_is_refused_and_not_waited_for(matte, clip, option):
+    pipe = clip.folder / "pipe.exr"
+    os.mkfifo(pipe)
+    drawn = option in ("--trimap", "--roto")
+    ran = matte(option, f"1002:{pipe}" if drawn else pipe)
+    assert (ran.code, written(clip)) == (10, [])
+    assert str(pipe) in ran.sentence()
+
+
+def test_a_pipe_where_a_matte_would_be(matte, clip):
+    (clip.folder / "out").mkdir()
+    os.mkfifo(clip.out(1003))
+    for more in ((), ("--overwrite",)):
+        ran = matte(*more)
+        assert (ran.code, written(clip)) == (10, ["alpha.1003.exr"])
+        assert f"{clip.out(1003)} is a pipe or a device" in ran.sentence()
+
+
 def test_output_without_a_frame_number(matte, clip):
     ran = matte(out=clip.folder / "out" / "alpha.exr")
     assert (ran.code, written(clip)) == (10, [])

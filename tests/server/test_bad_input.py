@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from host_plugins.client.errors import CapacityError, InputError, SetupError
+from host_plugins.client.guides import Guide, Guides
 from host_plugins.client.shot import Keyframe, Outputs, Plates, Trimaps
 from model.plates.image_files import write_image
 from tests.server.serving import SIZE, RunningServer, header, pixels, stamps
@@ -209,6 +211,62 @@ def test_an_output_over_a_trimap_in_a_linked_folder(server, clip):
     )
     refused(server, shot, "input.output_is_input", key, frame=1006)
     assert key.read_bytes() == before
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("what", ["a pipe or a device", "a folder"])
+def test_what_is_no_file_in_the_place_of_an_output(server, clip, what, overwrite):
+    """Opened, a pipe would keep the server waiting for ever, and all its users with it."""
+    shot = clip.shot(KEYS, overwrite=overwrite)
+    if what == "a folder":
+        clip.out(1003).mkdir()
+    else:
+        os.mkfifo(clip.out(1003))
+    error = refused(
+        server, shot, "input.output_unwritable", clip.out(1003), f"is {what}", frame=1003
+    )
+    assert error.exit_code == 10
+    assert [one.name for one in (clip.folder / "out").iterdir()] == ["alpha.1003.exr"]
+    assert server.run(clip.shot(KEYS, out="elsewhere")).computed == 6  # others are served
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_link_that_leads_nowhere_in_the_place_of_an_output(server, clip, overwrite):
+    shot = clip.shot(KEYS, overwrite=overwrite)
+    clip.out(1003).symlink_to(clip.folder / "gone.exr")
+    if overwrite:
+        assert server.run(shot).computed == 6
+        assert not clip.out(1003).is_symlink()
+    else:
+        refused(server, shot, "input.output_exists", clip.out(1003), frame=1003)
+    assert not (clip.folder / "gone.exr").exists()
+
+
+@pytest.mark.parametrize("what", ["plate", "trimap", "guide", "given"])
+def test_a_pipe_among_what_is_read(server, clip, what):
+    pipe = clip.folder / "pipe.1001.exr"
+    os.mkfifo(pipe)
+    shot = clip.shot(KEYS)
+    if what == "plate":
+        for frame in clip.frames[1:]:
+            clip.plate(frame).rename(clip.folder / f"pipe.{frame}.exr")
+        shot = replace(shot, plates=Plates(pattern=str(clip.folder / "pipe.####.exr")))
+    elif what == "trimap":
+        shot = replace(shot, keyframes=(Keyframe(1001, trimap=str(pipe)),))
+    elif what == "given":
+        shot = replace(shot, trimaps=Trimaps(pattern=str(clip.folder / "pipe.####.exr")))
+        shot = replace(shot, keyframes=shot.keyframes[1:])
+    else:
+        shot = replace(shot, guides=Guides(garbage=Guide(str(pipe))))
+    refused(server, shot, "input.unreadable", pipe, "pipe", frame=1001)
+    assert nothing_in(clip)
+
+
+def test_the_name_of_an_output_is_too_long(server, clip):
+    name = "a" * 245 + ".####.exr"
+    shot = replace(clip.shot(KEYS), outputs=Outputs(pattern=str(clip.folder / "out" / name)))
+    error = refused(server, shot, "input.output_unwritable", "a" * 245, "too long")
+    assert error.exit_code == 10 and nothing_in(clip)
 
 
 def test_one_output_for_many_frames(server, clip):
