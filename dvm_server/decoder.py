@@ -74,6 +74,11 @@ class Decoder:
         """Read a header. Raises what `plate` does."""
         return PlateHeader.from_json(self._answer("header", path, frame)["header"])
 
+    def whole(self, path: str) -> PlateHeader:
+        """Decode every channel of a matte of ours, and return its header. Raises what `plate`
+        does."""
+        return PlateHeader.from_json(self._answer("whole", path, None)["header"])
+
     @property
     def pid(self) -> int | None:
         """The process in use, if there is one."""
@@ -189,6 +194,8 @@ def _read(
             return read_trimap(path, frame=frame, source=question["source"])
         case "matte":
             return read_input_matte(path, frame=frame)
+        case "whole":
+            return read_plate(path, frame=frame, choose=_every_channel).header
         case _:
             return read_header(path, frame=frame, choose=_first_channel)
 
@@ -204,6 +211,10 @@ def _open_movie(path: Path) -> MovieReader:
 def _first_channel(names: Sequence[str], is_id: Sequence[bool]) -> Picture:
     """Any channel will do for a header: a matte has no picture."""
     return Picture("", ("Y",), (0,))
+
+
+def _every_channel(names: Sequence[str], is_id: Sequence[bool]) -> Picture:
+    return Picture("", ("Y",) * len(names), tuple(range(len(names))))
 
 
 def _told(found: Plate | Trimap | InputMatte | PlateHeader, pixels: int) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 from dvm_server import scheduler
 from dvm_server.background import Background
 from dvm_server.config import ServerConfig
+from dvm_server.decoder import Decoder
 from dvm_server.jobs import (
     Plan,
     SentFile,
@@ -29,7 +30,7 @@ from dvm_server.survey import Surroundings, survey
 from dvm_server.translate import engine_options, wire_error
 from dvm_server.worker_pool import WorkerPool
 from host_plugins.client import shot as shots
-from host_plugins.client.errors import Cancelled, DvmError, from_wire
+from host_plugins.client.errors import Cancelled, DvmError, InputError, from_wire
 from model.plates.file_errors import keeping
 
 _LOG = logging.getLogger("dvm.jobs")
@@ -58,8 +59,14 @@ class Dispatch:
         self._config = config
         self._spool = spool
         self._ledger = ledger
+        # Asked by surveys alone; its process ends with their thread, which starts it.
+        decoder = Decoder(memory_bytes=config.decoder_memory_bytes, seconds=config.decode_seconds)
+
+        def key_in_whole(path: Path) -> str:
+            return str(decoder.whole(str(path)).metadata.get("dvm:key", ""))
+
         self._around = Surroundings(
-            spool, config.roots, config.worker_threads, Outputs(ledger, key_in)
+            spool, config.roots, config.worker_threads, Outputs(ledger, key_in, key_in_whole)
         )
         workers = {name: scheduler.Worker() for name in self.pool.workers}
         self._state = scheduler.State(workers=workers)
@@ -154,6 +161,10 @@ class Dispatch:
         def planned(found: tuple[Plan, set[int]]) -> None:
             if job.ended:
                 return
+            other = self._writing_there(found[0])
+            if other is not None:
+                self.fail(job, _in_use(found[0], other))
+                return
             job.plan, job.arrived = found
             plan = job.plan
             job.carried = set(plan.carried)
@@ -170,6 +181,19 @@ class Dispatch:
             self.fail(job, wire_error(error, shot=job.name))
 
         self.background.run(SURVEY, look, planned, failed)
+
+    def _writing_there(self, plan: Plan) -> LiveJob | None:
+        """Another job that is writing to the same files, by path."""
+        return next(
+            (
+                one
+                for one in self.jobs.values()
+                if one.plan is not None
+                and not one.ended
+                and not one.plan.places.keys().isdisjoint(plan.places)
+            ),
+            None,
+        )
 
     # What happens to a job
 
@@ -368,3 +392,19 @@ class Dispatch:
             raise error
 
         self.background.run(DISK, lambda: None, lambda _: then(), failed)
+
+
+def _in_use(plan: Plan, other: LiveJob) -> InputError:
+    """The error for a shot whose mattes would mix with another's."""
+    theirs = other.plan.places if other.plan is not None else {}
+    shared = {path for name, path in plan.places.items() if name in theirs}
+    frame, path = next(
+        (f, path) for f, files in plan.outputs.items() for path in files.values() if path in shared
+    )
+    return InputError(
+        "input.output_in_use",
+        f"{path} is being written by another shot, {other.name!r}, at this moment",
+        shot=plan.offer.shot.name,
+        frame=frame,
+        hint="wait until that is done, cancel it, or choose another output",
+    )

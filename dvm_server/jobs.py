@@ -129,6 +129,8 @@ class Plan:
         done: frames whose files the client has.
         ready: by value: frames whose files lie in the spool and only need to be sent.
         carried: frames whose propagated trimap is in the spool.
+        places: by path: the outputs by what they are called without links.
+        ours: by path: sha256 of output files that this shot made and makes again.
     """
 
     offer: Offer
@@ -147,6 +149,8 @@ class Plan:
     done: frozenset[int]
     ready: frozenset[int]
     carried: frozenset[int]
+    places: Mapping[str, Path] = field(default_factory=dict)
+    ours: Mapping[Path, str] = field(default_factory=dict)
 
     @property
     def make(self) -> frozenset[int]:
@@ -253,6 +257,7 @@ def block_order(
     """
     block = plan.blocks[index]
     outputs = plan.offer.shot.outputs
+    wanted = [path for f in frames for path in plan.outputs[f].values()]
     return {
         "type": "block",
         "engine": dict(plan.engine),
@@ -269,6 +274,10 @@ def block_order(
             if f in plan.guides
         },
         "into": {f: {layer: str(path) for layer, path in plan.outputs[f].items()} for f in frames},
+        # What lies in the spool is ours by its name.
+        "ours": None
+        if plan.offer.by_value or plan.offer.shot.options.overwrite
+        else {str(path): plan.ours[path] for path in wanted if path in plan.ours},
         "layers": outputs.layers,
         "split": outputs.split,
         "compression": outputs.compression,

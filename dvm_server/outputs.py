@@ -23,10 +23,12 @@ class Outputs:
     Attributes:
         ledger: what was made here.
         key_in: reads ``dvm:key`` of a file; "" if it has none. Raises EngineError if unreadable.
+        key_in_whole: the same, and decodes all of the file.
     """
 
     ledger: Ledger
     key_in: Callable[[Path], str]
+    key_in_whole: Callable[[Path], str]
 
     def check_folder(self, folder: Path) -> None:
         """Refuse a folder that cannot be written to, before a frame is computed.
@@ -40,10 +42,26 @@ class Outputs:
             raise _unwritable(folder, "permission denied", "check the folder's permissions")
 
 
-def sort_outputs(
-    plan: Plan, outputs: Outputs, spool: Spool
-) -> tuple[frozenset[int], frozenset[int], list[dict[str, Any]]]:
-    """Frames whose files the client has, those that only need to be sent, and events to journal.
+@dataclass(frozen=True)
+class There:
+    """What is there before a job begins.
+
+    Attributes:
+        done: frames whose files the client has.
+        ready: frames whose files only need to be sent.
+        adopted: events to journal, of files that no journal knows.
+        ours: by path: sha256 of files that this shot made and that are made again, because they
+            are broken or because others of their frame are missing.
+    """
+
+    done: frozenset[int]
+    ready: frozenset[int]
+    adopted: list[dict[str, Any]]
+    ours: dict[Path, str]
+
+
+def sort_outputs(plan: Plan, outputs: Outputs, spool: Spool) -> There:
+    """What is there of a plan's outputs.
 
     Raises:
         InputError: a file is there that is not this shot's, and ``overwrite`` is off:
@@ -54,6 +72,7 @@ def sort_outputs(
     layers = files_of(plan.offer.shot)
     done, ready = set(), set()
     adopted: list[dict[str, Any]] = []
+    ours: dict[Path, str] = {}
     conflicts: list[_Found] = []
     for frame in plan.frames:
         found = {
@@ -66,14 +85,15 @@ def sort_outputs(
             if any(one.record is None for one in found.values()):
                 adopted.append(_adoption(plan, frame, found))
             continue
-        conflicts += [one for one in found.values() if not one.current]
+        conflicts += [one for one in found.values() if not one.current and not one.broken]
+        ours |= {Path(one.name): one.sha256 for one in found.values() if one.current or one.broken}
         if plan.offer.by_value and all(
             spool.has(Spool.matte_name(plan.keys[frame], layer)) for layer in layers
         ):
             ready.add(frame)
     if conflicts and not plan.offer.shot.options.overwrite:
         raise _conflict(plan, conflicts)
-    return frozenset(done), frozenset(ready), adopted
+    return There(frozenset(done), frozenset(ready), adopted, ours)
 
 
 @dataclass(frozen=True)
@@ -86,6 +106,7 @@ class _Found:
         sha256: of its bytes.
         current: it is just what this shot would make.
         record: what is known of it.
+        broken: this shot made it, and not all of it is there.
     """
 
     frame: int
@@ -93,6 +114,7 @@ class _Found:
     sha256: str
     current: bool
     record: Record | None
+    broken: bool = False
 
 
 def _found(plan: Plan, frame: int, layer: str, outputs: Outputs, spool: Spool) -> _Found | None:
@@ -119,15 +141,23 @@ def _found(plan: Plan, frame: int, layer: str, outputs: Outputs, spool: Spool) -
         ) from error
     record = outputs.ledger.find(sha256, layer)
     current = _is(record, expected, layer)
+    broken = False
     if record is None and not _is(outputs.ledger.at(path), expected, layer):
         # A server killed between writing the file and its journal, or the journal of another
-        # machine: the file itself says what it was made of, and it is whole, for it has its name.
+        # machine: the file itself says what it was made of. Its copy may have been cut short.
         # If the journal knows the very same matte with other bytes, somebody has changed it.
-        try:
-            current = outputs.key_in(path) == expected
-        except EngineError:
-            current = False
-    return _Found(frame, str(path), sha256, current, record)
+        current = _says(outputs.key_in, path) == expected
+        broken = current and _says(outputs.key_in_whole, path) != expected
+        current = current and not broken
+    return _Found(frame, str(path), sha256, current, record, broken)
+
+
+def _says(key_in: Callable[[Path], str], path: Path) -> str:
+    """The key in a file; "" if it cannot be read."""
+    try:
+        return key_in(path)
+    except EngineError:
+        return ""
 
 
 def _is_there(path: Path, frame: int) -> bool:

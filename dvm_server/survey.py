@@ -111,9 +111,21 @@ def survey(
             f for f, key in keys_a.items() if around.spool.has(Spool.trimap_name(key))
         ),
     )
-    _check_apart(plan)
-    done, ready, adopted = sort_outputs(plan, around.outputs, around.spool)
-    return replace(plan, done=done, ready=ready), adopted
+    names = RealNames()
+    _check_apart(plan, names)
+    there = sort_outputs(plan, around.outputs, around.spool)
+    plan = replace(
+        plan,
+        done=there.done,
+        ready=there.ready,
+        ours=there.ours,
+        places={
+            names.of(path)[0]: path
+            for files in (() if offer.by_value else plan.outputs.values())
+            for path in files.values()
+        },
+    )
+    return plan, there.adopted
 
 
 def _context(shot: Shot) -> tuple[int, ...]:
@@ -342,12 +354,12 @@ def _length(path: Path) -> int:
     return len(os.fsencode(path))
 
 
-def _check_apart(plan: Plan) -> None:
+def _check_apart(plan: Plan, names: RealNames) -> None:
     """Refuse to write over what is read, whatever ``overwrite`` says."""
     read = {one.path: f for f, one in plan.plates.items()}
     read |= {one.path: f for f, one in plan.trimaps.items() if one.source != "propagated"}
     read |= {one.path: f for f, roles in plan.guides.items() for one in roles.values()}
-    files_read = SameFiles(map(Path, read), RealNames())
+    files_read = SameFiles(map(Path, read), names)
     for files in plan.outputs.values():
         for path in files.values():
             own = files_read.find(path)

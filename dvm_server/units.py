@@ -179,6 +179,7 @@ def _written(order: Mapping[str, Any], matte: FrameMatte) -> dict[str, Any]:
     }
     if matte.fallback:
         attributes["dvm:fallback"] = matte.fallback
+    ours = order["ours"]
     files = {}
     # The folder may go away at any moment, between writing and looking too.
     with writing(next(iter(into.values())).parent):
@@ -189,6 +190,7 @@ def _written(order: Mapping[str, Any], matte: FrameMatte) -> dict[str, Any]:
             split=order["split"],
             compression=order["compression"],
             attributes=attributes,
+            made_before=None if ours is None else {Path(p): one for p, one in ours.items()},
         )
         for layer, path in into.items():
             stat = path.stat()

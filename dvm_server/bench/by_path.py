@@ -260,6 +260,7 @@ def _order(clip: Clip, block: Block, name: str) -> dict[str, Any]:
         },
         "guides": {},
         "into": {f: matte_paths(clip.out(name), f, layers, False) for f in block.frames},
+        "ours": None,
         "layers": layers,
         "split": False,
         "compression": "zip",

@@ -37,7 +37,7 @@ class Delivery:
         self._by_value = by_value
         self._sink = sink
         self._frames = frozenset(shot.numbers())
-        self._known: set[Path] = set()
+        self._known: dict[Path, str] = {}
         if self._writes:
             check_folder(shot.outputs, shot.numbers())
 
@@ -55,7 +55,7 @@ class Delivery:
             InputError: ``input.output_unwritable`` if one of them cannot be read.
         """
         have: list[dict[str, Any]] = []
-        self._known = set()
+        self._known = {}
         if not self._writes:
             return have
         for frame in self._shot.numbers():
@@ -64,15 +64,15 @@ class Delivery:
                 if not path.exists():
                     continue
                 check()
-                self._known.add(path)
-                have.append({"frame": frame, "layer": layer, "sha256": _digest(path, frame)})
+                sha256 = self._known[path] = _digest(path, frame)
+                have.append({"frame": frame, "layer": layer, "sha256": sha256})
         return have
 
     def take(self, matte: events.Matte) -> None:
         """Make a matte safe at our end; after that it may be acknowledged.
 
         Raises:
-            InputError: ``input.output_exists`` if a file came up since `have`;
+            InputError: ``input.output_exists`` if a file came up or was changed since `have`;
                 ``input.output_unwritable``.
             CapacityError: ``capacity.disk_full``.
             ProtocolError: it is not what was asked for.
@@ -98,9 +98,11 @@ class Delivery:
         for layer, part in found.items():
             path = output_path(outputs.pattern, matte.frame, layer)
             if path.exists():
-                if _digest(path, matte.frame) == part.sha256:
+                there = _digest(path, matte.frame)
+                if there == part.sha256:
                     continue
-                if path not in self._known and not self._shot.options.overwrite:
+                # Of a file that the server was told of, it said that it may be made again.
+                if there != self._known.get(path) and not self._shot.options.overwrite:
                     raise InputError(
                         "input.output_exists",
                         f"{path} was written by somebody else since the shot was submitted",

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from model.errors import InputError
-from model.plates.file_errors import writing
+from model.plates.file_errors import not_a_file, writing
+
+# What systems say of a file system that has no hard links.
+_NO_LINKS = {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK}
 
 
 def temporary_path(path: Path) -> Path:
@@ -35,24 +39,35 @@ def check_name(path: Path) -> None:
         # That nothing is there is as it should be; other trouble is told when it is written.
 
 
-def publish(staged: Mapping[Path, Path]) -> None:
+def publish(
+    staged: Mapping[Path, Path],
+    *,
+    ours: Mapping[Path, Collection[str]] | None = None,
+    frame: int | None = None,
+) -> None:
     """Give temporary files their names, all of them or, if one cannot be renamed, none.
 
     Args:
         staged: the temporary file of each path, already fsynced.
+        ours: sha256 (hex) of files that may be replaced, by path; None = whatever is there.
+            Where nothing is there, nothing is ever replaced: a file that comes up at the last
+            moment stays.
+        frame: for messages.
 
     Raises:
-        InputError: ``input.output_unwritable``; all temporary files are gone then.
+        InputError: ``input.output_unwritable``; ``input.output_exists`` if a file is there that
+            is not ``ours``. All temporary files are gone then.
     """
     done: list[Path] = []
     try:
-        for path in staged:  # while no file of an earlier run has been replaced yet
-            with writing(path.parent):
-                if path.is_dir():
-                    raise IsADirectoryError(errno.EISDIR, f"{path.name} is a folder", str(path))
+        # While no file of an earlier run has been replaced yet.
+        replaced = {path for path in staged if _may_replace(path, ours, frame)}
         for path, temporary in staged.items():
             with writing(path.parent):
-                temporary.replace(path)
+                if ours is None or path in replaced:
+                    temporary.replace(path)
+                elif not _name_new(temporary, path):
+                    raise _not_ours(path, frame)
             done.append(path)
         for folder in {path.parent for path in staged}:
             with writing(folder):
@@ -60,6 +75,63 @@ def publish(staged: Mapping[Path, Path]) -> None:
     except BaseException:
         discard(*done, *staged.values())
         raise
+
+
+def _may_replace(
+    path: Path, ours: Mapping[Path, Collection[str]] | None, frame: int | None
+) -> bool:
+    """Whether a file is there that may be replaced; False if nothing is there."""
+    with writing(path.parent):
+        try:
+            other = not_a_file(path.stat())
+        except FileNotFoundError:
+            if ours is not None and path.is_symlink():  # a link that leads nowhere is somebody's
+                raise _not_ours(path, frame) from None
+            return False
+        if other:
+            raise OSError(errno.EEXIST, f"{path.name} is {other}", str(path))
+        if ours is None or hashlib.sha256(path.read_bytes()).hexdigest() in ours.get(path, ()):
+            return True
+    raise _not_ours(path, frame)
+
+
+def _name_new(temporary: Path, path: Path) -> bool:
+    """Give a temporary file its name unless that is taken; False if it is.
+
+    The system does both in one step: on Windows by renaming, elsewhere by a second name. File
+    systems without hard links (exFAT, some network shares) are looked at first and then renamed
+    on, so there a file that comes up between the two is replaced.
+    """
+    if os.name == "nt":
+        with suppress(FileExistsError):
+            temporary.rename(path)
+            return True
+        return False
+    try:
+        path.hardlink_to(temporary)
+    except FileExistsError:
+        # A network file system may have done it, lost its answer and asked again.
+        if not path.samefile(temporary):
+            return False
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        if os.path.lexists(path):
+            return False
+        temporary.replace(path)
+        return True
+    temporary.unlink()
+    return True
+
+
+def _not_ours(path: Path, frame: int | None) -> InputError:
+    return InputError(
+        "input.output_exists",
+        f"{path} was written by somebody else while the shot was being matted, and stays",
+        frame=frame,
+        hint="move it away and submit again, add --overwrite to replace it, or choose another "
+        "output; finished frames are kept",
+    )
 
 
 def write_bytes(path: Path, data: bytes) -> None:

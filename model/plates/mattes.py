@@ -86,6 +86,7 @@ def write_matte(
     split: bool,
     compression: str = "zip",
     attributes: Mapping[str, object] | None = None,
+    made_before: Mapping[Path, str] | None = None,
 ) -> dict[Path, str]:
     """Write one frame's matte: half EXRs with the plate's windows, pixel aspect and metadata.
 
@@ -101,13 +102,16 @@ def write_matte(
         compression: of EXR; must leave mattes exact.
         attributes: provenance, ``dvm:engine`` and so on. ``dvm:colourspace``, if among them,
             overrides what the plate says of the foreground's colours.
+        made_before: sha256 of files of an earlier run, which may be replaced, by path. Any other
+            file that is there stays, unless it has the very bytes that would be written: a process
+            that died left it. None = whatever is there is replaced.
 
     Returns:
         sha256 (hex) of each file's bytes.
 
     Raises:
         InputError: ``input.output_unwritable``, ``input.unknown_compression``,
-            ``input.lossy_compression``.
+            ``input.lossy_compression``; ``input.output_exists`` with ``made_before``.
         CapacityError: ``capacity.disk_full``.
         ValueError: a layer is wanted that the matte lacks.
     """
@@ -131,7 +135,10 @@ def write_matte(
     except BaseException:
         discard(*staged.values())
         raise
-    publish(staged)
+    known = None
+    if made_before is not None:
+        known = {path: {one, made_before.get(path, "")} for path, one in digests.items()}
+    publish(staged, ours=known, frame=matte.frame)
     return digests
 
 

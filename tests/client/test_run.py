@@ -1,5 +1,6 @@
 """A whole shot: plates out, mattes in, through all that may come between."""
 
+import hashlib
 import threading
 import time
 from dataclasses import replace
@@ -7,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from host_plugins.client import connection as connections
-from host_plugins.client import fake_job
+from host_plugins.client import events, fake_job
+from host_plugins.client.delivery import Delivery
 from host_plugins.client.errors import (
     Cancelled,
     CapacityError,
@@ -22,6 +24,7 @@ from host_plugins.client.guides import Guide, Guides
 from host_plugins.client.run import run_shot
 from host_plugins.client.session import SERVER_LOST, Session
 from host_plugins.client.shot import Options, Outputs, Trimaps, shot_id
+from host_plugins.client.wire import Part
 from tests.client.material import serving, write_trimap
 
 
@@ -225,6 +228,24 @@ def test_a_file_that_comes_up_meanwhile_is_not_overwritten(clip):
     assert caught.value.code == "input.output_exists" and caught.value.frame == 1004
     assert foreign.read_bytes() == b"theirs"
     assert len(clip.mattes()) == 4 and not list(clip.folder.glob(".*"))
+
+
+def test_a_file_that_is_changed_meanwhile_is_not_overwritten(clip):
+    """The server was told of it, and said that it may be made again; but not of what is there."""
+    path = clip.folder / "alpha.1001.exr"
+    path.write_bytes(b"ours")
+    delivery = Delivery(clip.shot(), by_value=True, sink=None)
+    (told,) = delivery.have(lambda: None)
+    part = Part("matte", b"new", ".exr", 1001, "alpha", hashlib.sha256(b"new").hexdigest())
+    matte = events.Matte("id", "job", 1001, 0.0, "painted", "", False, (part,))
+    path.write_bytes(b"theirs")
+    with pytest.raises(InputError) as caught:
+        delivery.take(matte)
+    assert caught.value.code == "input.output_exists" and path.read_bytes() == b"theirs"
+    path.write_bytes(b"ours")
+    assert told["sha256"] == hashlib.sha256(b"ours").hexdigest()
+    delivery.take(matte)
+    assert path.read_bytes() == b"new"
 
 
 def test_a_plate_that_changes_while_it_is_submitted(clip, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from hypothesis.extra import numpy as arrays
 
 from model.engine import FrameMatte
 from model.errors import InputError
+from model.plates import atomic
 from model.plates.image_files import read_header, read_plate
 from model.plates.mattes import (
     LAYERS,
@@ -218,6 +220,67 @@ def test_all_files_of_a_frame_or_none(tmp_path):
     with pytest.raises(InputError, match="nowhere"):
         write_matte(paths, matte_of(), layers=LAYERS, split=True)
     assert [path.name for path in tmp_path.iterdir()] == ["a.confidence.0001.exr"]
+
+
+def files_in(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_what_somebody_else_wrote_stays(tmp_path, monkeypatch, links):
+    """Also on file systems that have no hard links (exFAT, some network shares)."""
+    if not links:
+        monkeypatch.setattr(Path, "hardlink_to", no_links)
+    paths = matte_paths(tmp_path / "a.####.exr", 1, LAYERS, True)
+    paths["confidence"].write_bytes(b"precious")
+    with pytest.raises(InputError, match="written by somebody else") as caught:
+        write_matte(paths, matte_of(), layers=LAYERS, split=True, made_before={})
+    assert (caught.value.code, caught.value.frame) == ("input.output_exists", 1001)
+    assert str(paths["confidence"]) in caught.value.message
+    assert files_in(tmp_path) == {"a.confidence.0001.exr": b"precious"}
+    paths["confidence"].unlink()
+    write_matte(paths, matte_of(), layers=LAYERS, split=True, made_before={})
+    assert sorted(files_in(tmp_path)) == sorted(path.name for path in paths.values())
+    assert {path.stat().st_nlink for path in paths.values()} == {1}
+
+
+def no_links(path: Path, target: Path) -> None:
+    raise PermissionError(errno.EPERM, "Operation not permitted", str(path))
+
+
+def test_what_comes_up_between_looking_and_naming_stays(tmp_path, monkeypatch):
+    paths = matte_paths(tmp_path / "a.####.exr", 1, LAYERS, True)
+    last = list(paths.values())[-1]
+    look = atomic._may_replace
+
+    def late(path: Path, *rest: object) -> bool:
+        found = look(path, *rest)
+        if path == last:
+            path.write_bytes(b"precious")
+        return found
+
+    monkeypatch.setattr(atomic, "_may_replace", late)
+    with pytest.raises(InputError, match="written by somebody else"):
+        write_matte(paths, matte_of(), layers=LAYERS, split=True, made_before={})
+    assert files_in(tmp_path) == {last.name: b"precious"}
+
+
+def test_the_same_bytes_and_what_was_made_before_may_be_replaced(tmp_path):
+    """A worker that died left some of a frame's files; others are of an earlier run."""
+    paths = matte_paths(tmp_path / "a.####.exr", 1, LAYERS, True)
+    write_matte(paths, matte_of(), layers=LAYERS, split=True, made_before={})
+    wanted = files_in(tmp_path)
+    paths["trimap"].unlink()
+    paths["alpha"].write_bytes(b"older")
+    old = {paths["alpha"]: hashlib.sha256(b"older").hexdigest()}
+    write_matte(paths, matte_of(), layers=LAYERS, split=True, made_before=old)
+    assert files_in(tmp_path) == wanted
+    paths["alpha"].write_bytes(b"newer")
+    with pytest.raises(InputError, match="written by somebody else"):
+        write_matte(paths, matte_of(), layers=LAYERS, split=True, made_before=old)
+    assert files_in(tmp_path) == {**wanted, paths["alpha"].name: b"newer"}
+    write_matte(paths, matte_of(), layers=LAYERS, split=True)  # as with --overwrite
+    assert files_in(tmp_path) == wanted
 
 
 def test_a_layer_that_was_not_computed_is_not_made_up(tmp_path):
