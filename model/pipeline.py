@@ -55,7 +55,7 @@ from model.view import LightView
 _MARGIN = 64
 _MARGIN_SHARE = 16
 
-ENGINE_VERSION = "10"  # raised when pixels change for the same input; part of every key
+ENGINE_VERSION = "11"  # raised when pixels change for the same input; part of every key
 
 
 def open_engine(options: EngineOptions) -> ShotMatte:

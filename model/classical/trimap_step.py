@@ -41,7 +41,12 @@ _BAND = 7.0  # how far the unknown band reaches beyond what looks mixed
 _WEAK_BAND = 5.0  # and beyond what colours do not support
 _WEAK_NEAR = 15.0  # which is looked for this near what looks mixed
 
+# Half the widths below which a part would be unknown right through, and how far from what looks
+# mixed its middle stays certain instead.
+_THIN = ((6.0, 3.0), (9.0, 5.0))
+
 _WEAK = 0.7  # log odds that colours must have in favour of a certain class near the band
+_CLEAR = 2.0  # and in favour of the foreground in the middle of its thin parts
 _FIRM = 0.02  # weight of firm evidence against the picture's edges
 _FIXED = 100.0  # and of what is certain beforehand
 
@@ -199,7 +204,7 @@ def _band(alpha: Image, odds: Image, open_: Mask, size: WorkingSize) -> Image:
     """The trimap around an alpha: 0, 0.5 or 1.
 
     Unknown is what looks mixed, the edge of what does not, what is open, and what colours do not
-    support near those; each with a margin.
+    support near those; each with a margin, but for the middle of the foreground's thin parts.
     """
     inside = alpha > 0.5
     edge = grown(inside, 1) & grown(~inside, 1)
@@ -208,4 +213,20 @@ def _band(alpha: Image, odds: Image, open_: Mask, size: WorkingSize) -> Image:
     weak = (where(inside, odds, -odds) < _WEAK) & grown(mixed, size.radius(_WEAK_NEAR))
     weak = grown(shrunk(weak, 1), size.radius(_WEAK_BAND))
     unknown = grown(mixed, size.radius(_BAND)) | weak
+    unknown = unknown & ~_middles(inside & ~mixed, odds > _CLEAR, size)
     return floats(where(unknown, 0.5, floats(inside)))
+
+
+def _middles(solid: Mask, clear: Mask, size: WorkingSize) -> Mask:
+    """The middle of what is solid and thin, an arm or a finger: margins on both sides leave nothing
+    of it that is certain, and a prior that is not told of an arm may well take it for background.
+
+    What is thin an opening takes away. Of background no middles are kept: gaps between limbs are
+    where flow is wrong most often.
+    """
+    found = solid & ~solid
+    for half, margin in _THIN:
+        radius = size.radius(half)
+        thin = ~grown(shrunk(solid, radius), radius)
+        found = found | (shrunk(solid & clear, size.radius(margin)) & thin)
+    return found
