@@ -7,8 +7,8 @@ of many cores several frames are written at once.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import closing
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,9 +19,10 @@ import numpy as np
 from dvm_server.decoders import Decoders
 from dvm_server.reader import GuideReader, PlateReader, TrimapReader
 from dvm_server.translate import options_from_plain
+from host_plugins.client.files import digest
 from model.ahead import ahead, at_once, several
 from model.engine import Engine, FrameMatte
-from model.errors import Cancelled
+from model.errors import Cancelled, EngineError
 from model.passes import Block, Span
 from model.plates import colour
 from model.plates.file_errors import keeping, writing
@@ -125,12 +126,14 @@ def do_block(
         if cancelled():
             raise Cancelled(frame=frame)
         header = matte_header(plates(frame).header, _region(order), frame)
-        write(order, black_matte(frame, header, order["layers"]), tell)
+        write(order, decoders, black_matte(frame, header, order["layers"]), tell)
     shot_frames = order["shot_frames"]
     made = engine.matte(block, shot_frames, wanted, plates, trimaps, cancelled, guides)
     with (
         closing(ahead(made, name="deliver")) as mattes,
-        closing(several(_until(mattes, cancelled), partial(_written, order), _WRITERS)) as written,
+        closing(
+            several(_until(mattes, cancelled), partial(_written, order, decoders), _WRITERS)
+        ) as written,
     ):
         for message in written:
             tell(message)
@@ -164,12 +167,12 @@ def black_matte(frame: int, header: PlateHeader, layers: list[str]) -> FrameMatt
     )
 
 
-def write(order: Mapping[str, Any], matte: FrameMatte, tell: Tell) -> None:
+def write(order: Mapping[str, Any], decoders: Decoders, matte: FrameMatte, tell: Tell) -> None:
     """Write a frame's files, and tell ``frame_done`` of them."""
-    tell(_written(order, matte))
+    tell(_written(order, decoders, matte))
 
 
-def _written(order: Mapping[str, Any], matte: FrameMatte) -> dict[str, Any]:
+def _written(order: Mapping[str, Any], decoders: Decoders, matte: FrameMatte) -> dict[str, Any]:
     """Write a frame's files; what is to be told of them."""
     into = {layer: Path(path) for layer, path in _by_frame(order["into"])[matte.frame].items()}
     attributes = {
@@ -179,7 +182,6 @@ def _written(order: Mapping[str, Any], matte: FrameMatte) -> dict[str, Any]:
     }
     if matte.fallback:
         attributes["dvm:fallback"] = matte.fallback
-    ours = order["ours"]
     files = {}
     # The folder may go away at any moment, between writing and looking too.
     with writing(next(iter(into.values())).parent):
@@ -190,7 +192,7 @@ def _written(order: Mapping[str, Any], matte: FrameMatte) -> dict[str, Any]:
             split=order["split"],
             compression=order["compression"],
             attributes=attributes,
-            made_before=None if ours is None else {Path(p): one for p, one in ours.items()},
+            made_before=_made_before(order, into.values(), attributes, decoders),
         )
         for layer, path in into.items():
             stat = path.stat()
@@ -208,6 +210,29 @@ def _written(order: Mapping[str, Any], matte: FrameMatte) -> dict[str, Any]:
         "source": matte.source,
         "fallback": matte.fallback,
     }
+
+
+def _made_before(
+    order: Mapping[str, Any],
+    paths: Collection[Path],
+    attributes: Mapping[str, Any],
+    decoders: Decoders,
+) -> dict[Path, str] | None:
+    """Sha256 of files that may be replaced; None if all may.
+
+    They are those that the survey knew, and what has come up since and says by its key that it is
+    this very matte: a worker that died or another machine wrote it, on a GPU maybe with other bits.
+    """
+    if order["ours"] is None:
+        return None
+    found = {Path(path): sha256 for path, sha256 in order["ours"].items()}
+    for path in paths:
+        if path not in found and path.is_file():
+            with suppress(EngineError):  # what cannot be read is somebody else's
+                header = decoders.header(str(path), None).result()
+                if header.metadata.get("dvm:key") == attributes["dvm:key"]:
+                    found[path] = digest(path)
+    return found
 
 
 def _light(matte: FrameMatte, order: Mapping[str, Any]) -> str:

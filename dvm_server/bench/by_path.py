@@ -146,7 +146,7 @@ def one_by_one(clip: Clip, engine: ShotMatte, some: Decoders) -> dict[str, float
                 for stage, parts in STAGES.items():
                     seconds[stage] += sum(matte.seconds.get(part, 0.0) for part in parts)
                 began = time.perf_counter()
-                units.write(_order(clip, block, "one_by_one"), matte, _hear)
+                units.write(_order(clip, block, "one_by_one"), some, matte, _hear)
                 seconds["write"] += time.perf_counter() - began
     finally:
         engine.overlaps = True

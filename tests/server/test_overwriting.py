@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import OpenImageIO as oiio
 import pytest
 
 from host_plugins.client.errors import InputError
@@ -94,6 +95,26 @@ def test_the_same_shot_on_two_servers_at_once(start_server, clip):
     assert other.run(shot).frames == COUNT
     thread.join(60)
     assert getattr(found[0], "frames", 0) == COUNT, found
+
+
+def test_the_same_matte_with_other_bits_is_no_stranger(start_server, clip):
+    """As a GPU makes it the second time: its key says what it is."""
+    shot = clip.shot(KEYS, network="slow=0.05")
+    start_server("one").run(shot)
+    image = oiio.ImageBuf(str(clip.out(1020)))
+    assert image.spec().get_string_attribute("dvm:key")
+    clip.out(1020).unlink()
+    kept = clip.folder / "kept.exr"
+    image.specmod().attribute("dvm:engine", "the same on a card")
+    assert image.write(str(kept))
+    for frame in range(1001, 1020):
+        clip.out(frame).unlink()
+    other = start_server("other")
+    thread, found = in_thread(lambda: other.run(shot))
+    wait_for(lambda: made(clip) >= 1, why=other.why)
+    kept.rename(clip.out(1020))
+    thread.join(60)
+    assert getattr(found[0], "computed", 0) == COUNT, found
 
 
 @pytest.mark.parametrize("split", [False, True])
