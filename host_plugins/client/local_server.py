@@ -17,7 +17,7 @@ from pathlib import Path
 from . import connection as connection_file
 from . import control
 from .connection import CONNECTION_FILE, Connection, default_state_dir
-from .errors import DvmError, SetupError
+from .errors import CapacityError, DvmError, SetupError
 
 LOG = "local-server.log"
 
@@ -153,6 +153,7 @@ class LocalServer:
         Raises:
             SetupError: ``setup.server_start``, once: it has ended by itself, with what it said, or
                 is not up in time; then it is down.
+            CapacityError: ``capacity.server_start``, likewise: it lacked disk or memory.
         """
         if self._process is None:
             return "down"
@@ -224,8 +225,15 @@ class LocalServer:
         except SetupError:
             return None  # a leftover: a server writes its own whole, in one step
 
-    def _ended(self, code: int) -> SetupError:
+    def _ended(self, code: int) -> DvmError:
         said, hint = _last_words(self.log)
+        if code == CapacityError.exit_code:
+            # On a disk that is full it could write nothing down.
+            return CapacityError(
+                "capacity.server_start",
+                said or f"there is no space left in the state directory {self.state}",
+                hint=hint or "free some space there and try again",
+            )
         return SetupError(
             "setup.server_start",
             f"the server ended with exit code {code}" + (f": {said}" if said else ""),

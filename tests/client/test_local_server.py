@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from host_plugins.client.errors import SetupError
+from host_plugins.client.errors import CapacityError, SetupError
 from host_plugins.client.local_server import LocalServer, command
 
 ROOT = Path(__file__).parents[2]
@@ -138,6 +138,17 @@ def test_what_it_complained_of_is_told(program, tmp_path):
     assert "no device is free" in caught.value.message and "20" in caught.value.message
     assert caught.value.hint == "use another one"
     assert server.poll() == "down"
+
+
+@pytest.mark.parametrize("said", ["dvm: no space left.\\n     Hint: free some.\\n", ""])
+def test_one_without_room_is_tried_again_later(program, tmp_path, said):
+    body = f'sys.stderr.write("{said}")\nsys.exit(75)'
+    server = LocalServer(command(str(program(body))), tmp_path / "state")
+    server.start()
+    with pytest.raises(CapacityError) as caught:
+        until_it_says(server, "up")
+    assert caught.value.exit_code == 75 and caught.value.hint
+    assert ("no space left" if said else str(server.state)) in caught.value.message
 
 
 def test_one_that_says_nothing_of_ours_is_quoted_and_its_log_named(program, tmp_path):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
@@ -20,6 +22,7 @@ from host_plugins.client import files
 from model.errors import InputError
 from model.plates.image_files import read_plate, write_image
 from model.plates.plate import Window
+from tests.server.serving import REPOSITORY
 
 MIB = 1 << 20
 
@@ -234,3 +237,20 @@ def test_decoders_work_side_by_side_and_one_death_is_one_file(decoders, plate):
     errors = [one.exception() for one in asked]
     assert [one.code for one in errors if one] == ["input.damaged"]
     assert decoders._lanes[1]._decoder.pid == pids[1]
+
+
+def test_a_limit_on_the_size_of_files_is_not_the_plates_fault(plate):
+    """What holds for the server holds for its decoders, and may not be raised again."""
+    code = (
+        "import resource, sys\n"
+        "from dvm_server.decoder import Decoder\n"
+        "from model.errors import CapacityError\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))\n"
+        "decoder = Decoder(memory_bytes=4 << 30, seconds=20)\n"
+        "try:\n"
+        "    decoder.plate(sys.argv[1], 1001)\n"
+        "except CapacityError as error:\n"
+        "    sys.exit(0 if error.code == 'capacity.disk_full' else 3)\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", code, str(plate)], check=False, cwd=REPOSITORY)
+    assert ran.returncode == 0
