@@ -33,12 +33,12 @@ from model.errors import EngineError, SetupError
 from model.networks.r50_published_names import never_looked_at, published_name, widths_of
 from model.networks.st_fam_r50 import NAME, StFamR50
 from training.averaged import average, check_place
+from training.exit_codes import exit_code
 
 LICENCE = (
     "weights: the user's own copy of the checkpoint published with Y. Sun et al., CVPR 2021; under "
     "which licence they may be used or passed on is not known to us, and its code has none"
 )
-SETUP_EXIT, FAULT_EXIT = 20, 70
 NAMED = 3  # how many tensors a refusal names of each kind
 
 
@@ -58,10 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             options.file, out, half=options.half, overwrite=options.overwrite
         )
     except EngineError as error:
-        sys.stderr.write(f"dvm-train: {error.message}\n")
-        if error.hint:
-            sys.stderr.write(f"     Hint: {error.hint}\n")
-        return SETUP_EXIT if isinstance(error, SetupError) else FAULT_EXIT
+        return exit_code(error)
     _say(f"{out}: {record.network} {json.dumps(dict(record.config))}")
     left = record.training.get("left_out")
     if isinstance(left, list):

@@ -1,5 +1,8 @@
 """The mean of checkpoints, and what is refused."""
 
+import errno
+import os
+
 import pytest
 import torch
 
@@ -74,3 +77,19 @@ def test_trust_is_a_share(tmp_path, capsys, trust):
         main(["average", one, one, "--out", str(out), f"--trust={trust}"])
     assert f"{trust} is no number from 0 to 1" in capsys.readouterr().err
     assert not out.exists()
+
+
+def test_what_cannot_be_written_has_its_own_exit_codes(tmp_path, capsys, monkeypatch):
+    one = saved(tmp_path / "a.safetensors", 1.0)
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    assert main(["average", one, one, "--out", str(folder), "--overwrite"]) == 10
+    assert str(folder.parent) in capsys.readouterr().err
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    assert main(["average", one, one, "--out", str(tmp_path / "b.safetensors")]) == 75
+    assert "no space left" in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.safetensors", "folder"]
