@@ -109,6 +109,6 @@ def _require_listed(folder: Path) -> None:
     except OSError as error:
         raise InputError(
             "input.unreadable",
-            f"the folder {folder} cannot be looked into: {error.strerror}",
+            f"the folder {folder} cannot be read: {error.strerror}",
             hint="check its permissions",
         ) from error

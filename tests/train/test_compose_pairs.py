@@ -306,7 +306,7 @@ def barred(monkeypatch, *folders):
 def test_a_folder_that_may_not_be_listed_is_one_sentence(tmp_path, monkeypatch, part):
     root = layout(tmp_path / "root")
     barred(monkeypatch, root / part)
-    with pytest.raises(InputError, match=f"{part}.* cannot be looked into: Permission denied"):
+    with pytest.raises(InputError, match=f"{part}.* cannot be read: Permission denied"):
         select(Request(root))
 
 
@@ -317,7 +317,7 @@ def test_a_shot_that_may_not_be_looked_into_is_told_like_a_missing_one(tmp_path,
     assert len(found.clips) == 2
     (trouble,) = found.troubles
     shot = root / "fg/video/train/0000"
-    assert trouble.reasons == (f"{shot} cannot be looked into: Permission denied",)
+    assert trouble.reasons == (f"{shot} cannot be read: Permission denied",)
 
 
 def test_a_layout_that_is_not_there_is_one_sentence(tmp_path):

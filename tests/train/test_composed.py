@@ -222,7 +222,7 @@ def test_a_folder_that_may_not_be_looked_into_is_one_sentence(tmp_path, monkeypa
             return real(path)
 
         monkeypatch.setattr(Path, name, asked)
-    told = f"{closed}.* cannot be (looked into|listed): Permission denied"
+    told = f"{closed}.* cannot be (read|listed): Permission denied"
     with pytest.raises(InputError, match=told):
         opened(tmp_path)
 

@@ -197,7 +197,7 @@ def _not_there(path: Path) -> str:
 
 
 def _unseen(folder: Path, error: OSError) -> str:
-    return f"{folder} cannot be looked into: {error.strerror}"
+    return f"{folder} cannot be read: {error.strerror}"
 
 
 @contextmanager
@@ -208,7 +208,7 @@ def looking_into(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise InputError(
             "input.unreadable",
-            f"the folder {error.filename or folder} cannot be looked into: {error.strerror}",
+            f"the folder {error.filename or folder} cannot be read: {error.strerror}",
             hint="check its permissions",
         ) from error
 
