@@ -11,7 +11,6 @@ from typing import Any
 from dvm_server import scheduler
 from dvm_server.background import Background
 from dvm_server.config import ServerConfig
-from dvm_server.decoder import Decoder
 from dvm_server.jobs import (
     Plan,
     SentFile,
@@ -51,7 +50,7 @@ class Dispatch:
         spool: Spool,
         ledger: Ledger,
         background: Background,
-        key_in: Callable[[Path], str],
+        outputs: Outputs,
     ):
         self.background = background
         self.jobs: dict[str, LiveJob] = {}
@@ -59,15 +58,7 @@ class Dispatch:
         self._config = config
         self._spool = spool
         self._ledger = ledger
-        # Asked by surveys alone; its process ends with their thread, which starts it.
-        decoder = Decoder(memory_bytes=config.decoder_memory_bytes, seconds=config.decode_seconds)
-
-        def key_in_whole(path: Path) -> str:
-            return str(decoder.whole(str(path)).metadata.get("dvm:key", ""))
-
-        self._around = Surroundings(
-            spool, config.roots, config.worker_threads, Outputs(ledger, key_in, key_in_whole)
-        )
+        self._around = Surroundings(spool, config.roots, config.worker_threads, outputs)
         workers = {name: scheduler.Worker() for name in self.pool.workers}
         self._state = scheduler.State(workers=workers)
         self._units: dict[str, tuple[UnitId, LiveJob]] = {}

@@ -26,6 +26,7 @@ from dvm_server.config import ServerConfig
 from dvm_server.decoder import Decoder
 from dvm_server.dispatch import DISK, SURVEY, Dispatch
 from dvm_server.ledger import Ledger
+from dvm_server.outputs import Outputs
 from dvm_server.security import check_bind, new_secret, start_curve
 from dvm_server.spool import Spool, lock_state
 from dvm_server.start_checks import check_devices, check_roots_are_there
@@ -100,10 +101,14 @@ class _Server:
         def key_in(path: Path) -> str:
             return str(decoder.header(str(path), None).metadata.get("dvm:key", ""))
 
+        def key_in_whole(path: Path) -> str:
+            return str(decoder.whole(str(path)).metadata.get("dvm:key", ""))
+
         ledger = Ledger(config.state)
+        outputs = Outputs(ledger, key_in, key_in_whole)
         self._spool = spool
         self._background = background
-        self._dispatch = Dispatch(config, spool, ledger, background, key_in)
+        self._dispatch = Dispatch(config, spool, ledger, background, outputs)
         self._sessions = ClientSessions(config, self._dispatch, spool, ledger, self._send)
         self._main, self._control = self._open(context, stack)
         stack.callback(lambda: self._dispatch.end(config.grace_seconds))

@@ -37,7 +37,7 @@ from model.plates.plate import PlateHeader, Window
 from model.plates.ranges import FramePattern, FrameRange
 from model.plates.region import matte_header
 from model.plates.roto import trimap_of_shape
-from model.plates.same_files import RealNames, SameFiles
+from model.plates.same_files import RealNames, SameFiles, would_be_overwritten
 from model.plates.trimap import place_trimap, read_trimap
 
 
@@ -354,11 +354,9 @@ def _check_outputs(clip: Clip, out: str, wishes: Wishes, trimaps: set[Path]) -> 
         for path in matte_paths(out, frame, wishes.layers, wishes.split).values():
             own = read.find(path)
             if own is not None:
-                reached = "" if own == path else f", {own},"
                 raise InputError(
                     "input.output_is_input",
-                    f"{path} is one of the shot's own plates, trimaps or guides{reached} and "
-                    "would be overwritten",
+                    would_be_overwritten(path, own),
                     frame=frame,
                     hint="give the mattes another name or folder",
                 )

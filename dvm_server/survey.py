@@ -25,7 +25,7 @@ from model.plates.atomic import check_name
 from model.plates.mattes import check_outputs, matte_paths
 from model.plates.movies import is_movie
 from model.plates.ranges import FramePattern
-from model.plates.same_files import RealNames, SameFiles
+from model.plates.same_files import RealNames, SameFiles, would_be_overwritten
 
 
 @dataclass(frozen=True)
@@ -364,11 +364,9 @@ def _check_apart(plan: Plan, names: RealNames) -> None:
         for path in files.values():
             own = files_read.find(path)
             if own is not None:
-                reached = "" if own == path else f", {own},"
                 raise InputError(
                     "input.output_is_input",
-                    f"{path} is one of the shot's own plates, trimaps or guides{reached} and "
-                    "would be overwritten",
+                    would_be_overwritten(path, own),
                     shot=plan.offer.shot.name,
                     frame=read[str(own)],
                     hint="give the mattes another name or folder",

@@ -225,7 +225,7 @@ def _made_before(
     """
     if order["ours"] is None:
         return None
-    found = {Path(path): sha256 for path, sha256 in order["ours"].items()}
+    found = {path: order["ours"][str(path)] for path in paths if str(path) in order["ours"]}
     for path in paths:
         if path not in found and path.is_file():
             with suppress(EngineError):  # what cannot be read is somebody else's

@@ -8,6 +8,7 @@ and everything else goes to the kind's opener, which refuses what it does not kn
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -15,7 +16,8 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from model.errors import InputError, SetupError
+from model.errors import SetupError
+from model.plates.file_errors import looking_into
 
 # Each is called with the folder and the table's other keys, and returns a `ClipSource`.
 SOURCES = {
@@ -102,13 +104,5 @@ def _require_listed(folder: Path) -> None:
     Raises:
         InputError: ``input.unreadable``.
     """
-    try:
+    with looking_into(folder), suppress(FileNotFoundError, NotADirectoryError):
         next(folder.iterdir(), None)
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    except OSError as error:
-        raise InputError(
-            "input.unreadable",
-            f"the folder {folder} cannot be read: {error.strerror}",
-            hint="check its permissions",
-        ) from error

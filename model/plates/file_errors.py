@@ -5,11 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from model.errors import CapacityError, InputError, SetupError
+from model.errors import CapacityError, EngineError, InputError, SetupError
 
 # What to do about a plate; `no_plate` knows by it that nothing else has been found out.
 _AGAIN = "render or copy this frame"
@@ -56,14 +56,21 @@ def entries(folder: Path) -> list[Path]:
     Raises:
         InputError: ``input.unreadable``.
     """
-    try:
+    with looking_into(folder):
         return sorted(folder.iterdir())
+
+
+@contextmanager
+def looking_into(folder: Path) -> Iterator[None]:
+    """Turns what the file system raises while names are looked at into ``input.unreadable``."""
+    try:
+        yield
     except OSError as error:
         raise InputError(
             "input.unreadable",
-            f"the folder {folder} cannot be read: {error.strerror}",
-            hint="check its name and permissions",
-        ) from None
+            f"the folder {error.filename or folder} cannot be read: {error.strerror}",
+            hint="check its permissions",
+        ) from error
 
 
 def not_a_file(found: os.stat_result) -> str:
@@ -102,35 +109,39 @@ def no_plate(what: str) -> Iterator[None]:
         raise
 
 
-@contextmanager
-def writing(folder: Path) -> Iterator[None]:
+def writing(folder: Path) -> AbstractContextManager[None]:
     """Turns errors of the file system into ``capacity.disk_full``, ``input.output_unwritable``."""
-    try:
-        yield
-    except OSError as error:
-        if no_space(error):
-            raise disk_full(folder) from error
-        raise InputError(
+    return _told_of_writing(
+        folder,
+        lambda why: InputError(
             "input.output_unwritable",
-            f"{folder} cannot be written to: {error.strerror}",
+            why,
             hint="make the folder, see that it can be written to, or choose another",
-        ) from error
+        ),
+    )
 
 
-@contextmanager
-def keeping(folder: Path) -> Iterator[None]:
+def keeping(folder: Path) -> AbstractContextManager[None]:
     """As `writing`, for what is put aside: where that goes is no business of the artist's, so it is
     ``setup.state`` if the folder cannot be written to."""
+    return _told_of_writing(
+        folder,
+        lambda why: SetupError(
+            "setup.state",
+            why,
+            hint="see to its permissions, or choose another directory with --state",
+        ),
+    )
+
+
+@contextmanager
+def _told_of_writing(folder: Path, closed: Callable[[str], EngineError]) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         if no_space(error):
             raise disk_full(folder) from error
-        raise SetupError(
-            "setup.state",
-            f"{folder} cannot be written to: {error.strerror or error}",
-            hint="see to its permissions, or choose another directory with --state",
-        ) from error
+        raise closed(f"{folder} cannot be written to: {error.strerror or error}") from error
 
 
 def no_space(error: OSError) -> bool:

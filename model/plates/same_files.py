@@ -59,3 +59,12 @@ class SameFiles:
         name, inode = self._names.of(path)
         found = self._by_name.get(name)
         return self._by_inode.get(inode) if found is None and inode is not None else found
+
+
+def would_be_overwritten(path: Path, own: Path) -> str:
+    """What is said of an output that leads to ``own``, a file that the shot reads."""
+    reached = "" if own == path else f", {own},"
+    return (
+        f"{path} is one of the shot's own plates, trimaps or guides{reached} and would be "
+        "overwritten"
+    )

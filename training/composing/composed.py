@@ -23,6 +23,7 @@ from torch import Tensor
 
 from model.checkpoint import sha256_of_file
 from model.errors import InputError, SetupError
+from model.plates.file_errors import looking_into
 from training.composing.composed_pixels import (
     Values,
     frames_of,
@@ -31,7 +32,7 @@ from training.composing.composed_pixels import (
     read_colour,
     read_trimap,
 )
-from training.composing.layout import PICTURES, looking_into, names_in
+from training.composing.layout import PICTURES, names_in
 from training.composing.layout_frames import numbered_pictures
 from training.composing.manifest import MANIFEST, entry_of, read_manifest
 from training.sources import ClipFrames

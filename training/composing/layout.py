@@ -11,12 +11,12 @@ foreground or a background should and cannot be used is named as one, so that it
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from model.errors import InputError
+from model.plates.file_errors import looking_into
 from training.composing.pair_list import Pair
 
 PHASES = ("train", "test")
@@ -200,19 +200,6 @@ def _unseen(folder: Path, error: OSError) -> str:
     return f"{folder} cannot be read: {error.strerror}"
 
 
-@contextmanager
-def looking_into(folder: Path) -> Iterator[None]:
-    """Turns what the file system raises while names are looked at into ``input.unreadable``."""
-    try:
-        yield
-    except OSError as error:
-        raise InputError(
-            "input.unreadable",
-            f"the folder {error.filename or folder} cannot be read: {error.strerror}",
-            hint="check its permissions",
-        ) from error
-
-
 def names_in(folder: Path, suffixes: tuple[str, ...] = (), folders: bool = False) -> list[str]:
     """Names of a folder's files with these suffixes, and of its folders, sorted; none if it is not
     there. What is hidden is passed over.
@@ -220,24 +207,23 @@ def names_in(folder: Path, suffixes: tuple[str, ...] = (), folders: bool = False
     Raises:
         InputError: ``input.unreadable`` if it, or what is in it, may not be looked at.
     """
-    with looking_into(folder):
-        if not folder.is_dir():
-            return []
-        return sorted(
-            one.name
-            for one in folder.iterdir()
-            if not one.name.startswith(".")
-            and ((folders and one.is_dir()) or (one.suffix.lower() in suffixes and one.is_file()))
-        )
+    return _names(
+        folder,
+        lambda one: (
+            (folders and one.is_dir()) or (one.suffix.lower() in suffixes and one.is_file())
+        ),
+    )
 
 
 def _others_in(folder: Path) -> list[str]:
     """Names of a folder's files and links that are neither hidden nor `NOTES`, sorted."""
+    return _names(folder, lambda one: one.suffix.lower() not in NOTES and not one.is_dir())
+
+
+def _names(folder: Path, wanted: Callable[[Path], bool]) -> list[str]:
+    """Of what is wanted and not hidden, sorted; none if the folder is not there."""
     with looking_into(folder):
         if not folder.is_dir():
             return []
-        return sorted(
-            one.name
-            for one in folder.iterdir()
-            if not one.name.startswith(".") and one.suffix.lower() not in NOTES and not one.is_dir()
-        )
+        there = (one for one in folder.iterdir() if not one.name.startswith("."))
+        return sorted(one.name for one in there if wanted(one))
