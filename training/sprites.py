@@ -46,6 +46,7 @@ SHARES = {
 }
 # Clumps came after the hold-outs were made, which are to stay as they are: recipes ask for them.
 KINDS = (*SHARES, "clumps")
+MATERIAL_KINDS = ("cutout", "person", "effect")
 _STILL = {"solid": solid, "curves": curves, "lace": lace, "clumps": clump}
 _MOVING = {"strands": hair, "fur": fur, "smoke": smoke, "cloth": cloth}
 _FRAMES = 8  # of those that move by themselves, half of the time
@@ -58,7 +59,7 @@ class Sprite:
 
     Attributes:
         name: unique in a library.
-        kind: one of `KINDS`, or ``cutout``, ``person``, ``effect``.
+        kind: one of `KINDS` or `MATERIAL_KINDS`.
         frames: uint8 T×H×W×4: straight sRGB-encoded colour, carried on where alpha is 0, and alpha;
             T = 1 for stills.
         motion: ``still``: it moves as a whole only; ``filmed``: frame t follows frame t−1.

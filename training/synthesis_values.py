@@ -7,7 +7,8 @@ from typing import Any
 
 from model.errors import SetupError
 from training.loop.recipe_file import table_of
-from training.loop.recipe_values import SHARE, kinds_of_fields, number, one_of, row, whole
+from training.loop.recipe_values import SHARE, kinds_of_fields, named, number, one_of, row, whole
+from training.sprites import KINDS, MATERIAL_KINDS
 from training.synthesis import SynthesisConfig
 from training.synthetic.scene import FRAMINGS
 
@@ -17,6 +18,7 @@ SYNTHESIS = kinds_of_fields(
     width=whole(16),
     frames=whole(1),
     exposures=whole(1),
+    kind_shares=named(number(), *KINDS, *MATERIAL_KINDS),
     framing=one_of(*FRAMINGS),
     speeds=row(number(above=True), 2),
     shutter=SHARE,

@@ -93,6 +93,7 @@ def refused(recipe, change, tmp_path, capsys, *more) -> str:
         (MATTING, "synthesis.speeds=[9.0, 1.0]", "[synthesis] cannot be used: speeds are above 0"),
         (MATTING, "synthesis.hasty_share=2", "synthesis.hasty_share is 2, and may be a number fr"),
         (MATTING, "synthesis.kind_shares.fur=-1", 'kind_shares is {"person": 2.0'),
+        (MATTING, "synthesis.kind_shares.furr=2", "may be a table of strands, fur, solid, curves"),
         (MATTING, 'synthesis.framing="far"', 'framing is "far", and may be "close" or "whole"'),
         (MATTING, "pool.crop=-5", "pool.crop is -5, and may be a whole number from 16 on, a mul"),
         (MATTING, "pool.crop=50", "pool.crop is 50, and"),

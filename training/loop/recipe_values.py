@@ -79,12 +79,16 @@ def row(of: Kind, count: int | None = None) -> Kind:
     return Kind(told, fits)
 
 
-def named(of: Kind) -> Kind:
-    """Tables of values by name."""
-    return Kind(
-        f"a table of names, each with {of.told}",
-        lambda value: isinstance(value, Mapping) and all(of.fits(one) for one in value.values()),
-    )
+def named(of: Kind, *names: str) -> Kind:
+    """Tables of values by name, of any or of those that are given."""
+    told = f"a table of {', '.join(names) or 'names'}, each with {of.told}"
+
+    def fits(value: Any) -> bool:
+        if not isinstance(value, Mapping) or not all(map(of.fits, value.values())):
+            return False
+        return not names or set(value) <= set(names)
+
+    return Kind(told, fits)
 
 
 FLAG = Kind("true or false", lambda value: isinstance(value, bool))
