@@ -29,7 +29,7 @@ from dvm_server.survey import Surroundings, survey
 from dvm_server.translate import engine_options, wire_error
 from dvm_server.worker_pool import WorkerPool
 from host_plugins.client import shot as shots
-from host_plugins.client.errors import Cancelled, DvmError, InputError, from_wire
+from host_plugins.client.errors import Cancelled, CapacityError, DvmError, InputError, from_wire
 from model.plates.file_errors import keeping
 
 _LOG = logging.getLogger("dvm.jobs")
@@ -37,6 +37,8 @@ _LOG = logging.getLogger("dvm.jobs")
 DISK, SURVEY = "disk", "survey"
 # Ended jobs whose end can still be told; older ones are surveyed again when asked for.
 _REMEMBERED = 200
+# So long a file may take to be looked at, or the next megabyte of it to be read.
+_SILENCE_SECONDS = 30.0
 
 Notify = Callable[[LiveJob], None]
 
@@ -64,6 +66,8 @@ class Dispatch:
         self._units: dict[str, tuple[UnitId, LiveJob]] = {}
         self._held: list[tuple[LiveJob, Callable[[], None]]] = []
         self._to_stop: set[str] = set()
+        # A survey waits for the decoder, too, which ends by itself if it takes too long.
+        self._patience = config.decode_seconds + _SILENCE_SECONDS
         self._ending = False
         self._surveyed: Notify = lambda job: None
         self._progressed: Notify = lambda job: None
@@ -81,6 +85,16 @@ class Dispatch:
             for submission in tuple(job.waiting):
                 needed |= submission.offer.spool_names()
         return needed
+
+    def tick(self) -> None:
+        """Give up a survey that waits for a file server which does not answer: others wait for it,
+        and whoever works there waits as well."""
+        silent, path = self.background.silent(SURVEY)
+        if silent < self._patience:
+            return
+        message = f"{path} has not answered for {silent:.0f} s"
+        hint = "see whether its disk or file server works, and submit the shot again"
+        self.background.leave(SURVEY, CapacityError("capacity.no_answer", message, hint=hint))
 
     def end(self, grace: float) -> None:
         """Stop surveys and workers. What is on disk stays: jobs resume when submitted again."""
@@ -131,14 +145,15 @@ class Dispatch:
     def _survey(self, job: LiveJob, submission: Submission, description: Mapping[str, Any]) -> None:
         offer = submission.offer
 
-        def check() -> None:
+        def look(path: Path) -> None:
             if job.ended or self._ending:
                 raise Cancelled(message="the survey was given up", shot=job.name)
+            self.background.go_on(SURVEY, path)
 
-        def look() -> tuple[Plan, set[int]]:
-            around = replace(self._around, check=check)
-            plan, adopted = survey(offer, description, around)
+        def find_out() -> tuple[Plan, set[int]]:
+            plan, adopted = survey(offer, description, replace(self._around, look=look))
             plan = without_damaged(plan)
+            look(self._ledger.path(offer.id))
             folder = self._ledger.path(offer.id).parent
             with keeping(folder):
                 shots.save(offer.shot, folder / "shot.json")
@@ -171,7 +186,7 @@ class Dispatch:
         def failed(error: Exception) -> None:
             self.fail(job, wire_error(error, shot=job.name))
 
-        self.background.run(SURVEY, look, planned, failed)
+        self.background.run(SURVEY, find_out, planned, failed)
 
     def _writing_there(self, plan: Plan) -> LiveJob | None:
         """Another job that is writing to the same files, by path."""

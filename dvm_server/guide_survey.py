@@ -18,6 +18,7 @@ def guide_sources(
     required: Collection[int],
     spool: Spool,
     digest_of: Callable[[Path, int], str],
+    look: Callable[[Path], None],
 ) -> dict[int, dict[str, GuideSource]]:
     """Each frame's garbage matte, core matte and clean plate by role.
 
@@ -27,6 +28,7 @@ def guide_sources(
         required: frames for which there must be a file, if the guide is one file a frame.
         spool: where files that came by value are.
         digest_of: sha256 of a file that a client named, for a frame; raises if it may not be read.
+        look: called before a file is looked at.
 
     Raises:
         InputError: ``input.missing_guide``; what ``digest_of`` raises.
@@ -37,7 +39,7 @@ def guide_sources(
             source = (
                 _sent(offer, role, frame, spool)
                 if guide.by_value
-                else _named(guide, frame, digest_of)
+                else _named(guide, frame, digest_of, look)
             )
             if source is not None:
                 found.setdefault(frame, {})[role] = source
@@ -51,8 +53,14 @@ def _sent(offer: Offer, role: str, frame: int, spool: Spool) -> GuideSource | No
     return None if sent is None else GuideSource(str(spool.path(sent.name)), sent.sha256)
 
 
-def _named(guide: Guide, frame: int, digest_of: Callable[[Path, int], str]) -> GuideSource | None:
+def _named(
+    guide: Guide,
+    frame: int,
+    digest_of: Callable[[Path, int], str],
+    look: Callable[[Path], None],
+) -> GuideSource | None:
     path = FramePattern.parse(guide.pattern).path(frame)
+    look(path)
     return GuideSource(str(path), digest_of(path, frame)) if path.exists() else None
 
 

@@ -60,8 +60,16 @@ class There:
     ours: dict[Path, str]
 
 
-def sort_outputs(plan: Plan, outputs: Outputs, spool: Spool) -> There:
+def sort_outputs(
+    plan: Plan, outputs: Outputs, spool: Spool, look: Callable[[Path], None] = lambda path: None
+) -> There:
     """What is there of a plan's outputs.
+
+    Args:
+        plan: of the shot.
+        outputs: how files are recognised.
+        spool: of the server.
+        look: called before a file is looked at, and while it is read; raises to give up.
 
     Raises:
         InputError: a file is there that is not this shot's, and ``overwrite`` is off:
@@ -78,7 +86,7 @@ def sort_outputs(plan: Plan, outputs: Outputs, spool: Spool) -> There:
         found = {
             layer: one
             for layer in layers
-            if (one := _found(plan, frame, layer, outputs, spool)) is not None
+            if (one := _found(plan, frame, layer, outputs, spool, look)) is not None
         }
         if len(found) == len(layers) and all(one.current for one in found.values()):
             done.add(frame)
@@ -117,7 +125,14 @@ class _Found:
     broken: bool = False
 
 
-def _found(plan: Plan, frame: int, layer: str, outputs: Outputs, spool: Spool) -> _Found | None:
+def _found(
+    plan: Plan,
+    frame: int,
+    layer: str,
+    outputs: Outputs,
+    spool: Spool,
+    look: Callable[[Path], None],
+) -> _Found | None:
     expected = plan.keys[frame]
     if plan.offer.by_value:
         sha256 = plan.offer.have.get((frame, layer), "")
@@ -127,11 +142,12 @@ def _found(plan: Plan, frame: int, layer: str, outputs: Outputs, spool: Spool) -
         current = _is(record, expected, layer)
         return _Found(frame, f"the client's {layer} of frame {frame}", sha256, current, record)
     path = plan.outputs[frame][layer]
+    look(path)
     try:
         if not _is_there(path, frame):
             return None
         # Of a link that leads nowhere: whoever made it, a matte would take its place.
-        sha256 = spool.digest_of(path) if path.exists() else ""
+        sha256 = spool.digest_of(path, lambda: look(path)) if path.exists() else ""
     except OSError as error:
         raise InputError(
             "input.unreadable",
@@ -146,7 +162,9 @@ def _found(plan: Plan, frame: int, layer: str, outputs: Outputs, spool: Spool) -
         # A server killed between writing the file and its journal, or the journal of another
         # machine: the file itself says what it was made of. Its copy may have been cut short.
         # If the journal knows the very same matte with other bytes, somebody has changed it.
+        look(path)
         current = _says(outputs.key_in, path) == expected
+        look(path)
         broken = current and _says(outputs.key_in_whole, path) != expected
         current = current and not broken
     return _Found(frame, str(path), sha256, current, record, broken)

@@ -166,6 +166,7 @@ class _Server:
         while not self._shutdown and stop.signal == 0:
             self._turn()
             self._dispatch.pool.tick()
+            self._dispatch.tick()
             self._sessions.tick()
             if self._config.private and os.getppid() != self._parent:
                 _LOG.info("the parent process is gone")

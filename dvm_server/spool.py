@@ -241,8 +241,12 @@ class Spool:
 
     # Digests of files elsewhere
 
-    def digest_of(self, path: Path) -> str:
+    def digest_of(self, path: Path, go_on: Callable[[], object] = lambda: None) -> str:
         """Sha256, in hex, of a file; from memory if its size and time have not changed.
+
+        Args:
+            path: of the file.
+            go_on: called again and again while it is read; may raise to give it up.
 
         Raises:
             OSError: it cannot be read.
@@ -254,7 +258,7 @@ class Spool:
             ).fetchone()
         if row and (row[0], row[1]) == (stat.st_size, stat.st_mtime_ns):
             return str(row[2])
-        sha256 = digest(path)
+        sha256 = digest(path, go_on)
         # A file written within the clock's last tick may change again without a new time.
         if time.time_ns() - stat.st_mtime_ns > 2_000_000_000:
             self.remember(path, stat.st_size, stat.st_mtime_ns, sha256)

@@ -37,14 +37,14 @@ class Surroundings:
         roots: folders a client may name files in; empty = anywhere.
         threads: of a worker.
         outputs: recognises files that are there already.
-        check: called before each file is read; raises to give up.
+        look: called before a file or folder is looked at, and while it is read; raises to give up.
     """
 
     spool: Spool
     roots: Sequence[Path]
     threads: int
     outputs: Outputs
-    check: Callable[[], None] = lambda: None
+    look: Callable[[Path], None] = lambda path: None
 
 
 def survey(
@@ -112,8 +112,8 @@ def survey(
         ),
     )
     names = RealNames()
-    _check_apart(plan, names)
-    there = sort_outputs(plan, around.outputs, around.spool)
+    _check_apart(plan, names, around)
+    there = sort_outputs(plan, around.outputs, around.spool, around.look)
     plan = replace(
         plan,
         done=there.done,
@@ -185,6 +185,7 @@ def _stand_in(
 def _plates_by_path(
     pattern: FramePattern, frames: Sequence[int], around: Surroundings
 ) -> dict[int, PlateSource]:
+    around.look(pattern.path(frames[0]))
     check_roots(pattern.path(frames[0]), around.roots)
     found = {}
     movie = pattern.is_single and is_movie(pattern.path(0))
@@ -196,6 +197,7 @@ def _plates_by_path(
         )
     for frame in frames:
         path = pattern.path(frame)
+        around.look(path)
         if not path.exists():
             continue
         check_roots(path, around.roots)
@@ -248,6 +250,7 @@ def _trimaps(
     elif shot.trimaps is not None:
         pattern = FramePattern.parse(shot.trimaps.pattern)
         for frame in frames:
+            around.look(pattern.path(frame))
             if frame not in painted and pattern.path(frame).exists():
                 given[frame] = _trimap(pattern.path(frame), "given", frame, shot, around)
     return painted, given
@@ -263,6 +266,7 @@ def _beside(
 
 
 def _trimap(path: Path, source: str, frame: int, shot: Shot, around: Surroundings) -> TrimapSource:
+    around.look(path)
     check_roots(path, around.roots)
     if not path.exists():
         raise _no_trimap(frame, f"is not there: {path}", shot)
@@ -291,8 +295,9 @@ def _guides(
     required = {f for f in offer.shot.numbers() if not plates[f].missing}
     for _, guide in offer.shot.guides.given():
         if guide.pattern:
+            around.look(FramePattern.parse(guide.pattern).path(frames[0]))
             check_roots(FramePattern.parse(guide.pattern).path(frames[0]), around.roots)
-    return guide_sources(offer, frames, required, around.spool, digest_of)
+    return guide_sources(offer, frames, required, around.spool, digest_of, around.look)
 
 
 def _check_covered(frames: Sequence[int], trimaps: Mapping[int, TrimapSource], shot: Shot) -> None:
@@ -340,11 +345,13 @@ def _outputs(
         for f in frames
     }
     for folder in {path.parent for files in found.values() for path in files.values()}:
+        around.look(folder)
         check_roots(folder, around.roots)
         around.outputs.check_folder(folder)
     check_name(max((path for files in found.values() for path in files.values()), key=_length))
     for files in found.values():
         for path in files.values():
+            around.look(path)
             if path.is_symlink():
                 check_roots(path, around.roots)
     return found
@@ -354,14 +361,19 @@ def _length(path: Path) -> int:
     return len(os.fsencode(path))
 
 
-def _check_apart(plan: Plan, names: RealNames) -> None:
+def _check_apart(plan: Plan, names: RealNames, around: Surroundings) -> None:
     """Refuse to write over what is read, whatever ``overwrite`` says."""
     read = {one.path: f for f, one in plan.plates.items()}
     read |= {one.path: f for f, one in plan.trimaps.items() if one.source != "propagated"}
     read |= {one.path: f for f, roles in plan.guides.items() for one in roles.values()}
-    files_read = SameFiles(map(Path, read), names)
+
+    def looked_at(path: Path) -> Path:
+        around.look(path)
+        return path
+
+    files_read = SameFiles(map(looked_at, map(Path, read)), names)
     for files in plan.outputs.values():
-        for path in files.values():
+        for path in map(looked_at, files.values()):
             own = files_read.find(path)
             if own is not None:
                 raise InputError(
@@ -374,9 +386,8 @@ def _check_apart(plan: Plan, names: RealNames) -> None:
 
 
 def _digest_of(path: Path, frame: int, around: Surroundings) -> str:
-    around.check()
     try:
-        return around.spool.digest_of(path)
+        return around.spool.digest_of(path, lambda: around.look(path))
     except OSError as error:
         raise InputError(
             "input.unreadable",

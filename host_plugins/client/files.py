@@ -6,6 +6,7 @@ import errno
 import hashlib
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 from .errors import CapacityError, InputError
@@ -16,8 +17,12 @@ _CHUNK = 1 << 20
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
-def digest(path: Path) -> str:
+def digest(path: Path, go_on: Callable[[], object] = lambda: None) -> str:
     """Sha256 of a file's bytes, in hex.
+
+    Args:
+        path: of the file.
+        go_on: called again and again while it is read; may raise to give it up.
 
     Raises:
         OSError: it cannot be read, or is no file.
@@ -26,6 +31,7 @@ def digest(path: Path) -> str:
     found = hashlib.sha256()
     with path.open("rb") as file:
         while True:
+            go_on()
             chunk = file.read(_CHUNK)
             if not chunk:
                 return found.hexdigest()

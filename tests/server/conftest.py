@@ -14,8 +14,8 @@ def start_server(tmp_path: Path) -> Iterator[Callable[..., RunningServer]]:
     """Starts servers; all of them are gone after the test, whatever happened."""
     started: list[RunningServer] = []
 
-    def start(name: str = "state", **settings: Any) -> RunningServer:
-        one = RunningServer(tmp_path / name, settings)
+    def start(name: str = "state", planted: str = "", **settings: Any) -> RunningServer:
+        one = RunningServer(tmp_path / name, settings, planted)
         started.append(one)
         return one.start()
 

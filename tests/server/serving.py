@@ -35,10 +35,14 @@ SIZE = (9, 14)  # odd, and not square
 
 @dataclass
 class RunningServer:
-    """A server process; `stop` and `kill` end it, `start` begins another on the same state."""
+    """A server process; `stop` and `kill` end it, `start` begins another on the same state.
+
+    What is ``planted`` is code that it runs before it serves.
+    """
 
     state: Path
     settings: dict[str, Any] = field(default_factory=dict)
+    planted: str = ""
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> RunningServer:
@@ -61,7 +65,7 @@ class RunningServer:
         )
         with (self.state / "stderr").open("ab") as stderr:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", code, json.dumps(settings)],
+                [sys.executable, "-c", f"{self.planted}\n{code}", json.dumps(settings)],
                 env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
                 stderr=stderr,
             )

@@ -65,3 +65,36 @@ def test_the_end_does_not_wait_for_ever():
     assert not ended.is_set()
     go.set()
     assert ended.wait(10)  # and whoever comes back then finds nobody, and says nothing
+
+
+def test_work_that_never_ends_is_left_alone_and_what_is_queued_goes_on():
+    background, found, began = Background("lane", "idle"), [], threading.Event()
+    go, ended = threading.Event(), threading.Event()
+
+    def work() -> None:
+        background.go_on("lane", "a share")
+        began.set()
+        go.wait()
+        ended.set()
+
+    background.run("lane", work, never, found.append)
+    background.run("lane", lambda: "queued", found.append, never)
+    assert background.silent("idle")[0] == 0
+    assert began.wait(10)
+    time.sleep(0.05)
+    silent, at = background.silent("lane")
+    assert 0.04 < silent < 10 and at == "a share"
+    gone = OSError("it does not answer")
+    background.leave("lane", gone)
+    collected(background, found, 2)
+    assert found == [gone, "queued"]
+    go.set()
+    assert ended.wait(10)
+    background.run("lane", lambda: "later", found.append, never)
+    collected(background, found, 3)
+    assert found == [gone, "queued", "later"]  # what was left alone has failed once, for good
+    background.leave("lane", gone)  # nothing is under way
+    background.run("lane", lambda: "last", found.append, never)
+    collected(background, found, 4)
+    assert found[3:] == ["last"]
+    background.close()
