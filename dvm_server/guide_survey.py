@@ -9,6 +9,7 @@ from dvm_server.jobs import GuideSource, Offer
 from dvm_server.spool import Spool
 from host_plugins.client.errors import InputError
 from host_plugins.client.guides import NAMES, Guide
+from model.plates.file_errors import is_there
 from model.plates.ranges import FramePattern
 
 
@@ -61,7 +62,7 @@ def _named(
 ) -> GuideSource | None:
     path = FramePattern.parse(guide.pattern).path(frame)
     look(path)
-    return GuideSource(str(path), digest_of(path, frame)) if path.exists() else None
+    return GuideSource(str(path), digest_of(path, frame)) if is_there(path, frame) else None
 
 
 def _missing(offer: Offer, role: str, guide: Guide, frame: int) -> InputError:

@@ -28,6 +28,7 @@ from host_plugins.client.shot import (
 from model.errors import InputError, SetupError
 from model.plates import colour
 from model.plates.atomic import check_name
+from model.plates.file_errors import is_there
 from model.plates.holdout import check_clean_plate
 from model.plates.image_files import read_header
 from model.plates.input_mattes import place_input_matte, read_input_matte
@@ -68,7 +69,7 @@ class Clip:
 
     def has(self, frame: int) -> bool:
         """Whether there is a plate of one of its frames."""
-        return self.movie or self.path(frame).exists()
+        return self.movie or is_there(self.path(frame), frame)
 
     def header(self, frame: int) -> PlateHeader:
         if self.movie:
@@ -209,10 +210,11 @@ def build_shot(clip: Clip, wishes: Wishes, *, remote: bool = False) -> Shot:
     """
     if wishes.colourspace:
         colour.resolve(wishes.colourspace)
-    if not remote and wishes.options.checkpoint and not Path(wishes.options.checkpoint).is_file():
+    checkpoint = wishes.options.checkpoint
+    if checkpoint and not remote and not os.path.isfile(checkpoint):  # noqa: PTH113  Path's raises where a name is too long
         raise SetupError(
             "setup.no_checkpoint",
-            f"the checkpoint {wishes.options.checkpoint} is not there",
+            f"the checkpoint {checkpoint} is not there",
             hint="check the path given with --checkpoint, or leave it out",
         )
     given = _given_trimaps(clip, wishes)

@@ -22,6 +22,7 @@ from host_plugins.client.errors import InputError
 from host_plugins.client.shot import Shot
 from model.passes import with_handles
 from model.plates.atomic import check_name
+from model.plates.file_errors import is_there
 from model.plates.mattes import check_outputs, matte_paths
 from model.plates.movies import is_movie
 from model.plates.ranges import FramePattern
@@ -198,7 +199,7 @@ def _plates_by_path(
     for frame in frames:
         path = pattern.path(frame)
         around.look(path)
-        if not path.exists():
+        if not is_there(path, frame):
             continue
         check_roots(path, around.roots)
         sha256 = _digest_of(path, frame, around)
@@ -251,7 +252,7 @@ def _trimaps(
         pattern = FramePattern.parse(shot.trimaps.pattern)
         for frame in frames:
             around.look(pattern.path(frame))
-            if frame not in painted and pattern.path(frame).exists():
+            if frame not in painted and is_there(pattern.path(frame), frame):
                 given[frame] = _trimap(pattern.path(frame), "given", frame, shot, around)
     return painted, given
 
@@ -268,7 +269,7 @@ def _beside(
 def _trimap(path: Path, source: str, frame: int, shot: Shot, around: Surroundings) -> TrimapSource:
     around.look(path)
     check_roots(path, around.roots)
-    if not path.exists():
+    if not is_there(path, frame):
         raise _no_trimap(frame, f"is not there: {path}", shot)
     return TrimapSource(str(path), source, _digest_of(path, frame, around))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import pickle
 import warnings
 from collections.abc import Callable, Mapping
@@ -82,7 +83,7 @@ def read_record(path: Path) -> CheckpointRecord:
         SetupError: ``setup.no_checkpoint`` if the file is not there, ``setup.bad_checkpoint`` if it
             is not a safetensors file or has no record.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):  # noqa: PTH113  Path's raises where a name is too long
         raise SetupError(
             "setup.no_checkpoint",
             f"the checkpoint {path} is not there",
@@ -268,7 +269,7 @@ def load_pickled(path: Path) -> dict[str, torch.Tensor]:
         SetupError: ``setup.no_checkpoint`` if the file is not there, ``setup.bad_checkpoint`` if it
             is damaged, holds code, or is no dict of tensors.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):  # noqa: PTH113  Path's raises where a name is too long
         raise SetupError("setup.no_checkpoint", f"there is no file {path}", hint="check the path")
     try:
         with warnings.catch_warnings():

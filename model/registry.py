@@ -7,6 +7,7 @@ contract suite (`tests/matting/test_network_contract.py`).
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -136,7 +137,7 @@ def checkpoint_path(entry: NetworkEntry, checkpoint: str) -> Path | None:
         )
     else:
         return None
-    if not path.is_file():
+    if not os.path.isfile(path):  # noqa: PTH113  Path's raises where a name is too long
         raise SetupError(
             "setup.no_checkpoint",
             f"the checkpoint {path} for {entry.name} is not there",

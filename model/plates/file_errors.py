@@ -50,6 +50,27 @@ def require_file(path: Path, frame: int | None) -> None:
         ) from None
 
 
+def is_there(path: Path, frame: int | None) -> bool:
+    """Whether anything has this name.
+
+    Raises:
+        InputError: ``input.unreadable``: nobody can tell, as where the name is too long or its
+            folder may not be looked into.
+    """
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise InputError(
+            "input.unreadable",
+            f"{path} cannot be looked at: {error.strerror}",
+            frame=frame,
+            hint="check its name, and the permissions of its folder",
+        ) from None
+    return True
+
+
 def entries(folder: Path) -> list[Path]:
     """What lies in a folder, by name.
 

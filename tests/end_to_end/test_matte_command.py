@@ -203,10 +203,12 @@ def test_output_without_a_frame_number(matte, clip):
     assert "alpha.exr" in ran.sentence() and "####" in ran.err
 
 
-def test_checkpoint_that_is_not_there(matte, clip):
-    ran = matte("--checkpoint", clip.folder / "none.safetensors")
+@pytest.mark.parametrize("name", ["none", "n" * 300])
+def test_checkpoint_that_is_not_there(matte, clip, name):
+    path = clip.folder / f"{name}.safetensors"
+    ran = matte("--checkpoint", path)
     assert (ran.code, written(clip)) == (20, [])
-    assert str(clip.folder / "none.safetensors") in ran.sentence()
+    assert str(path) in ran.sentence()
 
 
 def test_unknown_network(matte, clip):

@@ -269,6 +269,23 @@ def test_the_name_of_an_output_is_too_long(server, clip):
     assert error.exit_code == 10 and nothing_in(clip)
 
 
+@pytest.mark.parametrize("what", ["plate", "trimap", "given", "guide"])
+def test_a_name_that_is_too_long(what, server, clip):
+    """Nobody can tell whether that is there: not "it is missing", and no fault of ours."""
+    shot, path = clip.shot(KEYS), clip.folder / ("b" * 260 + ".1001.exr")
+    pattern = str(path).replace("1001", "####")
+    if what == "plate":
+        shot = replace(shot, plates=Plates(pattern=pattern))
+    elif what == "trimap":
+        shot = replace(shot, keyframes=(Keyframe(1001, trimap=str(path)),))
+    elif what == "given":
+        shot = replace(shot, trimaps=Trimaps(pattern=pattern), keyframes=shot.keyframes[1:])
+    else:
+        shot = replace(shot, guides=Guides(garbage=Guide(pattern)))
+    refused(server, shot, "input.unreadable", path, "too long", frame=1001)
+    assert nothing_in(clip)
+
+
 def test_one_output_for_many_frames(server, clip):
     shot = replace(clip.shot(KEYS), outputs=Outputs(pattern=str(clip.folder / "a.exr")))
     refused(server, shot, "input.pattern", "a.exr")
@@ -279,9 +296,10 @@ def test_one_plate_for_many_frames(server, clip):
     refused(server, shot, "input.pattern", clip.plate(1001))
 
 
-def test_a_named_checkpoint_that_is_not_there(server, clip):
-    shot = clip.shot(KEYS, checkpoint="/gone/x.safetensors")
-    assert refused(server, shot, "setup.no_checkpoint", "/gone/x.safetensors").exit_code == 20
+@pytest.mark.parametrize("name", ["x", "x" * 300])
+def test_a_named_checkpoint_that_is_not_there(server, clip, name):
+    shot = clip.shot(KEYS, checkpoint=f"/gone/{name}.safetensors")
+    assert refused(server, shot, "setup.no_checkpoint", f"/gone/{name}").exit_code == 20
     assert nothing_in(clip)
 
 

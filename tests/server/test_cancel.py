@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 
@@ -74,8 +75,8 @@ def test_a_survey_can_be_given_up(clip, tmp_path):
     """Hashing a shot's plates may take minutes."""
     looked = []
 
-    def check() -> None:
-        looked.append(1)
+    def look(path: Path) -> None:
+        looked.append(path)
         if len(looked) == 5:
             raise Cancelled()
 
@@ -83,7 +84,7 @@ def test_a_survey_can_be_given_up(clip, tmp_path):
     outputs = Outputs(Ledger(tmp_path), lambda path: "", lambda path: "")
     shot = clip.shot(KEYS)
     with pytest.raises(Cancelled):
-        survey(Offer(shot_id(shot), shot), {}, Surroundings(spool, (), 1, outputs, check))
+        survey(Offer(shot_id(shot), shot), {}, Surroundings(spool, (), 1, outputs, look))
     spool.close()
 
 
