@@ -18,12 +18,11 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)
 	$(BIN)/python samples/demo.py
 
-# Tests that only compute run two files at a time; those that start servers wait for time-outs, and
-# have the machine to themselves.
-COMPUTING := tests/matting tests/ops tests/train
+# Two files at a time. Those that hold one time against another have the machine to themselves.
+TIMED := tests/end_to_end/test_bench.py tests/server/test_cancel.py
 test: $(READY)
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(COMPUTING)
-	$(BIN)/python -m pytest tests --ignore=tests/benchmarks $(addprefix --ignore=,$(COMPUTING))
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests --ignore=tests/benchmarks $(addprefix --ignore=,$(TIMED))
+	$(BIN)/python -m pytest $(TIMED)
 
 # Host plugins are tested in the applications' own Pythons, which are made here: bpy wants a numpy of
 # its own. Inside of each, the server under test runs in ours.

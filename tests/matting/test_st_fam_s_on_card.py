@@ -45,14 +45,14 @@ def test_the_same_answers_in_shapes_for_a_card(dtype, bound, both_ways):
 
 
 @needs_gxx
-def test_the_same_answers_by_the_kernels(tmp_path, monkeypatch):
+def test_the_same_answers_by_the_kernels(built, monkeypatch):
     network = StFamS(channels=(5, 8, 16, 16, 24), narrow=(8, 16), guide=8)
     g = torch.Generator().manual_seed(6)
     for tensor in network.parameters():
         tensor.data += 0.03 * torch.randn(tensor.shape, generator=g)
     face, frames = StFamSMatting(network), disc_clip(5, 32, 48)
     right = mattes(face, frames, None)
-    emulator = Emulator(tmp_path, OPERATOR)
+    emulator = Emulator(built, OPERATOR)
     monkeypatch.setattr(variants, "kernel_on", emulator.kernel_on)
     monkeypatch.setattr(
         maps,

@@ -61,7 +61,7 @@ class Emulator:
 
     def __init__(self, folder: Path, stand_in: StandIn, change=None):
         self.folder, self.launched = folder, []
-        self._stand_in = stand_in
+        self._stand_in, self._flags = stand_in, stand_in.flags
         self._change = change or (lambda name, source: source)
 
     def kernel_on(self, device, variant: Variant):
@@ -79,19 +79,33 @@ class Emulator:
     def _built(self, variant: Variant) -> ctypes.CDLL:
         first = (SOURCES / self._stand_in.replaces).read_text()
         assert variant.source.startswith(first)
-        source = f'#include "{HERE / self._stand_in.header}"\n' + variant.source[len(first) :]
-        source = self._change(variant.name, source) + TAIL.format(name=variant.name)
-        flags = (*self._stand_in.flags, *variant.flags)
-        key = hashlib.sha256(repr((source, flags)).encode()).hexdigest()[:16]
+        source = "".join(
+            (
+                *(f"#define {name} {value}\n" for name, value in variant.options),
+                f'#include "{HERE / self._stand_in.header}"\n',
+                self._change(variant.name, variant.source[len(first) :]),
+                TAIL.format(name=variant.name),
+            )
+        )
+        key = hashlib.sha256(repr((source, self._flags)).encode()).hexdigest()[:16]
         path = self.folder / f"{key}.so"
         if not path.exists():
-            path.with_suffix(".cpp").write_text(source)
-            subprocess.run(
-                [
-                    # Checked jumps would not go from stack to stack.
-                    GXX, "-std=c++17", "-O1", "-U_FORTIFY_SOURCE", "-w", "-fPIC", "-shared",
-                    "-fwrapv", *flags, str(path.with_suffix(".cpp")), "-o", str(path),
-                ],
-                check=True,
-            )  # fmt: skip
+            code = path.with_suffix(".cpp")
+            code.write_text(source)
+            compile_(self._flags, "-shared", "-include", self._fibres(), code, "-o", path)
         return ctypes.CDLL(str(path))
+
+    def _fibres(self) -> Path:
+        """What all of them include, compiled once: reading it takes as long as a kernel."""
+        header = self.folder / f"fibres_of_{self._stand_in.header}"
+        compiled = header.with_name(f"{header.name}.gch")
+        if not compiled.exists():
+            header.write_text(f'#include "{HERE / "fibres.h"}"\n')
+            compile_(self._flags, "-x", "c++-header", header, "-o", compiled)
+        return header
+
+
+def compile_(flags: tuple[str, ...], *rest: object) -> None:
+    # Checked jumps would not go from stack to stack.
+    always = ("-std=c++17", "-O1", "-U_FORTIFY_SOURCE", "-w", "-fPIC", "-fwrapv")
+    subprocess.run([GXX, *always, *flags, *map(str, rest)], check=True)

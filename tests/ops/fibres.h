@@ -6,6 +6,8 @@
 // begins as NaN. Words of a whole warp wait for its 32 lanes. What this cannot see: banks, caches,
 // fences, races inside of a warp.
 
+#pragma once
+
 #include <setjmp.h>
 #include <ucontext.h>
 

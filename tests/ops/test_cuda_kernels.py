@@ -27,11 +27,6 @@ BACKWARD = {HALF: 1e-3, BFLOAT: 4e-3, FLOAT: 1e-5}
 PLAIN = (2, 32, 32, 5, 19, 4, 3)
 
 
-@pytest.fixture(scope="session")
-def built(tmp_path_factory):
-    return tmp_path_factory.mktemp("kernels")
-
-
 @pytest.fixture
 def emulator(built, monkeypatch):
     def install(change=None, limits="large"):

@@ -14,11 +14,6 @@ BOUNDS = {HALF: 1e-3, BFLOAT: 8e-3, FLOAT: 1e-6}  # of the largest number: what 
 TYPES = pytest.mark.parametrize("dtype", [HALF, BFLOAT, FLOAT], ids=["half", "bfloat", "float"])
 
 
-@pytest.fixture(scope="session")
-def built(tmp_path_factory):
-    return tmp_path_factory.mktemp("kernels")
-
-
 @pytest.fixture
 def emulator(built, monkeypatch):
     def install(change=None):

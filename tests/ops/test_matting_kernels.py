@@ -20,11 +20,6 @@ from model.classical.laplacian import OWN, assemble
 from tests.ops.cuda_on_cpu import ARCHITECTURES, PRIOR, Emulator, needs_compiler, needs_gxx
 
 
-@pytest.fixture(scope="session")
-def built(tmp_path_factory):
-    return tmp_path_factory.mktemp("kernels")
-
-
 @pytest.fixture
 def emulator(built, monkeypatch):
     def install(change=None, room=64 * 1024):
