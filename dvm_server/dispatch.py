@@ -152,15 +152,16 @@ class Dispatch:
 
         def find_out() -> tuple[Plan, set[int]]:
             plan, adopted = survey(offer, description, replace(self._around, look=look))
-            plan = without_damaged(plan)
-            look(self._ledger.path(offer.id))
+            plan = without_damaged(plan, look)
             folder = self._ledger.path(offer.id).parent
+            look(folder)
             with keeping(folder):
                 shots.save(offer.shot, folder / "shot.json")
-            remove_leftovers_of_journal(plan, self._ledger.path(offer.id))
+            remove_leftovers_of_journal(plan, self._ledger.path(offer.id), look)
             arrived = {f for f, one in (offer.plates or {}).items() if self._spool.has(one.name)}
             self._ledger.write(offer.id, submitted_event(offer.shot.name, plan.sources()))
             for event in adopted:
+                look(folder)
                 self._ledger.write(offer.id, event)
             return plan, arrived
 

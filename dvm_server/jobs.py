@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -211,14 +211,23 @@ def remaining(plan: Plan, arrived: Iterable[int] | None) -> Job:
     return Job(units, here, plan.carried)
 
 
-def without_damaged(plan: Plan) -> Plan:
+def without_damaged(plan: Plan, look: Callable[[Path], None]) -> Plan:
     """The plan without carried trimaps that cannot be read again: they are to be carried anew.
 
     Looks at those only that a block still to be done reads.
+
+    Args:
+        plan: of the shot.
+        look: called before each is looked at; may raise to give up.
     """
+
+    def whole(path: Path) -> bool:
+        look(path)
+        return is_whole_trimap_spool(path)
+
     blocks = [block for block in plan.blocks if plan.make.intersection(block.frames)]
     read = plan.carried.intersection(frame for block in blocks for frame in block.reads)
-    damaged = {f for f in read if not is_whole_trimap_spool(plan.trimaps[f].path)}
+    damaged = {f for f in read if not whole(Path(plan.trimaps[f].path))}
     return replace(plan, carried=plan.carried - damaged)
 
 
