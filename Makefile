@@ -19,7 +19,7 @@ demo: $(READY)
 	$(BIN)/python samples/demo.py
 
 # Two files at a time. Those that hold one time against another have the machine to themselves.
-TIMED := tests/end_to_end/test_bench.py tests/server/test_cancel.py
+TIMED := tests/end_to_end/test_bench.py tests/server/test_cancel.py tests/structure/test_client_interpreters.py
 test: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests --ignore=tests/benchmarks $(addprefix --ignore=,$(TIMED))
 	$(BIN)/python -m pytest $(TIMED)
