@@ -39,7 +39,7 @@ class _Task:
 
 
 class _Lane:
-    """A thread that does what is queued, until it is told None or is left alone."""
+    """A thread that does what is queued, until it is ended or left alone."""
 
     def __init__(
         self,
@@ -72,6 +72,12 @@ class _Lane:
         with self._lock:
             self._left = self._task is not None
             return self._task
+
+    def end(self) -> None:
+        """The thread takes nothing else on, and ends if it is at nothing."""
+        with self._lock:
+            self._left = True
+        self.queued.put(None)
 
     def _run(self) -> None:
         while (task := self.queued.get()) is not None:
@@ -158,8 +164,7 @@ class Background:
         """
         self._closed = True
         for lane in self._lanes.values():
-            _empty(lane.queued)
-            lane.queued.put(None)
+            lane.end()
         until = time.monotonic() + patience
         for lane in self._lanes.values():
             thread = lane.thread
@@ -177,11 +182,3 @@ class Background:
             self._there.send(b"\0")
         except BlockingIOError:
             _LOG.debug("the loop has many wake-ups waiting already")
-
-
-def _empty(queued: queue.SimpleQueue[_Task | None]) -> None:
-    try:
-        while True:
-            queued.get_nowait()
-    except queue.Empty:
-        return

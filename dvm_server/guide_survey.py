@@ -9,7 +9,6 @@ from dvm_server.jobs import GuideSource, Offer
 from dvm_server.spool import Spool
 from host_plugins.client.errors import InputError
 from host_plugins.client.guides import NAMES, Guide
-from model.plates.file_errors import is_there
 from model.plates.ranges import FramePattern
 
 
@@ -18,8 +17,8 @@ def guide_sources(
     frames: Sequence[int],
     required: Collection[int],
     spool: Spool,
+    is_there: Callable[[Path, int], bool],
     digest_of: Callable[[Path, int], str],
-    look: Callable[[Path], None],
 ) -> dict[int, dict[str, GuideSource]]:
     """Each frame's garbage matte, core matte and clean plate by role.
 
@@ -28,8 +27,8 @@ def guide_sources(
         frames: of the shot, its handles too.
         required: frames for which there must be a file, if the guide is one file a frame.
         spool: where files that came by value are.
+        is_there: whether a file that a client named for a frame is there.
         digest_of: sha256 of a file that a client named, for a frame; raises if it may not be read.
-        look: called before a file is looked at.
 
     Raises:
         InputError: ``input.missing_guide``; what ``digest_of`` raises.
@@ -40,7 +39,7 @@ def guide_sources(
             source = (
                 _sent(offer, role, frame, spool)
                 if guide.by_value
-                else _named(guide, frame, digest_of, look)
+                else _named(guide, frame, is_there, digest_of)
             )
             if source is not None:
                 found.setdefault(frame, {})[role] = source
@@ -57,11 +56,10 @@ def _sent(offer: Offer, role: str, frame: int, spool: Spool) -> GuideSource | No
 def _named(
     guide: Guide,
     frame: int,
+    is_there: Callable[[Path, int], bool],
     digest_of: Callable[[Path, int], str],
-    look: Callable[[Path], None],
 ) -> GuideSource | None:
     path = FramePattern.parse(guide.pattern).path(frame)
-    look(path)
     return GuideSource(str(path), digest_of(path, frame)) if is_there(path, frame) else None
 
 

@@ -60,9 +60,7 @@ class There:
     ours: dict[Path, str]
 
 
-def sort_outputs(
-    plan: Plan, outputs: Outputs, spool: Spool, look: Callable[[Path], None] = lambda path: None
-) -> There:
+def sort_outputs(plan: Plan, outputs: Outputs, spool: Spool, look: Callable[[Path], None]) -> There:
     """What is there of a plan's outputs.
 
     Args:

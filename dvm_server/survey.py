@@ -198,8 +198,7 @@ def _plates_by_path(
         )
     for frame in frames:
         path = pattern.path(frame)
-        around.look(path)
-        if not is_there(path, frame):
+        if not _is_there(path, frame, around):
             continue
         check_roots(path, around.roots)
         sha256 = _digest_of(path, frame, around)
@@ -251,8 +250,7 @@ def _trimaps(
     elif shot.trimaps is not None:
         pattern = FramePattern.parse(shot.trimaps.pattern)
         for frame in frames:
-            around.look(pattern.path(frame))
-            if frame not in painted and is_there(pattern.path(frame), frame):
+            if frame not in painted and _is_there(pattern.path(frame), frame, around):
                 given[frame] = _trimap(pattern.path(frame), "given", frame, shot, around)
     return painted, given
 
@@ -289,6 +287,9 @@ def _guides(
 ) -> dict[int, dict[str, GuideSource]]:
     """Guides by frame and role; every frame of the shot that has a plate must have them."""
 
+    def there(path: Path, frame: int) -> bool:
+        return _is_there(path, frame, around)
+
     def digest_of(path: Path, frame: int) -> str:
         check_roots(path, around.roots)
         return _digest_of(path, frame, around)
@@ -298,7 +299,7 @@ def _guides(
         if guide.pattern:
             around.look(FramePattern.parse(guide.pattern).path(frames[0]))
             check_roots(FramePattern.parse(guide.pattern).path(frames[0]), around.roots)
-    return guide_sources(offer, frames, required, around.spool, digest_of, around.look)
+    return guide_sources(offer, frames, required, around.spool, there, digest_of)
 
 
 def _check_covered(frames: Sequence[int], trimaps: Mapping[int, TrimapSource], shot: Shot) -> None:
@@ -384,6 +385,11 @@ def _check_apart(plan: Plan, names: RealNames, around: Surroundings) -> None:
                     frame=read[str(own)],
                     hint="give the mattes another name or folder",
                 )
+
+
+def _is_there(path: Path, frame: int, around: Surroundings) -> bool:
+    around.look(path)
+    return is_there(path, frame)
 
 
 def _digest_of(path: Path, frame: int, around: Surroundings) -> str:

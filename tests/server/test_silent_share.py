@@ -12,7 +12,7 @@ from tests.server.serving import Clip, in_thread, stamps, wait_for
 
 # Looking at what is on the share, or reading of it, ends when somebody makes the file "back".
 SHARE = """
-import builtins, io, os, time
+import io, os, time
 from dvm_server import dispatch
 dispatch._SILENCE_SECONDS = 2 - 60  # beyond what decoding may take
 share = {share!r}
@@ -46,9 +46,7 @@ def share(tmp_path) -> Clip:
 
 
 @pytest.mark.parametrize("planted", [LOOKED_AT, READ])
-def test_who_works_there_is_told_and_nobody_else_waits(
-    planted, start_server, make_clip, share, tmp_path
-):
+def test_who_works_there_is_told_and_nobody_else_waits(planted, start_server, make_clip, share):
     server = start_server(planted=SHARE.format(share=str(share.folder), planted=planted))
     there = replace(share.shot(), name="on the share")
     asked = Path(f"{share.folder}-asked")
