@@ -25,6 +25,7 @@ from model.errors import InputError
 from model.plates.channels import Picture
 from model.plates.input_mattes import InputMatte
 from model.plates.plate import Plate, PlateHeader, Trimap, Window
+from model.plates.same_files import file_stamp
 
 if TYPE_CHECKING:
     from model.plates.movies import MovieReader
@@ -48,14 +49,20 @@ class Decoder:
         self._child: Child | None = None
         self._pixels = -1
 
-    def plate(self, path: str, frame: int | None, sha256: str = "") -> Plate:
+    def plate(self, path: str, frame: int | None, sha256: str = "", stamp: str = "") -> Plate:
         """Read a plate.
 
+        Args:
+            path: of an image or a movie.
+            frame: its number.
+            sha256: of an image, what its bytes must be; "" = anything.
+            stamp: of a movie, what `file_stamp` must be; "" = anything.
+
         Raises:
-            InputError: ``input.damaged`` if the decoder died of the file or stalled, else what
-                the reader raised.
+            InputError: ``input.damaged`` if the decoder died of the file or stalled,
+                ``input.plate_changed``, else what the reader raised.
         """
-        said = self._answer("plate", path, frame, sha256=sha256)
+        said = self._answer("plate", path, frame, sha256=sha256, stamp=stamp)
         return Plate(said["pixels"], PlateHeader.from_json(said["header"]))
 
     def trimap(self, path: str, frame: int, source: str, sha256: str = "") -> Trimap:
@@ -179,15 +186,10 @@ def _read(
     set_threads(1)
     expected = question.get("sha256", "")
     if expected and path.exists() and digest(path) != expected:
-        raise InputError(
-            "input.plate_changed",
-            f"{path} was changed while the shot was being matted",
-            frame=frame,
-            hint="submit the shot again when the plates are complete",
-        )
+        raise _changed(path, frame)
     match question["kind"]:
         case "plate" if frame is not None and is_movie(path):
-            return _open_movie(path).read(frame)
+            return _movie_frame(path, frame, question["stamp"])
         case "plate":
             return read_plate(path, frame=frame)
         case "trimap":
@@ -200,12 +202,33 @@ def _read(
             return read_header(path, frame=frame, choose=_first_channel)
 
 
+def _movie_frame(path: Path, frame: int, expected: str) -> Plate:
+    """A frame of the movie that has this stamp, before it is read and after."""
+    stamp = file_stamp(str(path))
+    if expected and stamp != expected:
+        raise _changed(path, frame)
+    found = _open_movie(path, stamp).read(frame)
+    if file_stamp(str(path)) != stamp:
+        raise _changed(path, frame)
+    return found
+
+
 @lru_cache(maxsize=1)
-def _open_movie(path: Path) -> MovieReader:
-    """The movie read last stays open: its next frame needs no seeking then."""
+def _open_movie(path: Path, stamp: str) -> MovieReader:
+    """The movie read last stays open: its next frame needs no seeking then. One that has been
+    replaced under its name, or written on, has another ``stamp``."""
     from model.plates.movies import MovieReader
 
     return MovieReader(path)
+
+
+def _changed(path: Path, frame: int | None) -> InputError:
+    return InputError(
+        "input.plate_changed",
+        f"{path} was changed while the shot was being matted",
+        frame=frame,
+        hint="submit the shot again when the plates are complete",
+    )
 
 
 def _first_channel(names: Sequence[str], is_id: Sequence[bool]) -> Picture:

@@ -37,7 +37,7 @@ class Decoders:
         return len(self._lanes)
 
     def plate(
-        self, path: str, frame: int | None, sha256: str = "", *, way: int = 0
+        self, path: str, frame: int | None, sha256: str = "", stamp: str = "", *, way: int = 0
     ) -> Future[Plate]:
         """Begin to read a plate. The future raises what `Decoder.plate` does.
 
@@ -45,7 +45,7 @@ class Decoders:
         each ``way`` that is gone through it at the same time.
         """
         lane = self._free() if sha256 else self._lanes[way % len(self._lanes)]
-        return lane.ask(lambda decoder: decoder.plate(path, frame, sha256))
+        return lane.ask(lambda decoder: decoder.plate(path, frame, sha256, stamp))
 
     def trimap(self, path: str, frame: int, source: str, sha256: str = "") -> Future[Trimap]:
         """Begin to read a painted or given trimap."""

@@ -60,7 +60,7 @@ class Dispatch:
         self._config = config
         self._spool = spool
         self._ledger = ledger
-        self._around = Surroundings(spool, config.roots, config.worker_threads, outputs)
+        self._around = Surroundings(spool, config.roots, outputs)
         workers = {name: scheduler.Worker() for name in self.pool.workers}
         self._state = scheduler.State(workers=workers)
         self._units: dict[str, tuple[UnitId, LiveJob]] = {}
@@ -115,19 +115,41 @@ class Dispatch:
             del self.jobs[id]
         job = LiveJob(offer.id, offer.shot.name, waiting=[submission])
         self.jobs[offer.id] = job
-        options = asdict(engine_options(offer.shot, threads=self._around.threads))
 
-        def described(found: Mapping[str, Any] | None, error: DvmError | None) -> None:
-            if job.ended:
-                return
-            if found is None:
-                assert error is not None
-                self.fail(job, wire_error(error, shot=job.name))
-            else:
-                self._held.append((job, lambda: self._survey(job, submission, found)))
-                self._survey_held()
+        def find_out() -> Mapping[str, Any]:
+            look = self._look_of(job)
+            return asdict(
+                engine_options(offer.shot, threads=self._config.worker_threads, look=look)
+            )
 
-        self.pool.describe(options, described)
+        def found_out(engine: Mapping[str, Any]) -> None:
+            def described(found: Mapping[str, Any] | None, error: DvmError | None) -> None:
+                if job.ended:
+                    return
+                if found is None:
+                    assert error is not None
+                    self.fail(job, wire_error(error, shot=job.name))
+                else:
+                    self._held.append((job, lambda: self._survey(job, submission, engine, found)))
+                    self._survey_held()
+
+            if not job.ended:
+                self.pool.describe(engine, described)
+
+        def failed(error: Exception) -> None:
+            self.fail(job, wire_error(error, shot=job.name))
+
+        self.background.run(SURVEY, find_out, found_out, failed)
+
+    def _look_of(self, job: LiveJob) -> Callable[[Path], None]:
+        """What the survey of a job says before it looks at a file."""
+
+        def look(path: Path) -> None:
+            if job.ended or self._ending:
+                raise Cancelled(message="the survey was given up", shot=job.name)
+            self.background.go_on(SURVEY, path)
+
+        return look
 
     def _survey_held(self) -> None:
         """Survey jobs of which no worker is busy any more with what was cancelled before.
@@ -142,16 +164,17 @@ class Dispatch:
             elif not job.ended:
                 begin()
 
-    def _survey(self, job: LiveJob, submission: Submission, description: Mapping[str, Any]) -> None:
-        offer = submission.offer
-
-        def look(path: Path) -> None:
-            if job.ended or self._ending:
-                raise Cancelled(message="the survey was given up", shot=job.name)
-            self.background.go_on(SURVEY, path)
+    def _survey(
+        self,
+        job: LiveJob,
+        submission: Submission,
+        engine: Mapping[str, Any],
+        description: Mapping[str, Any],
+    ) -> None:
+        offer, look = submission.offer, self._look_of(job)
 
         def find_out() -> tuple[Plan, set[int]]:
-            plan, adopted = survey(offer, description, replace(self._around, look=look))
+            plan, adopted = survey(offer, engine, description, replace(self._around, look=look))
             plan = without_damaged(plan, look)
             folder = self._ledger.path(offer.id).parent
             look(folder)

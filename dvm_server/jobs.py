@@ -73,6 +73,8 @@ class PlateSource:
         sha256: of its bytes, verified while reading; "" for a movie.
         digest: what keys are made of: ``sha256``, for a movie with the frame number.
         missing: "" if it is the frame's own; else ``hold`` or ``black``.
+        stamp: of a movie, `file_stamp` from before its digest was taken: its frames are verified
+            by that, for hashing all of it for each would take longer than decoding.
     """
 
     frame: int
@@ -80,6 +82,7 @@ class PlateSource:
     sha256: str
     digest: str
     missing: str = ""
+    stamp: str = ""
 
 
 @dataclass(frozen=True)

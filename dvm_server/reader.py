@@ -43,7 +43,7 @@ class PlateReader:
 
     Args:
         decoders: asked ahead while the engine works on another plate.
-        sources: ``{path, frame, sha256, missing}`` by frame.
+        sources: ``{path, frame, sha256, missing, stamp}`` by frame.
         order: frames in the order the unit will probably ask for them.
     """
 
@@ -120,7 +120,7 @@ class PlateReader:
         for ask in self._along:
             ask(frame)
         self._asked[key] = self._decoders.plate(
-            source["path"], source["frame"], source["sha256"], way=way
+            source["path"], source["frame"], source["sha256"], source["stamp"], way=way
         )
 
     def _ask_ahead(self, frame: int) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from model.plates.file_errors import is_there
 from model.plates.mattes import check_outputs, matte_paths
 from model.plates.movies import is_movie
 from model.plates.ranges import FramePattern
-from model.plates.same_files import RealNames, SameFiles, would_be_overwritten
+from model.plates.same_files import RealNames, SameFiles, file_stamp, would_be_overwritten
 
 
 @dataclass(frozen=True)
@@ -36,25 +36,24 @@ class Surroundings:
     Attributes:
         spool: by-value files, trimaps, mattes; remembered digests.
         roots: folders a client may name files in; empty = anywhere.
-        threads: of a worker.
         outputs: recognises files that are there already.
         look: called before a file or folder is looked at, and while it is read; raises to give up.
     """
 
     spool: Spool
     roots: Sequence[Path]
-    threads: int
     outputs: Outputs
     look: Callable[[Path], None] = lambda path: None
 
 
 def survey(
-    offer: Offer, description: Mapping[str, Any], around: Surroundings
+    offer: Offer, engine: Mapping[str, Any], description: Mapping[str, Any], around: Surroundings
 ) -> tuple[Plan, list[dict[str, Any]]]:
     """Make the plan for a shot.
 
     Args:
         offer: what the client submitted.
+        engine: `EngineOptions` as plain values.
         description: the engine's, for these options.
         around: the server's side.
 
@@ -95,7 +94,7 @@ def survey(
     plan = Plan(
         offer=offer,
         description=description,
-        engine=asdict(translate.engine_options(shot, threads=around.threads)),
+        engine=engine,
         frames=frames,
         context=context,
         spans=facts.spans(),
@@ -201,9 +200,11 @@ def _plates_by_path(
         if not _is_there(path, frame, around):
             continue
         check_roots(path, around.roots)
+        stamp = file_stamp(str(path)) if movie else ""
         sha256 = _digest_of(path, frame, around)
         if movie:
-            found[frame] = PlateSource(frame, str(path), "", digest([sha256, frame]))
+            of_frame = digest([sha256, frame])
+            found[frame] = PlateSource(frame, str(path), "", of_frame, stamp=stamp)
         else:
             found[frame] = PlateSource(frame, str(path), sha256, sha256)
     return found

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from host_plugins.client import errors as wire_errors
@@ -13,8 +14,10 @@ from host_plugins.client.errors import DvmError
 from host_plugins.client.shot import Shot
 from model import errors as model_errors
 from model import registry
-from model.engine import EngineOptions, file_stamp
+from model.engine import EngineOptions
+from model.plates import colour
 from model.plates.file_errors import no_space
+from model.plates.same_files import file_stamp
 
 _CLASSES: dict[type[model_errors.EngineError], type[DvmError]] = {
     model_errors.InputError: wire_errors.InputError,
@@ -84,12 +87,24 @@ def model_error(plain: Mapping[str, Any]) -> model_errors.EngineError:
     return kind(found.code, found.message, frame=found.frame, hint=found.hint)
 
 
-def engine_options(shot: Shot, *, threads: int) -> EngineOptions:
-    """What the engine is asked for; the device is the worker's own affair."""
+def engine_options(
+    shot: Shot, *, threads: int, look: Callable[[Path], None] = lambda path: None
+) -> EngineOptions:
+    """What the engine is asked for; the device is the worker's own affair.
+
+    Args:
+        shot: that is to be matted.
+        threads: of a worker.
+        look: called before a file is looked at.
+    """
+    checkpoint, config = shot.options.checkpoint, colour.config_file()
+    for path in filter(None, (checkpoint, config)):
+        look(Path(path))
     return EngineOptions(
         network=shot.options.network,
-        checkpoint=shot.options.checkpoint,
-        checkpoint_stamp=file_stamp(shot.options.checkpoint) if shot.options.checkpoint else "",
+        checkpoint=checkpoint,
+        checkpoint_stamp=file_stamp(checkpoint) if checkpoint else "",
+        ocio_stamp=file_stamp(config) if config else "",
         precision=shot.options.precision,
         tile=shot.options.tile,
         causal=looks_back(shot),

@@ -29,6 +29,7 @@ class EngineOptions:
         checkpoint: path of a safetensors file; ``""`` = the shipped one, if the network needs any.
         checkpoint_stamp: `file_stamp` of it when the shot was accepted: a file that is replaced
             under its name is another checkpoint. ``""`` = whatever is there.
+        ocio_stamp: the same of the file that ``$OCIO`` names; ``""`` = whatever is there.
         device: ``auto``, ``cpu`` or ``cuda:N``.
         precision: of the matting network: ``float32``, ``float16``, ``bfloat16``, or ``auto``,
             see `model.precision`.
@@ -47,6 +48,7 @@ class EngineOptions:
     network: str = ""
     checkpoint: str = ""
     checkpoint_stamp: str = ""
+    ocio_stamp: str = ""
     device: str = "auto"
     precision: str = "auto"
     tile: int = 0
@@ -67,16 +69,6 @@ class EngineOptions:
     def solves(self) -> bool:
         """Whether any layer needs alpha."""
         return "alpha" in self.layers or "foreground" in self.layers
-
-
-def file_stamp(path: str) -> str:
-    """Size and time of a file, by which it is seen that another one has its name; ``""`` if there
-    is none."""
-    try:
-        found = Path(path).stat()
-    except OSError:
-        return ""
-    return f"{found.st_size} {found.st_mtime_ns}"
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ from model.classical.coarse_to_fine import coarseness
 from model.classical.edge_motion import edge_motion
 from model.classical.foreground import estimate_foreground
 from model.device_memory import device_full, needed_and_free
-from model.engine import EngineOptions, FrameMatte, file_stamp
+from model.engine import EngineOptions, FrameMatte
 from model.errors import Cancelled, CapacityError, InputError, SetupError
 from model.exposure import ExposureMap
 from model.face import Estimate, Frame, MattingNetwork, PropagationNetwork
@@ -43,6 +43,7 @@ from model.plates.image_files import rgb
 from model.plates.known import Known, known_of
 from model.plates.plate import Plate, PlateHeader, Trimap, Window
 from model.plates.region import cut, matte_header
+from model.plates.same_files import file_stamp
 from model.plates.trimap import place_trimap
 from model.precision import resolved
 from model.registry import checkpoint_path, find, open_network
@@ -92,14 +93,15 @@ def open_engine(options: EngineOptions) -> ShotMatte:
     return ShotMatte(
         network,
         open_network(propagation, carrying, device),
-        LightView(options.colourspace, options.composited_in, exposure, device),
+        LightView(options.colourspace, options.composited_in, exposure, device, options.ocio_stamp),
         options,
         description,
     )
 
 
 def _require_same(options: EngineOptions) -> None:
-    """See that the checkpoint is the file whose digest the shot's keys are made from."""
+    """See that checkpoint and colour config are the files that the shot's keys are made from."""
+    colour.require_config(options.ocio_stamp)
     stamp = options.checkpoint_stamp
     if stamp and file_stamp(options.checkpoint) not in (stamp, ""):
         raise SetupError(

@@ -36,12 +36,14 @@ class LightView:
         composited_in: ``linear``, ``display`` or "" = by the plate's colourspace.
         exposure: scene-linear light to the network's range.
         device: where frames live.
+        ocio_stamp: of the colour config it must be, see `model.engine.EngineOptions`.
     """
 
     colourspace: str
     composited_in: str
     exposure: ExposureMap
     device: torch.device
+    ocio_stamp: str = ""
 
     def space(self, plate: Plate) -> str:
         return colour.plate_colourspace(plate.header, self.colourspace)
@@ -70,6 +72,7 @@ class LightView:
 
         Raises:
             InputError: ``input.unknown_colourspace``, ``input.trimap_size``.
+            SetupError: ``setup.ocio_changed``.
         """
         space, composited_in = self.space(plate), self.light_name(plate)
         scene_referred = colour.default_composited_in(space) == "linear"
@@ -98,15 +101,18 @@ class LightView:
         if clean is not None:
             background = self._light(canvas, clean, self.space(clean), composited_in)
             known = self._on(canvas, _is_known(clean), clean) > 0
+        colour.require_config(self.ocio_stamp)
         return Frame(
             number, light, picture, placed, composited_in, whole_pixels, background, known, hint
         )
 
     def in_plate_space(self, light: Pixels, plate: Plate) -> Pixels:
         """Colours (H×W×3) from the light they were composited in back to the plate's own space."""
-        if self.light_name(plate) == "linear":
-            return colour.from_linear_rec709(light, self.space(plate))
-        return colour.from_display(light, self.space(plate))
+        linear = self.light_name(plate) == "linear"
+        back = colour.from_linear_rec709 if linear else colour.from_display
+        found = back(light, self.space(plate))
+        colour.require_config(self.ocio_stamp)
+        return found
 
     def _light(self, canvas: Window, plate: Plate, space: str, name: str) -> torch.Tensor:
         """The plate in a light, on the canvas."""

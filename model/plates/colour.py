@@ -20,6 +20,7 @@ import OpenImageIO as oiio
 
 from model.errors import InputError, SetupError
 from model.plates.plate import Plate, PlateHeader
+from model.plates.same_files import file_stamp
 
 BUILT_IN_CONFIG = "ocio://studio-config-v4.0.0_aces-v2.0_ocio-v2.5"
 
@@ -57,6 +58,30 @@ _BRIGHTER_THAN_WHITE = 2.0
 LARGEST = 65504.0  # of half: what infinities become
 
 
+def config_file() -> str:
+    """The file that ``$OCIO`` names; ``""`` for a built-in config."""
+    source = _source()
+    return "" if source.startswith("ocio://") else source
+
+
+def require_config(stamp: str) -> None:
+    """See that the config's file is the one that a shot was accepted with: OpenImageIO reads it
+    again for each picture.
+
+    Args:
+        stamp: `file_stamp` of it then; ``""`` = whatever is there.
+
+    Raises:
+        SetupError: ``setup.ocio_changed``.
+    """
+    if stamp and file_stamp(config_file()) != stamp:
+        raise SetupError(
+            "setup.ocio_changed",
+            f"the OCIO config {config_file()} was changed while the shot was being matted",
+            hint="submit the shot again: its mattes are made anew with the config of now",
+        )
+
+
 def config_digest() -> str:
     """sha256 over which config is in use and the version of OCIO: part of a matte's identity.
 
@@ -66,7 +91,7 @@ def config_digest() -> str:
         SetupError: ``setup.ocio``.
     """
     source = _source()
-    _config(source)
+    _config()
     digest = hashlib.sha256(f"OCIO {oiio.OpenColorIO_version_hex:x}\n".encode())
     digest.update(source.encode() if source.startswith("ocio://") else Path(source).read_bytes())
     return digest.hexdigest()
@@ -96,19 +121,20 @@ def interop_id(name: str) -> str:
         InputError: ``input.unknown_colourspace``.
         SetupError: ``setup.ocio``.
     """
-    return str(_config(_source()).get_color_interop_id(resolve(name)))
+    return str(_config().get_color_interop_id(resolve(name)))
 
 
 def is_scene_linear(name: str) -> bool:
     """Whether values are proportional to light in the scene."""
-    return bool(_config(_source()).isColorSpaceLinear(resolve(name)))
+    return bool(_config().isColorSpaceLinear(resolve(name)))
 
 
 def default_composited_in(name: str) -> str:
     """``display`` for pictures encoded for a screen, ``linear`` for linear ones and camera logs."""
     if is_scene_linear(name):
         return "linear"
-    return "linear" if _white(_source(), resolve(name)) > _BRIGHTER_THAN_WHITE else "display"
+    white = _white(_source(), file_stamp(config_file()), resolve(name))
+    return "linear" if white > _BRIGHTER_THAN_WHITE else "display"
 
 
 def plate_colourspace(plate: Plate | PlateHeader, override: str = "") -> str:
@@ -189,8 +215,13 @@ def _source() -> str:
     return os.environ.get("OCIO") or BUILT_IN_CONFIG
 
 
+def _config() -> oiio.ColorConfig:
+    """The config in use, as its file is now."""
+    return _opened(_source(), file_stamp(config_file()))
+
+
 @cache
-def _config(source: str) -> oiio.ColorConfig:
+def _opened(source: str, stamp: str) -> oiio.ColorConfig:
     if source == "ocio://default" or source.endswith("-latest"):
         raise SetupError(
             "setup.ocio",
@@ -209,7 +240,7 @@ def _config(source: str) -> oiio.ColorConfig:
 
 
 def _find(name: str) -> str | None:
-    config = _config(_source())
+    config = _config()
     found = str(config.resolve(name))
     known = {one.lower(): one for one in config.getColorSpaceNames()}
     return known.get(found.lower())
@@ -230,7 +261,7 @@ def _one_of(names: tuple[str, ...]) -> str:
 def _nearest(name: str) -> list[str]:
     """Colourspaces with a name or alias that holds this one, or looks like it; some that are common
     if there is none."""
-    config = _config(_source())
+    config = _config()
     known = {}
     for one in config.getColorSpaceNames():
         for said in (one, *config.getAliases(one)):
@@ -247,15 +278,15 @@ def _examples() -> list[str]:
 
 
 @cache
-def _white(source: str, name: str) -> float:
-    """The light of code value 1. ``source`` is part of the key: configs differ."""
+def _white(source: str, stamp: str, name: str) -> float:
+    """The light of code value 1. Which config it is is part of the key: they differ."""
     return float(_convert(np.ones((1, 1, 3), np.float32), name, _one_of(_LINEAR_NAMES)).max())
 
 
 def _file_rule(path: str) -> str:
     if not os.environ.get("OCIO") or not path:
         return ""  # the built-in config has no rules that a picture's name could match
-    config = _config(_source())
+    config = _config()
     if config.filepathOnlyMatchesDefaultRule(path):
         return ""
     return str(config.getColorSpaceFromFilepath(path))

@@ -1,4 +1,4 @@
-"""Whether two paths lead to one file, whatever links are on the way."""
+"""Whether paths lead to one file, whatever links are on the way; and one path still to the same."""
 
 from __future__ import annotations
 
@@ -8,6 +8,16 @@ from collections.abc import Iterable
 from pathlib import Path
 
 Inode = tuple[int, int]
+
+
+def file_stamp(path: str) -> str:
+    """Size and time of a file, by which it is seen that another one has its name; ``""`` if there
+    is none."""
+    try:
+        found = Path(path).stat()
+    except OSError:
+        return ""
+    return f"{found.st_size} {found.st_mtime_ns}"
 
 
 class RealNames:

@@ -14,6 +14,7 @@ from model.errors import InputError, SetupError
 from model.plates import colour
 from model.plates.image_files import read_header, write_image
 from model.plates.plate import PlateHeader, Window
+from model.plates.same_files import file_stamp
 
 ROOT = Path(__file__).parents[2]
 # Red, green, blue and white, as cameras write them.
@@ -333,3 +334,22 @@ def test_the_digest_is_the_config_s(small_config, monkeypatch):
     assert first != second and colour.config_digest() == digest  # the bytes count, not the path
     second.write_text(second.read_text() + "# changed\n")
     assert colour.config_digest() != digest
+
+
+def test_a_config_that_is_edited_is_read_again(small_config):
+    path = small_config()
+    stamp = file_stamp(colour.config_file())
+    colour.require_config(stamp)
+    before = colour.to_linear_rec709(hdr(2, 2), "sRGB - Texture")
+    path.write_text(SMALL_CONFIG.format(srgb="Screen").replace("gamma: 2.4", "gamma: 2.0"))
+    with pytest.raises(InputError, match="sRGB - Texture"):
+        colour.resolve("sRGB - Texture")
+    assert np.abs(colour.to_linear_rec709(hdr(2, 2), "Screen") - before).max() > 1e-3
+    with pytest.raises(SetupError, match=str(path)) as caught:
+        colour.require_config(stamp)
+    assert caught.value.code == "setup.ocio_changed"
+
+
+def test_built_in_configs_do_not_change():
+    assert colour.config_file() == ""
+    colour.require_config("")

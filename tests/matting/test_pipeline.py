@@ -11,18 +11,30 @@ import torch
 
 from model.canvas import canvas_of
 from model.checkpoint import sha256_of_file
-from model.engine import EngineOptions, file_stamp
+from model.engine import EngineOptions
 from model.errors import Cancelled, CapacityError, InputError, SetupError
 from model.exposure import ExposureMap, to_picture
 from model.face import Estimate
 from model.passes import blocks, spans
 from model.pipeline import ShotMatte, open_engine
 from model.plates.plate import Plate, PlateHeader, Trimap, Window
+from model.plates.same_files import file_stamp
 from model.registry import WEIGHTS_FOLDER
 from model.tiles import Seen, estimate_in_tiles, tiles
 from model.view import LightView
 
 NEVER = lambda: False  # noqa: E731
+CONFIG = """ocio_profile_version: 2
+roles: {{default: plain, scene_linear: lin_rec709, aces_interchange: lin_rec709}}
+displays: {{monitor: [!<View> {{name: plain, colorspace: plain}}]}}
+colorspaces:
+  - !<ColorSpace> {{name: lin_rec709, isdata: false, encoding: scene-linear}}
+  - !<ColorSpace>
+    name: srgb_rec709_scene
+    isdata: false
+    to_scene_reference: !<ExponentWithLinearTransform> {{gamma: {gamma}, offset: 0.055}}
+  - !<ColorSpace> {{name: plain, isdata: true}}
+"""
 VIEW = LightView("", "", ExposureMap(), torch.device("cpu"))
 
 
@@ -429,6 +441,26 @@ def test_a_checkpoint_that_was_replaced_since_is_not_opened(tmp_path):
     with pytest.raises(SetupError, match="has been replaced since") as caught:
         open_engine(EngineOptions(**named, checkpoint_stamp=stamp))
     assert caught.value.code == "setup.checkpoint_changed"
+
+
+def test_a_colour_config_that_is_edited_under_way_stops_the_shot(clip_of, tmp_path, monkeypatch):
+    config = tmp_path / "show.ocio"
+    config.write_text(CONFIG.format(gamma=2.4))
+    monkeypatch.setenv("OCIO", str(config))
+    stamp = file_stamp(str(config))
+    named = {"network": "closed_form", "device": "cpu", "threads": 1, "ocio_stamp": stamp}
+    engine, clip = open_engine(EngineOptions(**named)), clip_of(8, 24, 24)
+    (block,) = blocks(clip.frames)
+    sources = clip.plates.__getitem__, clip.trimaps.__getitem__, NEVER
+    made = engine.matte(block, clip.frames, clip.frames, *sources)
+    next(made)
+    config.write_text(CONFIG.format(gamma=2.0) + "# edited\n")
+    with pytest.raises(SetupError, match="was changed while the shot") as caught:
+        list(made)
+    assert caught.value.code == "setup.ocio_changed"
+    with pytest.raises(SetupError, match="was changed while the shot"):
+        open_engine(EngineOptions(**named))
+    assert open_engine(EngineOptions(**named | {"ocio_stamp": file_stamp(str(config))}))
 
 
 def test_the_exposure_map_bends_and_never_clips():

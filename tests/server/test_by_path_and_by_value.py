@@ -81,25 +81,44 @@ def test_one_frame_and_frames_on_twos(start_server, make_clip):
     assert server.run(one).computed == 1
 
 
-def test_a_movie_by_path(start_server, tmp_path, make_clip):
-    clip, server = make_clip(1), start_server()
-    movie = tmp_path / "clip.mov"
-    with av.open(str(movie), "w") as container:
+def make_movie(path, levels):
+    with av.open(str(path), "w") as container:
         stream = container.add_stream("mjpeg", rate=25)
         stream.width, stream.height, stream.pix_fmt = 16, 10, "yuvj420p"
-        for level in range(4):
-            picture = np.full((10, 16, 3), 60 * level, np.uint8)
+        for level in levels:
+            picture = np.full((10, 16, 3), level, np.uint8)
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode(None))
+    return path
+
+
+def movie_shot(clip, movie):
     grey = np.full((10, 16), 128, np.uint8)
     grey[:, 0] = 255
     write_image(clip.trimap(1), grey, ("Y",), pixel_type="uint8")
-    shot = replace(
+    return replace(
         clip.shot((1,)),
         frames=((1, 4, 1),),
         plates=Plates(pattern=str(movie)),
         keyframes=(Keyframe(1, trimap=str(clip.trimap(1))),),
     )
+
+
+def test_a_movie_by_path(start_server, tmp_path, make_clip):
+    clip, server = make_clip(1), start_server()
+    shot = movie_shot(clip, make_movie(tmp_path / "clip.mov", (0, 60, 120, 180)))
     assert server.run(shot).computed == 4
     assert server.run(shot).kept == 4
     assert pixels(clip.out(4))[5, 8, 0] != pixels(clip.out(1))[5, 8, 0]
+
+
+def test_a_movie_that_is_exported_again_is_read_again(start_server, tmp_path, make_clip):
+    clip, server = make_clip(1), start_server(decoders=1)
+    movie = make_movie(tmp_path / "clip.mov", (0, 60, 120, 180))
+    shot = movie_shot(clip, movie)
+    server.run(shot)
+    before = pixels(clip.out(4))[5, 8, 0]
+    make_movie(tmp_path / "new.mov", (180, 120, 60, 0)).replace(movie)
+    shot = replace(shot, options=replace(shot.options, overwrite=True))
+    assert server.run(shot).computed == 4
+    assert abs(pixels(clip.out(4))[5, 8, 0] - before) > 0.1

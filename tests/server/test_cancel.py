@@ -84,7 +84,7 @@ def test_a_survey_can_be_given_up(clip, tmp_path):
     outputs = Outputs(Ledger(tmp_path), lambda path: "", lambda path: "")
     shot = clip.shot(KEYS)
     with pytest.raises(Cancelled):
-        survey(Offer(shot_id(shot), shot), {}, Surroundings(spool, (), 1, outputs, look))
+        survey(Offer(shot_id(shot), shot), {}, {}, Surroundings(spool, (), outputs, look))
     spool.close()
 
 

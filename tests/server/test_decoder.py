@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from threading import Barrier
 
 import numpy as np
@@ -16,6 +17,7 @@ import pytest
 
 from dvm_server.decoder import Decoder
 from dvm_server.decoders import Decoders
+from dvm_server.jobs import PlateSource
 from dvm_server.pixel_file import make_pixel_file, read_pixels, write_pixels
 from dvm_server.reader import KEPT, PlateReader
 from host_plugins.client import files
@@ -138,7 +140,8 @@ def decoders():
 
 
 def source_of(path, frame=1):
-    return {"path": str(path), "frame": frame, "sha256": files.digest(path), "missing": ""}
+    sha256 = files.digest(path)
+    return asdict(PlateSource(frame, str(path), sha256=sha256, digest=sha256))
 
 
 def test_reader_keeps_few_plates_and_asks_ahead(decoders, tmp_path):
