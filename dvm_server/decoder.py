@@ -68,8 +68,8 @@ class Decoder:
     def trimap(self, path: str, frame: int, source: str, sha256: str = "") -> Trimap:
         """Read a painted or given trimap. Raises what `plate` does."""
         said = self._answer("trimap", path, frame, source=source, sha256=sha256)
-        window = None if said["window"] is None else Window(*said["window"])
-        return Trimap(said["pixels"], window, said["source"], path=said["path"])
+        data, display = (None if one is None else Window(*one) for one in said["windows"])
+        return Trimap(said["pixels"], data, said["source"], path=said["path"], frame_window=display)
 
     def matte(self, path: str, frame: int | None, sha256: str = "") -> InputMatte:
         """Read a garbage or core matte. Raises what `plate` does."""
@@ -247,11 +247,10 @@ def _told(found: Plate | Trimap | InputMatte | PlateHeader, pixels: int) -> dict
     said = write_pixels(pixels, found.pixels)
     if isinstance(found, Plate):
         said["header"] = found.header.to_json()
-    elif isinstance(found, InputMatte):
+    else:
         windows = (found.window, found.frame_window)
         said["windows"] = [None if one is None else list(astuple(one)) for one in windows]
         said["path"] = found.path
-    else:
-        said["window"] = None if found.window is None else list(astuple(found.window))
-        said["source"], said["path"] = found.source, found.path
+        if isinstance(found, Trimap):
+            said["source"] = found.source
     return said

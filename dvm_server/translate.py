@@ -110,6 +110,7 @@ def engine_options(
         causal=looks_back(shot),
         colourspace=shot.plates.colourspace,
         composited_in=shot.plates.composited_in,
+        premultiplied=shot.plates.premultiplied,
         foreground=shot.outputs.foreground,
         layers=_layers(shot),
         roi=shot.roi,

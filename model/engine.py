@@ -37,6 +37,8 @@ class EngineOptions:
         causal: window t−2 … t instead of t−2 … t+2.
         colourspace: of the plates; ``""`` = from the file.
         composited_in: ``linear``, ``display`` or ``""`` = from the colourspace.
+        premultiplied: colours of the plates are multiplied by the plates' own alpha, which counts
+            where they are converted.
         foreground: ``premultiplied`` or ``straight``.
         layers: which of alpha, trimap, confidence, foreground are wanted. Without alpha and
             foreground nothing is solved: a matte is then its trimap, and confidence is that of the
@@ -55,6 +57,7 @@ class EngineOptions:
     causal: bool = False
     colourspace: str = ""
     composited_in: str = ""
+    premultiplied: bool = False
     foreground: str = "premultiplied"
     layers: tuple[str, ...] = ("alpha",)
     roi: tuple[int, int, int, int] | None = None

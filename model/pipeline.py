@@ -56,7 +56,7 @@ from model.view import LightView
 _MARGIN = 64
 _MARGIN_SHARE = 16
 
-ENGINE_VERSION = "11"  # raised when pixels change for the same input; part of every key
+ENGINE_VERSION = "12"  # raised when pixels change for the same input; part of every key
 
 
 def open_engine(options: EngineOptions) -> ShotMatte:
@@ -93,7 +93,14 @@ def open_engine(options: EngineOptions) -> ShotMatte:
     return ShotMatte(
         network,
         open_network(propagation, carrying, device),
-        LightView(options.colourspace, options.composited_in, exposure, device, options.ocio_stamp),
+        LightView(
+            options.colourspace,
+            options.composited_in,
+            exposure,
+            device,
+            ocio_stamp=options.ocio_stamp,
+            premultiplied=options.premultiplied,
+        ),
         options,
         description,
     )

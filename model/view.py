@@ -37,6 +37,8 @@ class LightView:
         exposure: scene-linear light to the network's range.
         device: where frames live.
         ocio_stamp: of the colour config it must be, see `model.engine.EngineOptions`.
+        premultiplied: colours are divided by the plate's alpha before they are converted, and
+            multiplied by it after.
     """
 
     colourspace: str
@@ -44,6 +46,7 @@ class LightView:
     exposure: ExposureMap
     device: torch.device
     ocio_stamp: str = ""
+    premultiplied: bool = False
 
     def space(self, plate: Plate) -> str:
         return colour.plate_colourspace(plate.header, self.colourspace)
@@ -125,7 +128,10 @@ class LightView:
             most = colour.LARGEST
             return self._on(canvas, pixels, plate).nan_to_num_(nan=0.0, posinf=most, neginf=-most)
         convert = colour.to_linear_rec709 if name == "linear" else colour.to_display
-        return self._on(canvas, convert(rgb(plate), space), plate)
+        alpha = _own_alpha(plate) if self.premultiplied else None
+        if alpha is None:
+            return self._on(canvas, convert(rgb(plate), space), plate)
+        return self._on(canvas, convert(rgb(plate) / alpha, space) * alpha, plate)
 
     def _on(self, canvas: Window, pixels: npt.NDArray[Any], plate: Plate) -> torch.Tensor:
         """H×W×C over the plate's data window to float32 1×C×H×W over the canvas, black outside."""
@@ -151,6 +157,16 @@ def _part(plate: Plate, canvas: Window) -> Plate:
         return plate
     rows, columns = part.inside(data)
     return Plate(plate.pixels[rows, columns], replace(plate.header, data_window=part))
+
+
+def _own_alpha(plate: Plate) -> Pixels | None:
+    """What the colours of a premultiplied plate are divided by, H×W×1; None if it has no alpha.
+    What shines without covering anything, fire or a flare, stays as it is."""
+    kinds = roles(plate.header.channels)
+    if "A" not in kinds:
+        return None
+    alpha = plate.pixels[:, :, kinds.index("A")].astype(np.float32)[..., None]
+    return np.where(alpha > 0, alpha, 1)
 
 
 def _is_known(clean: Plate) -> Pixels:

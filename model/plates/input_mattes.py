@@ -12,6 +12,7 @@ import numpy.typing as npt
 from model.errors import InputError
 from model.plates.channels import Picture, find_lone, find_picture, roles
 from model.plates.image_files import read_plate
+from model.plates.placing import laid
 from model.plates.plate import PlateHeader, Window
 
 Values = npt.NDArray[np.float32]
@@ -115,22 +116,7 @@ def place_input_matte(
         around = matte.frame_window or place
         if (around.width, around.height) != (display.width, display.height):
             raise other_size(what, matte.path, (around.width, around.height), header, frame)
-    rows, above, below = _axis(data.y0, data.y1, place.y0, place.y1, around.y0, around.y1)
-    columns, left, right = _axis(data.x0, data.x1, place.x0, place.x1, around.x0, around.x1)
-    found = matte.pixels[np.ix_(rows, columns)]
-    found[:above], found[found.shape[0] - below :] = 0, 0
-    found[:, :left], found[:, found.shape[1] - right :] = 0, 0
-    return np.ascontiguousarray(found)
-
-
-def _axis(
-    first: int, last: int, low: int, high: int, edge_low: int, edge_high: int
-) -> tuple[npt.NDArray[np.int64], int, int]:
-    """Which samples of low…high lie at first…last, and how many at either end are outside of it."""
-    wanted = np.arange(first, last + 1)
-    before = 0 if low == edge_low else int((wanted < low).sum())
-    after = 0 if high == edge_high else int((wanted > high).sum())
-    return np.clip(wanted, low, high) - low, before, after
+    return laid(matte.pixels, place, around, data)
 
 
 def _any_matte(names: Sequence[str], is_id: Sequence[bool]) -> Picture | None:

@@ -148,6 +148,8 @@ class Trimap:
         path: of its file, for messages; ``""`` for propagated ones.
         hint: uint8 2×H×W, what was seen of single pixels while it was carried, see
             `model.plates.hint`; ``None`` for painted and given ones.
+        frame_window: the display window that came with the file; ``None`` as ``window``, and for
+            propagated ones.
     """
 
     pixels: npt.NDArray[np.uint8]
@@ -156,3 +158,4 @@ class Trimap:
     confidence: npt.NDArray[np.uint8] | None = None
     path: str = ""
     hint: npt.NDArray[np.uint8] | None = None
+    frame_window: Window | None = None

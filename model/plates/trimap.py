@@ -13,6 +13,7 @@ from model.errors import InputError
 from model.plates.channels import Picture, find_lone, find_picture, roles
 from model.plates.file_errors import no_plate
 from model.plates.image_files import read_plate
+from model.plates.placing import laid
 from model.plates.plate import PlateHeader, Trimap, Window
 
 BACKGROUND, UNKNOWN, FOREGROUND = 0, 128, 255
@@ -39,7 +40,7 @@ def read_trimap(path: str | Path, *, frame: int | None = None, source: str = "pa
         source: ``painted`` or ``given``.
 
     Returns:
-        The trimap; with a window if the file is an EXR.
+        The trimap; with windows if the file is an EXR.
 
     Raises:
         InputError: ``input.missing_trimap``, ``input.not_a_trimap``, ``input.trimap_empty`` if
@@ -70,8 +71,12 @@ def read_trimap(path: str | Path, *, frame: int | None = None, source: str = "pa
             frame=frame,
             hint="paint some of the foreground white and some of the background black",
         )
-    window = image.header.data_window if path.suffix.lower() == ".exr" else None
-    return Trimap(pixels, window, source, path=str(path))
+    if path.suffix.lower() != ".exr":
+        return Trimap(pixels, source=source, path=str(path))
+    header = image.header
+    return Trimap(
+        pixels, header.data_window, source, path=str(path), frame_window=header.display_window
+    )
 
 
 def place_trimap(
@@ -79,9 +84,10 @@ def place_trimap(
 ) -> npt.NDArray[np.uint8]:
     """The trimap over a plate's data window.
 
-    A trimap with a window of its own lies there. One without lies on the display window if it has
-    its size, else on the data window if it has that size. Beyond its edge (overscan) the nearest
-    pixel of the trimap is repeated.
+    A trimap with windows of its own lies there, and is background where it was cropped, see
+    `model.plates.placing.laid`. One without lies on the display window if it has its size, else on
+    the data window if it has that size. Beyond its edge (overscan) the nearest pixel of the trimap
+    is repeated.
 
     Args:
         trimap: of any size.
@@ -92,22 +98,16 @@ def place_trimap(
         uint8 H×W over ``header.data_window``.
 
     Raises:
-        InputError: ``input.trimap_size`` if it fits neither window, or its own does not touch the
-            plate's data window.
+        InputError: ``input.trimap_size`` if it was made for a plate of another size, or its own
+            window does not touch the plate's data window.
     """
     name = trimap.path or "the trimap"
     height, width = trimap.pixels.shape
     data = header.data_window
     place = trimap.window or header.window_of_size(width, height)
     if place is None:
-        both = header.display_window, data
-        sizes = dict.fromkeys(f"{one.width}×{one.height}" for one in both)
-        raise InputError(
-            "input.trimap_size",
-            f"{name} is {width}×{height}, the plate is {' or '.join(sizes)}",
-            frame=frame,
-            hint="paint the trimap over this plate, at its full size",
-        )
+        raise _other_size(name, (width, height), header, frame)
+    around = trimap.frame_window or place
     if place.intersection(data) is None:
         raise InputError(
             "input.trimap_size",
@@ -117,9 +117,23 @@ def place_trimap(
         )
     if place == data:
         return trimap.pixels.copy()
-    rows = np.clip(np.arange(data.y0, data.y1 + 1), place.y0, place.y1) - place.y0
-    columns = np.clip(np.arange(data.x0, data.x1 + 1), place.x0, place.x1) - place.x0
-    return np.ascontiguousarray(trimap.pixels[np.ix_(rows, columns)])
+    display = header.display_window
+    if trimap.frame_window and (around.width, around.height) != (display.width, display.height):
+        raise _other_size(name, (around.width, around.height), header, frame)
+    return laid(trimap.pixels, place, around, data)
+
+
+def _other_size(
+    name: str, size: tuple[int, int], header: PlateHeader, frame: int | None
+) -> InputError:
+    both = header.display_window, header.data_window
+    sizes = dict.fromkeys(f"{one.width}×{one.height}" for one in both)
+    return InputError(
+        "input.trimap_size",
+        f"{name} is {size[0]}×{size[1]}, the plate is {' or '.join(sizes)}",
+        frame=frame,
+        hint="paint the trimap over this plate, at its full size",
+    )
 
 
 def _grey_and_alpha(names: Sequence[str], is_id: Sequence[bool]) -> Picture | None:

@@ -463,6 +463,23 @@ def test_a_colour_config_that_is_edited_under_way_stops_the_shot(clip_of, tmp_pa
     assert open_engine(EngineOptions(**named | {"ocio_stamp": file_stamp(str(config))}))
 
 
+@pytest.mark.parametrize("premultiplied", [False, True])
+def test_premultiplied_plates_are_divided_by_their_alpha_before_they_are_converted(premultiplied):
+    window = Window(0, 0, 1, 0)
+    header = PlateHeader(("R", "G", "B", "A"), window, window, colourspace="srgb_rec709_scene")
+    half, flare = (0.4, 0.4, 0.4, 0.5), (0.4, 0.4, 0.4, 0.0)
+    plate = Plate(np.array([[half, flare]], np.float32), header)
+    view = replace(VIEW, composited_in="linear", premultiplied=premultiplied)
+    seen = view.frame(1, plate, window).light[0, 0, 0].tolist()
+    half, flare = (0.5 * linear(0.8) if premultiplied else linear(0.4)), linear(0.4)
+    assert seen == pytest.approx([half, flare], abs=1e-4)
+
+
+def linear(value):
+    """sRGB's curve."""
+    return ((value + 0.055) / 1.055) ** 2.4
+
+
 def test_the_exposure_map_bends_and_never_clips():
     light = torch.tensor([-1.0, 0.0, 0.18, 0.5, 0.8, 1.0, 2.0, 4.0])
     shown = to_picture(light, ExposureMap())

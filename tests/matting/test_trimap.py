@@ -224,6 +224,39 @@ def test_its_own_window_goes_first():
     np.testing.assert_array_equal(placed[:, :2], CLASSES[:, [0, 0]])
 
 
+def cropped(pixels, window, frame=Window(0, 0, 6, 8)):
+    return Trimap(pixels, window, frame_window=frame)
+
+
+def test_one_that_was_cropped_to_what_is_in_it_is_background_around_that():
+    display = Window(0, 0, 6, 8)
+    inner = Window(1, 2, 5, 6)
+    placed = place_trimap(cropped(CLASSES[2:7, 1:6], inner), header(display))
+    np.testing.assert_array_equal(placed[2:7, 1:6], CLASSES[2:7, 1:6])
+    outside = np.ones(placed.shape, bool)
+    outside[2:7, 1:6] = False
+    assert CLASSES[outside].any() and not placed[outside].any()
+    # An edge of the frame is none of the crop's: there it goes on into the plate's overscan.
+    wide = place_trimap(
+        cropped(CLASSES[:, :5], Window(0, 0, 4, 8)), header(Window(-2, -1, 8, 9), display)
+    )
+    np.testing.assert_array_equal(wide[:, 2:7], CLASSES[[0, *range(9), 8], :5])
+    np.testing.assert_array_equal(wide[:, :2], wide[:, [2, 2]])
+    assert not wide[:, 7:].any()
+
+
+def test_one_of_another_format_is_refused_though_its_window_lies_on_the_plate():
+    half = cropped(CLASSES[:4, :3], Window(0, 0, 2, 3), Window(0, 0, 2, 3))
+    with pytest.raises(InputError, match="3×4, the plate is 7×9") as caught:
+        place_trimap(half, header(Window(0, 0, 6, 8)), frame=4)
+    assert caught.value.code == "input.trimap_size" and caught.value.frame == 4
+    # Written over the plate's pixels without a word of its format, it is none the worse.
+    data = Window(2, 3, 4, 5)
+    exact = cropped(CLASSES[:3, :3], data, data)
+    placed = place_trimap(exact, header(data, Window(0, 0, 6, 8)))
+    np.testing.assert_array_equal(placed, CLASSES[:3, :3])
+
+
 def test_a_window_far_away_costs_no_memory():
     data = Window(40_000, 30_000, 40_006, 30_008)
     placed = place_trimap(Trimap(CLASSES), header(data, Window(0, 0, 65_535, 65_535)))
