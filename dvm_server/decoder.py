@@ -9,10 +9,10 @@ from __future__ import annotations
 import logging
 import os
 import resource
+import time
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ from dvm_server.child import Channel, Child
 from dvm_server.pixel_file import make_pixel_file, read_pixels, write_pixels
 from dvm_server.translate import model_error, wire_error
 from host_plugins.client.files import digest
-from model.errors import InputError
+from model.errors import CapacityError, InputError
 from model.plates.channels import Picture
 from model.plates.input_mattes import InputMatte
 from model.plates.plate import Plate, PlateHeader, Trimap, Window
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger("dvm.decoder")
 # One thread each: the cores belong to the engine, and every thread takes address space.
+_READING, _SIGN_SECONDS = "reading", 1.0
 _ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
@@ -42,7 +43,8 @@ class Decoder:
         """
         Args:
             memory_bytes: its address space; 0 = no bound.
-            seconds: a file that takes longer is damaged.
+            seconds: a file that takes longer to decode is damaged; one that takes longer to be
+                read, or to read more of, is where no file server answers.
         """
         self._memory_bytes = memory_bytes
         self._seconds = seconds
@@ -61,6 +63,7 @@ class Decoder:
         Raises:
             InputError: ``input.damaged`` if the decoder died of the file or stalled,
                 ``input.plate_changed``, else what the reader raised.
+            CapacityError: ``capacity.no_answer`` if the file could not be read in time.
         """
         said = self._answer("plate", path, frame, sha256=sha256, stamp=stamp)
         return Plate(said["pixels"], PlateHeader.from_json(said["header"]))
@@ -104,9 +107,9 @@ class Decoder:
         channel = (self._child or self._start()).channel
         try:
             channel.send(question)
-            if not channel.waiting(self._seconds):
-                raise self._given_up(path, frame, f"it took longer than {self._seconds:g} s")
-            answer = channel.receive()
+            reading = True
+            while "sign" in (answer := self._next_word(channel, path, frame, reading=reading)):
+                reading = answer["sign"] == _READING
             if "shape" in answer:
                 answer["pixels"] = read_pixels(self._pixels, answer["shape"], answer["dtype"])
         except (EOFError, OSError, ValueError):
@@ -116,6 +119,22 @@ class Decoder:
                 _LOG.error("report %s\n%s", answer["error"]["report"], answer["traceback"])
             raise model_error(answer["error"])
         return answer
+
+    def _next_word(
+        self, channel: Channel, path: str, frame: int | None, *, reading: bool
+    ) -> dict[str, Any]:
+        """What the child says next: how far it is, or the answer."""
+        if channel.waiting(self._seconds):
+            return channel.receive()
+        if not reading:
+            raise self._given_up(path, frame, f"it took longer than {self._seconds:g} s")
+        self.close()
+        raise CapacityError(
+            "capacity.no_answer",
+            f"{path} has not been read in {self._seconds:g} s",
+            frame=frame,
+            hint="see whether its disk or file server works, and submit the shot again",
+        )
 
     def _start(self) -> Child:
         self._pixels = make_pixel_file()
@@ -141,12 +160,32 @@ def main(channel: Channel, settings: Mapping[str, Any]) -> None:
     if settings["memory_bytes"]:
         _cap(resource.RLIMIT_AS, settings["memory_bytes"])
         _cap(resource.RLIMIT_FSIZE, settings["memory_bytes"])  # the pixel file is memory too
+    movies = _Movies()
     while True:
         try:
             question = channel.receive()
         except EOFError:
             return
-        channel.send(_answer(question, settings["pixels"]))
+        channel.send(_answer(question, settings["pixels"], _Signs(channel), movies))
+
+
+class _Signs:
+    """What the child says on its way to an answer. A stall before all of a file has been read is
+    its file server's fault, after that it is the file's own."""
+
+    def __init__(self, channel: Channel):
+        self._channel = channel
+        self._last = time.monotonic()
+
+    def reading(self) -> None:
+        """There is more to read, and it comes."""
+        if time.monotonic() - self._last > _SIGN_SECONDS:
+            self._last = time.monotonic()
+            self._channel.send({"sign": _READING})
+
+    def read(self) -> None:
+        """What comes now takes no file server."""
+        self._channel.send({"sign": "read"})
 
 
 def _cap(limit: int, most: int) -> None:
@@ -156,10 +195,40 @@ def _cap(limit: int, most: int) -> None:
     resource.setrlimit(limit, (most, most))
 
 
-def _answer(question: Mapping[str, Any], pixels: int) -> dict[str, Any]:
+class _Movies:
+    """The movie read last stays open: its next frame needs no seeking then."""
+
+    def __init__(self) -> None:
+        self._open: tuple[Path, str, MovieReader] | None = None
+
+    def frame(self, path: Path, frame: int, expected: str, signs: _Signs) -> Plate:
+        """A frame of the movie that has this stamp, before it is read and after."""
+        stamp = file_stamp(str(path))
+        if expected and stamp != expected:
+            raise _changed(path, frame)
+        found = self._reader(path, stamp, signs).read(frame)
+        if file_stamp(str(path)) != stamp:
+            raise _changed(path, frame)
+        return found
+
+    def _reader(self, path: Path, stamp: str, signs: _Signs) -> MovieReader:
+        from model.plates.movies import MovieReader
+
+        # One that has been replaced under its name, or written on, has another stamp.
+        if self._open is None or self._open[:2] != (path, stamp):
+            if self._open is not None:
+                self._open[2].close()
+                self._open = None
+            self._open = path, stamp, MovieReader(path, signs.reading)
+        return self._open[2]
+
+
+def _answer(
+    question: Mapping[str, Any], pixels: int, signs: _Signs, movies: _Movies
+) -> dict[str, Any]:
     path, frame = Path(question["path"]), question["frame"]
     try:
-        return _told(_read(question, path, frame), pixels)
+        return _told(_read(question, path, frame, signs, movies), pixels)
     except MemoryError:
         error = InputError(
             "input.damaged",
@@ -175,7 +244,7 @@ def _answer(question: Mapping[str, Any], pixels: int) -> dict[str, Any]:
 
 
 def _read(
-    question: Mapping[str, Any], path: Path, frame: int | None
+    question: Mapping[str, Any], path: Path, frame: int | None, signs: _Signs, movies: _Movies
 ) -> Plate | Trimap | InputMatte | PlateHeader:
     # Imported after the memory cap is set, and only in the child.
     from model.plates.image_files import read_header, read_plate, set_threads
@@ -185,11 +254,13 @@ def _read(
 
     set_threads(1)
     expected = question.get("sha256", "")
-    if expected and path.exists() and digest(path) != expected:
-        raise _changed(path, frame)
+    if expected and path.exists():
+        if digest(path, signs.reading) != expected:
+            raise _changed(path, frame)
+        signs.read()
     match question["kind"]:
         case "plate" if frame is not None and is_movie(path):
-            return _movie_frame(path, frame, question["stamp"])
+            return movies.frame(path, frame, question["stamp"], signs)
         case "plate":
             return read_plate(path, frame=frame)
         case "trimap":
@@ -200,26 +271,6 @@ def _read(
             return read_plate(path, frame=frame, choose=_every_channel).header
         case _:
             return read_header(path, frame=frame, choose=_first_channel)
-
-
-def _movie_frame(path: Path, frame: int, expected: str) -> Plate:
-    """A frame of the movie that has this stamp, before it is read and after."""
-    stamp = file_stamp(str(path))
-    if expected and stamp != expected:
-        raise _changed(path, frame)
-    found = _open_movie(path, stamp).read(frame)
-    if file_stamp(str(path)) != stamp:
-        raise _changed(path, frame)
-    return found
-
-
-@lru_cache(maxsize=1)
-def _open_movie(path: Path, stamp: str) -> MovieReader:
-    """The movie read last stays open: its next frame needs no seeking then. One that has been
-    replaced under its name, or written on, has another ``stamp``."""
-    from model.plates.movies import MovieReader
-
-    return MovieReader(path)
 
 
 def _changed(path: Path, frame: int | None) -> InputError:

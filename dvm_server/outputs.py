@@ -12,7 +12,7 @@ from dvm_server.jobs import Plan, files_of
 from dvm_server.ledger import Ledger, Record, frame_event
 from dvm_server.spool import Spool
 from host_plugins.client.errors import InputError
-from model.errors import EngineError
+from model.errors import CapacityError, EngineError
 from model.plates.file_errors import not_a_file
 
 
@@ -172,6 +172,8 @@ def _says(key_in: Callable[[Path], str], path: Path) -> str:
     """The key in a file; "" if it cannot be read."""
     try:
         return key_in(path)
+    except CapacityError:  # it may well be readable
+        raise
     except EngineError:
         return ""
 

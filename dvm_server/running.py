@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -13,7 +14,7 @@ from dvm_server.interrupts import Interrupts
 from dvm_server.reporting import Reporter
 from host_plugins.client.connection import Connection
 from host_plugins.client.errors import Cancelled
-from host_plugins.client.run import Summary, run_shot
+from host_plugins.client.run import Progress, Summary, run_shot
 from host_plugins.client.session import Session
 from host_plugins.client.shot import Shot
 from model.plates.movies import extract, is_movie
@@ -28,22 +29,35 @@ class ShotFiles:
     trimaps: Mapping[int, Path]
 
 
-def by_value_files(shot: Shot, stack: ExitStack) -> ShotFiles:
+def by_value_files(
+    shot: Shot, stack: ExitStack, report: Reporter, interrupts: Interrupts
+) -> ShotFiles:
     """The files a shot names by path. Frames of a movie are extracted to a temporary folder.
 
     Args:
         shot: with absolute paths.
         stack: removes the folder when it is closed.
+        report: told of each frame that is extracted.
+        interrupts: end it.
 
     Raises:
         InputError: as `FramePattern.parse` and `movies.extract`.
         CapacityError: ``capacity.disk_full``.
+        Terminated: by SIGTERM.
+        KeyboardInterrupt: by Ctrl-C.
     """
     frames, source = shot.all_numbers(), shot.plates.pattern
     pattern = FramePattern.parse(source)
     if pattern.is_single and is_movie(source):
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="dvm-movie-"))
-        plates = extract(source, frames, folder)
+        done = itertools.count(1)
+
+        def told(frame: int | None) -> None:
+            interrupts.check()
+            if frame is not None:
+                report.progress(Progress("extracting", next(done), len(frames), frame))
+
+        plates = extract(source, frames, folder, told)
     else:
         plates = {frame: pattern.path(frame) for frame in frames}
     trimaps = {one.frame: Path(one.trimap) for one in shot.keyframes}

@@ -30,6 +30,7 @@ FILES, TRIMAPS, MATTES = "files", "trimaps", "mattes"
 # How the spool names files: by 256 bits of what is in them, or of what they were made from.
 _OURS = re.compile(r"[0-9a-f]{64}\.")
 MANIFEST = "manifest.sqlite"
+LOCK = "server.lock"
 # What SQLite says of a file that is no database, is a damaged one, or one of other tables.
 _DAMAGED = {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR}
 # What SQLite says of a disk that is full, or of a limit on the size of files.
@@ -51,10 +52,10 @@ def lock_state(state: Path) -> IO[str]:
     """
     with keeping(state):
         state.mkdir(parents=True, exist_ok=True, mode=0o700)
-        file = (state / "server.lock").open("a+", encoding="ascii")
+        file = (state / LOCK).open("a+", encoding="ascii")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
+    except BlockingIOError as error:
         file.seek(0)
         pid = file.read().strip() or "unknown"
         file.close()
@@ -62,6 +63,14 @@ def lock_state(state: Path) -> IO[str]:
             "setup.state_in_use",
             f"a server with pid {pid} is using the state directory {state}",
             hint="use that server, stop it, or choose another directory with --state",
+        ) from error
+    except OSError as error:
+        file.close()
+        raise SetupError(
+            "setup.state",
+            f"the state directory {state} is on a file system that locks no files "
+            f"({error.strerror})",
+            hint="choose a directory on a local disk with --state",
         ) from error
     try:
         with keeping(state):

@@ -22,7 +22,7 @@ from dvm_server.translate import options_from_plain
 from host_plugins.client.files import digest
 from model.ahead import ahead, at_once, several
 from model.engine import Engine, FrameMatte
-from model.errors import Cancelled, EngineError
+from model.errors import Cancelled, InputError, SetupError
 from model.passes import Block, Span
 from model.plates import colour
 from model.plates.file_errors import keeping, writing
@@ -228,7 +228,7 @@ def _made_before(
     found = {path: order["ours"][str(path)] for path in paths if str(path) in order["ours"]}
     for path in paths:
         if path not in found and path.is_file():
-            with suppress(EngineError):  # what cannot be read is somebody else's
+            with suppress(InputError, SetupError):  # what cannot be read is somebody else's
                 header = decoders.header(str(path), None).result()
                 if header.metadata.get("dvm:key") == attributes["dvm:key"]:
                     found[path] = digest(path)

@@ -11,12 +11,13 @@ import typer
 
 from dvm_server.interrupts import Interrupts
 from dvm_server.private_server import private_server
+from dvm_server.private_states import private_state, remove_old
 from dvm_server.reporting import failures, reporter
 from dvm_server.running import by_value_files, run_to_end
 from dvm_server.shot_input import Wishes, build_shot, find_clip
 from dvm_server.typed import parse_holdouts, parse_keyframes, parse_roi
 from host_plugins.client.connection import default_state_dir, find
-from host_plugins.client.shot import Options, Roto, shot_id
+from host_plugins.client.shot import Options, Roto
 from host_plugins.client.shot_parts import MOST_HANDLES, WIDEST_ROTO
 from model.plates.mattes import LAYERS
 
@@ -146,13 +147,16 @@ def matte(
             if server:
                 connection = find(server)
             else:
-                folder = state or default_state_dir() / "private" / shot_id(shot)[:16]
+                private = default_state_dir() / "private"
+                if not state:
+                    remove_old(private)
+                folder = state or private_state(private, shot)
                 arguments = ["--device", device] if device else []
                 connection = stack.enter_context(
                     private_server(folder.absolute(), arguments, interrupts.check)
                 )
             report = stack.enter_context(reporter(shot, as_json=as_json))
-            files = by_value_files(shot, stack) if remote else None
+            files = by_value_files(shot, stack, report, interrupts) if remote else None
             summary = run_to_end(connection, shot, files, report, interrupts)
         report.done(summary)
 

@@ -46,6 +46,6 @@ def submit(
             )
         connection = find(server, state)
         report = stack.enter_context(reporter(wanted, as_json=as_json))
-        files = by_value_files(wanted, stack) if by_value else None
+        files = by_value_files(wanted, stack, report, interrupts) if by_value else None
         summary = run_to_end(connection, wanted, files, report, interrupts)
         report.done(summary)

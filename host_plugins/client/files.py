@@ -105,7 +105,9 @@ def write_atomically(path: Path, data: Buffer, frame: int | None = None) -> None
     temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
     try:
         try:
-            with temporary.open("wb") as file:
+            # What a killed process left goes; a link laid there is not followed.
+            temporary.unlink(missing_ok=True)
+            with temporary.open("xb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())

@@ -28,7 +28,7 @@ def output_path(pattern: str, frame: int, layer: str = "alpha") -> Path:
     Raises:
         InputError: ``input.pattern``.
     """
-    numbers = list(_NUMBER.finditer(pattern))
+    numbers = _numbers(pattern)
     if not pattern or len(numbers) > 1 or (numbers and _has_folder(pattern[numbers[0].end() :])):
         raise InputError(
             "input.pattern",
@@ -50,7 +50,7 @@ def layer_pattern(pattern: str, layer: str) -> str:
         pattern: with a place for the frame number.
         layer: ``alpha`` for the pattern itself.
     """
-    number = next(_NUMBER.finditer(pattern))
+    number = _numbers(pattern)[0]
     if layer == "alpha":
         return pattern
     return _with_layer(pattern[: number.start()], layer) + pattern[number.start() :]
@@ -79,6 +79,14 @@ def check_folder(outputs: Outputs, frames: Iterable[int]) -> None:
         raise files.unwritable(example, "the folder is not there")
     if not os.access(example.parent, os.W_OK):
         raise files.unwritable(example, "the folder is write-protected")
+
+
+def _numbers(pattern: str) -> list[re.Match[str]]:
+    """Places for the frame number. A lone # or @ in a folder's name is part of that: homes are
+    called jane@studio."""
+    name = max(pattern.rfind(one) for one in {"/", os.sep})
+    found = _NUMBER.finditer(pattern)
+    return [one for one in found if one.start() > name or one.group() not in "#@"]
 
 
 def _width(sign: str) -> int:

@@ -257,7 +257,9 @@ def save(shot: Shot, path: Path) -> None:
     text = json.dumps(shot.to_json(), indent=2, ensure_ascii=False) + "\n"
     temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
     try:
-        with temporary.open("w", encoding="utf-8") as file:
+        # What a killed process left goes; a link laid there is not followed.
+        temporary.unlink(missing_ok=True)
+        with temporary.open("x", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())

@@ -8,6 +8,7 @@ import os
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from model.errors import InputError
 from model.plates.file_errors import not_a_file, writing
@@ -19,6 +20,17 @@ _NO_LINKS = {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.E
 def temporary_path(path: Path) -> Path:
     """Where ``path`` is written before it gets its name: in the same folder, hidden."""
     return path.with_name(f".{path.name}.tmp-{os.getpid()}")
+
+
+def new_file(temporary: Path) -> BinaryIO:
+    """Open a temporary file that was not there: what a killed process left of that name goes, and a
+    link that somebody has laid there is not followed to what it leads to.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    temporary.unlink(missing_ok=True)
+    return temporary.open("xb")
 
 
 def check_name(path: Path) -> None:
@@ -143,7 +155,7 @@ def write_bytes(path: Path, data: bytes) -> None:
     """
     temporary = temporary_path(path)
     try:
-        with writing(path.parent), temporary.open("wb") as file:
+        with writing(path.parent), new_file(temporary) as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

@@ -11,13 +11,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 import OpenImageIO as oiio
 
 from model.errors import CapacityError, InputError
-from model.plates.atomic import discard, publish, temporary_path
+from model.plates.atomic import discard, new_file, publish, temporary_path
 from model.plates.attributes import still_hold, type_of
 from model.plates.channels import Picture, find_picture, roles
 from model.plates.compression import check_compression
@@ -352,13 +353,14 @@ def _write(
         raise RuntimeError(f"this OpenImageIO writes no {file_format}: {oiio.geterror()}")
     # Opened here first for the system's own word on a folder that is full or closed to us, and
     # kept open so that `fsync` tells of what was lost since, by whomever it was written.
-    with writing(temporary.parent), temporary.open("wb") as file:
+    with writing(temporary.parent), new_file(temporary) as file:
         written = target.open(str(temporary), spec) and target.write_image(block)
         reason = target.geterror()
         written = target.close() and written
         reason = reason or target.geterror()
         os.fsync(file.fileno())
-        whole = written and _is_whole(temporary, file_format, block)
+        # OpenImageIO opened it by its name, which somebody else may have taken meanwhile.
+        whole = written and _is_same(file, temporary) and _is_whole(temporary, file_format, block)
         if not whole and os.name == "posix":
             # Raises if the disk is why.
             os.posix_fallocate(file.fileno(), 0, block.nbytes + _HEADER_AT_MOST)
@@ -376,6 +378,11 @@ def _write(
             f"{reason or 'OpenImageIO gives no reason'}",
             hint="check the folder and the output options",
         )
+
+
+def _is_same(file: BinaryIO, path: Path) -> bool:
+    here, there = os.fstat(file.fileno()), path.lstat()
+    return (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)
 
 
 def _is_whole(path: Path, file_format: str, block: npt.NDArray[np.generic]) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -70,13 +70,20 @@ def read_movie_frame(path: str | Path, frame: int) -> Plate:
         return reader.read(frame)
 
 
-def extract(path: str | Path, frames: Iterable[int], folder: str | Path) -> dict[int, Path]:
+def extract(
+    path: str | Path,
+    frames: Iterable[int],
+    folder: str | Path,
+    told: Callable[[int | None], None] = lambda frame: None,
+) -> dict[int, Path]:
     """Write frames as EXRs, to be sent by value: read again they are the same plates to the bit.
 
     Args:
         path: of the movie.
         frames: their numbers.
         folder: exists.
+        told: called with each frame that is written, and with None while the movie is opened; may
+            raise to give it up.
 
     Returns:
         The file of each frame, ``NAME.0001.exr``.
@@ -86,7 +93,7 @@ def extract(path: str | Path, frames: Iterable[int], folder: str | Path) -> dict
         CapacityError: ``capacity.disk_full``.
     """
     written = {}
-    with MovieReader(path) as reader:
+    with MovieReader(path, lambda: told(None)) as reader:
         for frame in sorted(set(frames)):
             plate = reader.read(frame)
             target = Path(folder) / f"{Path(path).stem}.{frame:04d}.exr"
@@ -99,11 +106,17 @@ def extract(path: str | Path, frames: Iterable[int], folder: str | Path) -> dict
                 attributes={"colorInteropID": plate.header.colourspace},
             )
             written[frame] = target
+            told(frame)
     return written
 
 
 class MovieReader:
     """An open movie. Frames in ascending order are read without seeking.
+
+    Args:
+        path: of the movie.
+        go_on: called again and again while its frames are listed, for which all of it is read; may
+            raise to give it up.
 
     Attributes:
         first: number of the first frame.
@@ -114,7 +127,7 @@ class MovieReader:
             ``input.damaged``.
     """
 
-    def __init__(self, path: str | Path):
+    def __init__(self, path: str | Path, go_on: Callable[[], None] = lambda: None):
         self._path = Path(path)
         require_file(self._path, None)
         if not is_movie(self._path):
@@ -129,7 +142,7 @@ class MovieReader:
                 if not self._container.streams.video:
                     raise unsupported(self._path, None, "holds no pictures")
                 self._stream = self._container.streams.video[0]
-                self._times, self._keys = self._list_times()
+                self._times, self._keys = self._list_times(go_on)
         except BaseException:
             self.close()
             raise
@@ -188,10 +201,11 @@ class MovieReader:
     ) -> None:
         self.close()
 
-    def _list_times(self) -> tuple[list[int], list[tuple[int, int]]]:
+    def _list_times(self, go_on: Callable[[], None]) -> tuple[list[int], list[tuple[int, int]]]:
         """Times of all frames in order, and (time, where to seek for it) of the keyframes."""
         times, keys = set(), []
         for packet in self._container.demux(self._stream):
+            go_on()
             if packet.size == 0 or packet.is_discard:
                 continue  # the end, or cut off by an edit list
             time = packet.pts if packet.pts is not None else packet.dts

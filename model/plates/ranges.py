@@ -170,13 +170,17 @@ class FramePattern:
     def parse(cls, text: str | Path) -> FramePattern:
         """Read ``a.####.exr``, ``a.%04d.exr``, ``a.%d.exr``, ``a.$F4.exr``, ``a.@@@@.exr``.
 
-        The number of ``#`` or ``@`` is its width. A name with digits but no sign is one image.
+        The number of ``#`` or ``@`` is its width. A name with digits but no sign is one image. A
+        lone ``#`` or ``@`` in a folder's name is part of that: homes are called ``jane@studio``.
 
         Raises:
             InputError: ``input.pattern`` if the name has two places, or one is in a folder's name.
         """
         text = str(text)
-        signs = list(_SIGN.finditer(text))
+        name = max(text.rfind(one) for one in {"/", os.sep})
+        signs = [
+            one for one in _SIGN.finditer(text) if one.start() > name or one.group() not in "#@"
+        ]
         if not signs:
             return cls(text)
         if len(signs) > 1:

@@ -21,6 +21,9 @@ NAMES = [
     ("/m/a@@@.exr", 7, "confidence", "/m/a.confidence.007.exr"),
     ("/m/####.exr", -7, "alpha", "/m/-007.exr"),
     ("/m/####.exr", 7, "foreground", "/m/foreground.0007.exr"),
+    ("/jane@studio/a.####.exr", 7, "alpha", "/jane@studio/a.0007.exr"),
+    ("/take #2/a.####.exr", 7, "trimap", "/take #2/a.trimap.0007.exr"),
+    ("/jane@studio/still.exr", 7, "alpha", "/jane@studio/still.exr"),
     ("/m/still.exr", 7, "alpha", "/m/still.exr"),
     ("/m/still.exr", 7, "trimap", "/m/still.trimap.exr"),
 ]
@@ -84,3 +87,12 @@ def test_files_that_cannot_be_read_are_named(tmp_path):
     with pytest.raises(InputError) as caught:
         files.read_part("trimap", tmp_path, 3)
     assert caught.value.code == "input.unreadable"
+
+
+def test_a_link_laid_where_a_file_is_written_is_not_followed(tmp_path):
+    other = tmp_path / "notes.txt"
+    other.write_text("mine")
+    (tmp_path / f".a.exr.tmp-{os.getpid()}").symlink_to(other)
+    files.write_atomically(tmp_path / "a.exr", b"a matte")
+    assert other.read_text() == "mine"
+    assert (tmp_path / "a.exr").read_bytes() == b"a matte" and not (tmp_path / "a.exr").is_symlink()

@@ -14,6 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.errors import CapacityError, InputError
+from model.plates.atomic import new_file, temporary_path
+from model.plates.channels import Picture
 from model.plates.compression import LOSSLESS, LOSSY, check_compression
 from model.plates.image_files import read_plate, write_image
 from model.plates.plate import PlateHeader, Window
@@ -390,3 +392,28 @@ def test_each_frame_keeps_its_own_data_window(tmp_path):
         plate = read_plate(path, frame=frame)
         assert plate.header.data_window == window
         assert plate.header.display_window == Window(0, 0, 9, 9)
+
+
+def test_a_link_laid_where_a_file_is_written_is_not_followed(tmp_path):
+    other, path = tmp_path / "notes.txt", tmp_path / "a.exr"
+    other.write_text("mine")
+    temporary_path(path).symlink_to(other)
+    write_image(path, np.ones((2, 2), np.float16), ("A",))
+    assert other.read_text() == "mine" and not path.is_symlink()
+    assert read_plate(path, choose=lambda names, is_id: Picture("", ("A",), (0,))).pixels.all()
+
+
+def test_a_file_that_is_taken_away_while_it_is_written_is_not_published(tmp_path, monkeypatch):
+    path, other = tmp_path / "a.exr", tmp_path / "other.exr"
+    write_image(other, np.zeros((2, 2), np.float16), ("A",))
+
+    def swapped(temporary):
+        file = new_file(temporary)
+        temporary.unlink()
+        temporary.hardlink_to(other)
+        return file
+
+    monkeypatch.setattr("model.plates.image_files.new_file", swapped)
+    with pytest.raises(CapacityError, match="not written whole"):
+        write_image(path, np.ones((2, 2), np.float16), ("A",))
+    assert not path.exists()

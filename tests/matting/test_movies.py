@@ -230,3 +230,19 @@ def test_real_clips():
             assert reader.read(reader.last).pixels.shape == first.shape
             np.testing.assert_array_equal(reader.read(middle).pixels, first)
             assert first.min() > -0.2 and 0.3 < first.max() < 1.2
+
+
+def test_extracting_tells_of_each_frame_and_can_be_given_up(tmp_path):
+    path = make(tmp_path / "a.mkv", "ffv1", "yuv444p10le")
+    told = []
+    extract(path, [2, 3], tmp_path, told.append)
+    assert [one for one in told if one is not None] == [2, 3]
+    assert told[0] is None  # while the movie is opened, too
+
+    def give_up(frame):
+        if frame == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        extract(path, [4, 5], tmp_path, give_up)
+    assert not (tmp_path / "a.0005.exr").exists()

@@ -185,7 +185,20 @@ def test_a_name_without_a_sign_is_one_image(tmp_path):
     assert len(pattern.frames_on_disk()) == 0
 
 
-@pytest.mark.parametrize("text", ["a.####.v##.exr", "a.%04d.$F4.exr", "shot####/a.exr"])
+@pytest.mark.parametrize("folder", ["jane@studio.local", "take #2"])
+def test_a_lone_sign_in_a_folders_name_is_part_of_it(tmp_path, folder):
+    home = tmp_path / folder
+    home.mkdir()
+    pattern = FramePattern.parse(home / "a.####.exr")
+    pattern.path(3).touch()
+    assert pattern.path(3) == home / "a.0003.exr" and tuple(pattern.frames_on_disk()) == (3,)
+    assert FramePattern.parse(str(pattern)) == pattern
+    assert FramePattern.parse(home / "clip.mov").path(1) == home / "clip.mov"
+
+
+@pytest.mark.parametrize(
+    "text", ["a.####.v##.exr", "a.%04d.$F4.exr", "shot####/a.exr", "##/a.####.exr", "%d/a.exr"]
+)
 def test_patterns_that_are_refused(text):
     with pytest.raises(InputError) as caught:
         FramePattern.parse(text)

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from threading import Barrier
+from types import SimpleNamespace
 
 import numpy as np
 import psutil
 import pytest
 
-from dvm_server.decoder import Decoder
+from dvm_server.child import Channel, Child
+from dvm_server.decoder import Decoder, _Movies, _read, _Signs
 from dvm_server.decoders import Decoders
 from dvm_server.jobs import PlateSource
 from dvm_server.pixel_file import make_pixel_file, read_pixels, write_pixels
 from dvm_server.reader import KEPT, PlateReader
 from host_plugins.client import files
-from model.errors import InputError
+from model.errors import CapacityError, InputError
 from model.plates.image_files import read_plate, write_image
 from model.plates.plate import Window
 from tests.server.serving import REPOSITORY
@@ -93,20 +96,58 @@ def test_a_decoder_that_lies_about_its_pixels_is_found_out(shape, dtype):
     os.close(file)
 
 
-def test_a_stall_is_the_files_fault_too(plate):
+def test_a_file_that_cannot_be_read_in_time_is_its_file_servers_fault(plate):
     # Long enough for a fresh process to start in on a busy machine.
-    decoder = Decoder(memory_bytes=0, seconds=2.0)
+    decoder = Decoder(memory_bytes=0, seconds=4.0)
     try:
         decoder.plate(str(plate), 1)
         os.kill(decoder.pid, signal.SIGSTOP)
         began = time.monotonic()
-        with pytest.raises(InputError) as caught:
+        with pytest.raises(CapacityError) as caught:
             decoder.plate(str(plate), 1)
-        assert caught.value.code == "input.damaged" and "2 s" in caught.value.message
-        assert time.monotonic() - began < 5
+        assert caught.value.code == "capacity.no_answer" and caught.value.frame == 1
+        assert str(plate) in caught.value.message and "4 s" in caught.value.message
+        assert time.monotonic() - began < 8
         decoder.plate(str(plate), 1)
     finally:
         decoder.close()
+
+
+def test_a_stall_once_it_has_been_read_is_the_files_own_fault(decoder, plate, monkeypatch):
+    """A child that says how far it is, and then nothing."""
+    ours, theirs = socket.socketpair()
+    child = Channel(theirs.detach())
+    silent = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    monkeypatch.setattr(decoder, "_child", Child(silent, Channel(ours.detach())))
+    monkeypatch.setattr(decoder, "_pixels", make_pixel_file())
+    monkeypatch.setattr(decoder, "_seconds", 0.5)
+    for sign in ("reading", "reading", "read"):
+        child.send({"sign": sign})
+    with silent, pytest.raises(InputError) as caught:
+        decoder.plate(str(plate), 1)
+    assert caught.value.code == "input.damaged" and "0.5 s" in caught.value.message
+    assert child.receive()["kind"] == "plate"
+    child.close()
+
+
+def test_a_long_file_gives_signs_of_life_while_it_is_read(plate, tmp_path, monkeypatch):
+    """A movie is read whole before its first frame: that may take longer than any image."""
+    said = []
+
+    class Heard:
+        def send(self, message):
+            said.append(message["sign"])
+
+    now = iter(range(100))
+    clock = SimpleNamespace(monotonic=lambda: next(now) * 0.7)
+    monkeypatch.setattr("dvm_server.decoder.time", clock)
+    signs = _Signs(Heard())
+    question = {"kind": "plate", "sha256": files.digest(plate), "stamp": ""}
+    _read(question, plate, 1, signs, _Movies())
+    assert said == ["reading", "read"]
+    for _ in range(6):
+        signs.reading()
+    assert said[2:] == ["reading"] * 3
 
 
 def test_memory_is_capped(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sqlite3
 import time
@@ -152,3 +153,13 @@ def test_a_damaged_manifest_is_set_aside_and_made_anew(tmp_path, damage, caplog)
     again.close()
     with contextlib.closing(Spool(tmp_path, 100)) as third:
         assert third.used_bytes() == 90
+
+
+def test_a_file_system_without_locks_is_told_apart_from_another_server(tmp_path, monkeypatch):
+    def no_locks(file, operation):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("dvm_server.spool.fcntl.flock", no_locks)
+    with pytest.raises(SetupError, match="locks no files") as caught:
+        lock_state(tmp_path)
+    assert caught.value.code == "setup.state" and "--state" in caught.value.hint

@@ -1,0 +1,59 @@
+"""Where private servers keep their state: a folder for each clip.
+
+So a trimap that was carried for one shot of it is there for the next, with other outputs, another
+region or one keyframe more.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import shutil
+import time
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+
+from dvm_server.identity import digest
+from dvm_server.spool import LOCK
+from host_plugins.client.shot import Shot, shot_id
+
+_DAYS = 30  # without a server, after which a folder is removed
+_NAME = 16  # digits
+
+
+def private_state(root: Path, shot: Shot) -> Path:
+    """The state directory for a shot: its clip's, or one of its own if another command is matting
+    the same clip.
+
+    Args:
+        root: the folder that holds all of them.
+        shot: with absolute paths.
+    """
+    clip = digest([asdict(shot.plates), shot.frames])[:_NAME]
+    if _in_use(root / clip):
+        return root / f"{clip}-{shot_id(shot)[:_NAME]}"
+    return root / clip
+
+
+def remove_old(root: Path) -> None:
+    """Remove those that no server has used for thirty days. What cannot be removed now can be by a
+    later command."""
+    oldest = time.time() - _DAYS * 24 * 3600
+    for lock in root.glob(f"*/{LOCK}"):
+        with suppress(OSError):
+            if lock.stat().st_mtime < oldest:
+                with lock.open("r") as file:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(lock.parent)
+
+
+def _in_use(state: Path) -> bool:
+    """Whether a server has the directory. Who cannot look is told so by the server that starts."""
+    try:
+        with (state / LOCK).open("r") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
