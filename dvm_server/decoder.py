@@ -81,8 +81,12 @@ class Decoder:
         return InputMatte(said["pixels"], data, display, said["path"])
 
     def header(self, path: str, frame: int | None) -> PlateHeader:
-        """Read a header. Raises what `plate` does."""
+        """Read a plate's header. Raises what `plate` does."""
         return PlateHeader.from_json(self._answer("header", path, frame)["header"])
+
+    def matte_header(self, path: str) -> PlateHeader:
+        """Read the header of a matte of ours, which has no picture. Raises what `plate` does."""
+        return PlateHeader.from_json(self._answer("matte header", path, None)["header"])
 
     def whole(self, path: str) -> PlateHeader:
         """Decode every channel of a matte of ours, and return its header. Raises what `plate`
@@ -269,8 +273,10 @@ def _read(
             return read_input_matte(path, frame=frame)
         case "whole":
             return read_plate(path, frame=frame, choose=_every_channel).header
-        case _:
+        case "matte header":
             return read_header(path, frame=frame, choose=_first_channel)
+        case _:
+            return read_header(path, frame=frame)
 
 
 def _changed(path: Path, frame: int | None) -> InputError:
@@ -283,7 +289,7 @@ def _changed(path: Path, frame: int | None) -> InputError:
 
 
 def _first_channel(names: Sequence[str], is_id: Sequence[bool]) -> Picture:
-    """Any channel will do for a header: a matte has no picture."""
+    """Any channel will do: a matte has no picture."""
     return Picture("", ("Y",), (0,))
 
 

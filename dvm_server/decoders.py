@@ -56,8 +56,12 @@ class Decoders:
         return self._free().ask(lambda decoder: decoder.matte(path, frame, sha256))
 
     def header(self, path: str, frame: int | None) -> Future[PlateHeader]:
-        """Begin to read a header."""
+        """Begin to read a plate's header."""
         return self._free().ask(lambda decoder: decoder.header(path, frame))
+
+    def matte_header(self, path: str) -> Future[PlateHeader]:
+        """Begin to read the header of a matte of ours."""
+        return self._free().ask(lambda decoder: decoder.matte_header(path))
 
     def drop(self) -> None:
         """Be free for other questions, whatever becomes of those asked so far."""

@@ -99,7 +99,7 @@ class _Server:
         stack.callback(decoder.close)
 
         def key_in(path: Path) -> str:
-            return str(decoder.header(str(path), None).metadata.get("dvm:key", ""))
+            return str(decoder.matte_header(str(path)).metadata.get("dvm:key", ""))
 
         def key_in_whole(path: Path) -> str:
             return str(decoder.whole(str(path)).metadata.get("dvm:key", ""))

@@ -229,7 +229,7 @@ def _made_before(
     for path in paths:
         if path not in found and path.is_file():
             with suppress(InputError, SetupError):  # what cannot be read is somebody else's
-                header = decoders.header(str(path), None).result()
+                header = decoders.matte_header(str(path)).result()
                 if header.metadata.get("dvm:key") == attributes["dvm:key"]:
                     found[path] = digest(path)
     return found

@@ -40,7 +40,8 @@ def to_rgb(picture: av.VideoFrame) -> npt.NDArray[np.float32]:
     if "f32" in kind.name or "f16" in kind.name:
         green, blue, red = _planes(picture, "gbrpf32le", np.dtype("<f4"))
         return np.stack([red, green, blue], axis=2).astype(np.float32)
-    bits = kind.components[0].bits
+    # Of fewer than 8 bits FFmpeg makes 8 (RGB 5-6-5).
+    bits = max(8, kind.components[0].bits)
     if kind.is_rgb or kind.has_palette:
         name = f"gbrp{bits}le" if bits > 8 else "gbrp"
         green, blue, red = _planes(picture, name, _word(bits))

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 
+from dvm_server.interrupts import Interrupts, Terminated
+from dvm_server.running import by_value_files
 from host_plugins.client import connection as connection_file
+from host_plugins.client.shot import Plates
 from model.plates.image_files import write_image
 from tests.server.serving import SIZE, Clip, pixels
 
@@ -63,21 +68,42 @@ def test_an_address_without_the_secret(dvm, clip, address, monkeypatch):
     assert connection_file.SECRET_VARIABLE in ran.sentence()
 
 
-def test_a_movie(matte, clip, address):
-    """Lossless, and matted alike by path and by value; frames count from 1."""
-    movie = clip.folder / "clip.mkv"
+def make_movie(path):
+    """Four frames, lossless."""
     random = np.random.default_rng(5)
-    with av.open(str(movie), "w") as container:
+    with av.open(str(path), "w") as container:
         stream = container.add_stream("ffv1", rate=24)
         stream.width, stream.height, stream.pix_fmt = SIZE[1], SIZE[0], "bgr0"
         for _ in range(4):
             picture = random.integers(0, 256, (*SIZE, 3), np.uint8)
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "bgr24")))
         container.mux(stream.encode())
+    return path
+
+
+def test_a_movie(matte, clip, address):
+    """Matted alike by path and by value; frames count from 1."""
+    movie = make_movie(clip.folder / "clip.mkv")
     clip.paint_trimap(2)
     here = matte(movie, "here", *keys(clip, 2))
     assert [path.name for path in here] == [f"alpha.{f:04d}.exr" for f in (1, 2, 3, 4)]
     same_pixels(here, matte(movie, "there", *keys(clip, 2), server=address))
+
+
+def test_a_movie_that_is_extracted_tells_of_it_and_can_be_interrupted(clip):
+    plates = Plates(str(make_movie(clip.folder / "clip.mkv")))
+    shot = replace(clip.shot(), frames=((1, 4, 1),), plates=plates)
+    told, interrupts = [], Interrupts()
+
+    class Report:
+        def progress(self, progress):
+            told.append((progress.stage, progress.done, progress.total, progress.frame))
+            if progress.frame == 2:
+                interrupts.terminated = True
+
+    with pytest.raises(Terminated), ExitStack() as stack:
+        by_value_files(shot, stack, Report(), interrupts)
+    assert told == [("extracting", 1, 4, 1), ("extracting", 2, 4, 2)]
 
 
 def test_a_movie_has_no_such_frame(dvm, clip, engine_server):

@@ -131,6 +131,10 @@ def test_packed_rgb_is_exact():
     for name in ("rgb24", "bgr24"):
         found = to_rgb(av.VideoFrame.from_ndarray(pixels, "rgb24").reformat(format=name))
         np.testing.assert_array_equal(found, pixels / np.float32(255))
+    flat = np.full((16, 32, 3), 128, np.uint8)
+    for name in ("rgb555le", "rgb565le"):  # 5 bits are within a code of theirs, and are dithered
+        found = to_rgb(av.VideoFrame.from_ndarray(flat, "rgb24").reformat(format=name))
+        np.testing.assert_allclose(found, 128 / 255, atol=2 / 31)
     fine = np.random.default_rng(0).integers(0, 65536, (16, 32, 3), np.uint16)
     found = to_rgb(av.VideoFrame.from_ndarray(fine, "rgb48le"))
     np.testing.assert_array_equal(found, fine / np.float32(65535))

@@ -14,6 +14,7 @@ from threading import Barrier
 from types import SimpleNamespace
 
 import numpy as np
+import OpenImageIO as oiio
 import psutil
 import pytest
 
@@ -171,6 +172,28 @@ def test_it_imports_no_torch(decoder, plate):
     maps = {one.path for one in process.memory_maps()}
     assert any("OpenImageIO" in path or "oiio" in path.lower() for path in maps)
     assert not any("libtorch" in path for path in maps)
+
+
+def test_the_header_of_a_plate_is_that_of_its_picture(decoder, tmp_path):
+    """Of an EXR of several parts any may come first: here ids, over a window of their own."""
+    path = tmp_path / "parts.exr"
+    ids = oiio.ImageSpec(3, 2, 1, oiio.HALF)
+    ids.channelnames, ids["name"] = ("crypto.Z",), "ids"
+    picture = oiio.ImageSpec(6, 4, 3, oiio.HALF)
+    picture.channelnames, picture["name"] = ("R", "G", "B"), "rgb"
+    specs = (ids, picture)
+    for spec in specs:
+        spec.full_width, spec.full_height = 6, 4
+    out = oiio.ImageOutput.create(str(path))
+    assert out.open(str(path), specs), out.geterror()
+    for number, spec in enumerate(specs):
+        if number:
+            assert out.open(str(path), spec, "AppendSubimage"), out.geterror()
+        out.write_image(np.zeros((spec.height, spec.width, spec.nchannels), np.float16))
+    out.close()
+    assert decoder.header(str(path), 1).data_window == Window.of_size(6, 4)
+    assert decoder.plate(str(path), 1).header.data_window == Window.of_size(6, 4)
+    assert decoder.matte_header(str(path)).data_window == Window.of_size(3, 2)
 
 
 @pytest.fixture
