@@ -68,8 +68,16 @@ def one_line(text: object) -> str:
 
 def say(word: str, text: object) -> None:
     """A line on stdout that begins with a word of ours."""
-    sys.stdout.write(f"{word}: {one_line(text)}\n")
-    sys.stdout.flush()
+    _put(f"{word}: {one_line(text)}\n")
+
+
+def _put(line: str) -> None:
+    try:
+        sys.stdout.write(line)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read has heard enough (`| head`). What is matted is matted all the same.
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115
 
 
 def complain(message: str, hint: str = "") -> None:
@@ -201,8 +209,7 @@ class JsonReporter(LineReporter):
 
 def say_json(kind: str, **content: Any) -> None:
     """One JSON object as one line on stdout."""
-    sys.stdout.write(json.dumps({"type": kind, **content}) + "\n")
-    sys.stdout.flush()
+    _put(json.dumps({"type": kind, **content}) + "\n")
 
 
 @contextmanager

@@ -210,6 +210,7 @@ def build_shot(clip: Clip, wishes: Wishes, *, remote: bool = False) -> Shot:
     """
     if wishes.colourspace:
         colour.resolve(wishes.colourspace)
+    _check_text(clip, wishes)
     checkpoint = wishes.options.checkpoint
     if checkpoint and not remote and not os.path.isfile(checkpoint):  # noqa: PTH113  Path's raises where a name is too long
         raise SetupError(
@@ -240,6 +241,27 @@ def build_shot(clip: Clip, wishes: Wishes, *, remote: bool = False) -> Shot:
         handles=clip.handles,
         roi=wishes.roi,
     )
+
+
+def _check_text(clip: Clip, wishes: Wishes) -> None:
+    """Refuse names whose bytes are no text: a shot is JSON.
+
+    Raises:
+        InputError: ``input.pattern``.
+    """
+    guides = (guide.pattern for _, guide in wishes.guides.resolved(os.path.abspath).given())
+    drawn = map(str, wishes.drawn().values())
+    given = wishes.out, wishes.trimaps, wishes.options.checkpoint
+    for name in (clip.source, *map(os.path.abspath, given), *drawn, *guides):
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            readable = os.fsencode(name).decode(errors="replace")
+            raise InputError(
+                "input.pattern",
+                f"the name {readable} is not in UTF-8",
+                hint="rename the file or folder where it has the sign �",
+            ) from None
 
 
 def _check_guides(clip: Clip, guides: Guides) -> set[Path]:

@@ -254,6 +254,15 @@ def test_bad_keyframe_text(matte, clip):
     assert "key.png" in ran.sentence()
 
 
+def test_a_name_that_is_no_text(matte, clip):
+    """Of an old disk, in Latin-1."""
+    folder = Path(os.fsdecode(os.fsencode(clip.folder) + b"/caf\xe9"))
+    folder.mkdir()
+    ran = matte("--out", folder / "a.####.exr")
+    assert ran.code == 10
+    assert "is not in UTF-8" in ran.sentence() and "caf" in ran.sentence()
+
+
 def test_a_private_server_comes_and_goes(clip, tmp_path):
     """As a person runs it: a process of its own, no server named."""
     state = tmp_path / "state"
@@ -263,6 +272,18 @@ def test_a_private_server_comes_and_goes(clip, tmp_path):
     assert ran.returncode == 0, ran.stderr
     assert written(clip) == [f"alpha.{f}.exr" for f in clip.frames]
     assert not (state / CONNECTION).exists() or not _alive(connection_file.read(state / CONNECTION))
+
+
+def test_mattes_are_made_though_nobody_reads_what_is_said(clip, tmp_path):
+    """As in `dvm matte … | head -1`."""
+    command = _command(clip, tmp_path / "state")
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=REPOSITORY
+    ) as ran:
+        ran.stdout.close()
+        said = ran.stderr.read()
+    assert (ran.returncode, said) == (0, b"")
+    assert written(clip) == [f"alpha.{f}.exr" for f in clip.frames]
 
 
 @pytest.mark.parametrize("blocks", [0, 4, 30])
