@@ -52,6 +52,7 @@ from torch import Tensor, nn
 from model.checkpoint import CheckpointRecord, load_tensors, read_record
 from model.errors import EngineError, SetupError
 from training.exit_codes import CANCELLED_EXIT, exit_code
+from training.loop.beginning import Beginning, beginning_of, resumed, saved
 from training.loop.processes import agree_on_norms, anyone, first_error, launched, own_part
 from training.loop.recipe_file import check_keys, read_recipe, recipe_hash, table_of, with_folder
 from training.loop.run_folder import (
@@ -155,6 +156,8 @@ def run(options: argparse.Namespace) -> int:
     placed = with_folder(placed, "validation", options.validation)
     check_out(options.out, resume=options.resume, overwrite=options.overwrite)
     state = saved_state(options.out, recipe_hash(recipe)) if options.resume else None
+    if state is not None:
+        beginning, begun = resumed(state, recipe, options.init, options.material, options.out)
     if options.dry_run:
         from training.loop.dry_run import tell
 
@@ -167,11 +170,12 @@ def run(options: argparse.Namespace) -> int:
     torch.backends.cudnn.benchmark = True  # all batches are of one size
     torch.set_float32_matmul_precision("high")
     network = built(network_class, recipe)
-    begun = []
-    if options.init is not None:
-        begun = _initialise(network, options.init, recipe["network"])
-    elif not options.resume:
-        begun = initialise(network, table_of(recipe, "init"))
+    if state is None:
+        if options.init is not None:
+            begun = _initialise(network, options.init, recipe["network"])
+        else:
+            begun = initialise(network, table_of(recipe, "init"))
+        beginning = beginning_of(recipe, options.init, options.material)
     network = network.to(fabric.device, memory_format=torch.channels_last)
     own, share = own_part(placed, fabric)
     stage = stage_class(own, options.material, fabric.device)
@@ -201,7 +205,7 @@ def run(options: argparse.Namespace) -> int:
     batches = stage.batches(progress.step)
 
     def save() -> None:
-        _save(options.out, recipe, network, average, optimiser, progress, fabric, data)
+        _save(options.out, recipe, network, average, optimiser, progress, fabric, data, beginning)
 
     try:
         while progress.step < steps:
@@ -245,7 +249,7 @@ def run(options: argparse.Namespace) -> int:
             if progress.step % judge_every == 0 and progress.step >= judge_from:
                 # One process judges. What is judged because a run stops says nothing of its rate.
                 with _saving_first(save):
-                    score = _judge(stage, average, recipe, progress, log, options)
+                    score = _judge(stage, average, recipe, progress, log, options.out, beginning)
                 score = fabric.broadcast(score)
                 progress.plateau = judged(recipe, progress.plateau, score)
                 seen = time.monotonic()
@@ -256,7 +260,7 @@ def run(options: argparse.Namespace) -> int:
         stop.restore()
     if progress.judged != progress.step:
         with _saving_first(save):
-            _judge(stage, average, recipe, progress, log, options)
+            _judge(stage, average, recipe, progress, log, options.out, beginning)
     save()
     log.close()
     log.line(f"stopped at step {progress.step}")
@@ -309,7 +313,8 @@ def _judge(
     recipe: Mapping[str, Any],
     progress: Progress,
     log: _Log,
-    options: argparse.Namespace,
+    out: Path,
+    beginning: Beginning,
 ) -> float:
     """Judge the averaged weights on what was held out, and keep them if they are the best yet.
 
@@ -324,12 +329,12 @@ def _judge(
     log.scalars(progress.step, {f"held out/{k}": v for k, v in figures.items()})
     log.pictures(progress.step, stage.pictures(average))
     described = getattr(stage, "described", None)
-    arguments = average, recipe, progress.step, figures, options.material, options.init, described
-    with into(options.out):
-        write_checkpoint(options.out / LAST, *arguments)
+    arguments = average, recipe, progress.step, figures, beginning, described
+    with into(out):
+        write_checkpoint(out / LAST, *arguments)
         if figures["score"] < progress.best:
             progress.best = figures["score"]
-            write_checkpoint(options.out / BEST, *arguments)
+            write_checkpoint(out / BEST, *arguments)
     return float(figures["score"])
 
 
@@ -386,6 +391,7 @@ def _save(
     progress: Progress,
     fabric: Fabric,
     data: str,
+    beginning: Beginning,
 ) -> None:
     if not fabric.is_global_zero:
         return
@@ -400,6 +406,7 @@ def _save(
             "best": progress.best,
             "plateau": asdict(progress.plateau),
             "data": data,
+            "beginning": saved(beginning),
         },
     )
 

@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,7 +18,7 @@ import pytest
 import torch
 from torch import nn
 
-from model.checkpoint import load_tensors, read_record
+from model.checkpoint import load_tensors, read_record, save_checkpoint
 from model.errors import InputError
 from training import cli, train
 from training.loop import dry_run
@@ -409,6 +409,80 @@ def test_the_record_names_what_was_taught_with(recipe, tmp_path):
     named = read_record(tmp_path / "run" / "best.safetensors").training["material"]
     assert named["fg_cutouts"] == ["fg_cutouts/fern.png"]  # the other one is held out
     assert named["fg_video"] == ["fg_video/dance/fgr.mp4"]
+
+
+def begun_elsewhere(recipe, folder) -> Path:
+    """A checkpoint of somebody else, with a licence of its own."""
+    assert go(recipe, folder / "first") == 0
+    path = folder / "first" / "best.safetensors"
+    record = replace(read_record(path), licence="weights: property of a studio")
+    save_checkpoint(path, load_tensors(path, torch.device("cpu")), record)
+    return path
+
+
+def test_a_resumed_run_knows_what_it_began_with(recipe, tmp_path):
+    base = begun_elsewhere(recipe, tmp_path)
+    wanted, out = read_record(base).training, tmp_path / "run"
+    assert go(recipe, out, "--init", str(base), "--time-budget", "0s") == 0
+    assert go(recipe, out, "--resume", "--init", str(base), "--time-budget", "0s") == 0
+    base.unlink()
+    assert go(recipe, out, "--resume") == 0
+    for name in ("last", "best"):
+        record = read_record(out / f"{name}.safetensors")
+        assert record.training["init"] == wanted
+        assert record.licence.endswith("; begun with: weights: property of a studio")
+    assert read_record(out / "last.safetensors").training["steps"] == 12
+
+
+def test_a_resumed_run_began_with_no_other_weights(recipe, tmp_path, capsys):
+    base, out = begun_elsewhere(recipe, tmp_path), tmp_path / "run"
+    assert go(recipe, out, "--time-budget", "0s") == 0
+    assert go(recipe, out, "--resume", "--init", str(base)) == 20
+    assert f"the run at {out / 'state.pt'} did not begin with {base}" in capsys.readouterr().err
+    assert state(out)["step"] == 0
+
+
+def materials(folder, *names) -> tuple[str, str]:
+    for name in ("bg_photos/one.png", *names):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    return "--material", str(folder)
+
+
+@pytest.mark.parametrize("plan", [[], ["--dry-run"]])
+def test_a_run_is_resumed_with_its_own_material(recipe, tmp_path, capsys, plan):
+    material, out = materials(tmp_path / "material"), tmp_path / "run"
+    assert go(recipe, out, *material, "--time-budget", "0s") == 0
+    before = contents(out)
+    other = materials(tmp_path / "other", "clips/two.mp4")
+    for given, said in (([], "bg_photos/one.png is missing"), (other, "clips/two.mp4 is new")):
+        assert go(recipe, out, "--resume", *given, *plan) == 20
+        assert f"not the same any more: {said}\n" in capsys.readouterr().err
+    assert contents(out) == before
+    (tmp_path / "material").rename(tmp_path / "moved")
+    assert go(recipe, out, "--resume", "--material", str(tmp_path / "moved")) == 0
+    named = read_record(out / "last.safetensors").training["material"]
+    assert named["bg_photos"] == ["bg_photos/one.png"]
+
+
+def test_a_run_saved_before_goes_on_and_says_what_is_not_known(recipe, tmp_path, capsys):
+    base, out = begun_elsewhere(recipe, tmp_path), tmp_path / "run"
+    assert go(recipe, out, "--init", str(base), "--time-budget", "0s") == 0
+    old = state(out)
+    del old["beginning"]
+    torch.save(old, out / "state.pt")
+    for _ in range(2):
+        capsys.readouterr()
+        assert go(recipe, out, "--resume", "--time-budget", "0s") == 0
+        assert "what this run began with was not saved with it" in capsys.readouterr().out
+        record = read_record(out / "last.safetensors")
+        assert record.training["init"] == "not known"
+        assert record.licence.endswith("; begun with: not known")
+    assert go(recipe, out, "--resume", "--init", str(base)) == 0
+    assert "was not saved with it" not in capsys.readouterr().out
+    record = read_record(out / "last.safetensors")
+    assert record.training["init"] == read_record(base).training
+    assert record.licence.endswith("; begun with: weights: property of a studio")
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from model.checkpoint import CheckpointRecord, read_record, save_checkpoint
-from training.loop.recipe_file import recipe_hash, table_of
-from training.material import material_files
-from training.published.init import backbone_record
+from model.checkpoint import CheckpointRecord, save_checkpoint
+from training.loop.beginning import Beginning
+from training.loop.recipe_file import recipe_hash
 
 LICENCE = (
     "weights: Apache-2.0, trained on procedural clips and on material under CC0, CC-BY, MIT, "
@@ -31,35 +30,29 @@ def write_checkpoint(
     recipe: Mapping[str, Any],
     step: int,
     metrics: Mapping[str, float],
-    material: Path | None = None,
-    init: Path | None = None,
+    beginning: Beginning,
     described: Mapping[str, Any] | None = None,
 ) -> None:
     """Weights as float16 with the record of how they came to be; what BatchNorm holds, and whole
     numbers, stay what they are.
 
     Args:
-        material: folder of what was taught with; the record names each file.
-        init: the checkpoint that training began with; its own record becomes part of this one.
+        beginning: of the run: the record names each file of its material, and the record of what
+            it began with becomes part of this one.
         described: of clips that lie somewhere, what a source says of them. Then the licence is the
             recipe's ``licence``, or says that it is for the owners of the clips to say.
     """
-    begun = None if init is None else read_record(init)
-    backbone = backbone_record(table_of(recipe, "init")) if init is None else None
-    taught = {
-        part: [str(path.relative_to(material)) for path in files] if material else []
-        for part, files in material_files(material, "train").items()
-    }
+    init, backbone = beginning.init, beginning.backbone
     record = CheckpointRecord(
         network=str(recipe["network"]),
         config=dict(network.config),  # type: ignore[arg-type]
-        licence=_licence(recipe, begun, bool(described) or backbone is not None),
+        licence=_licence(recipe, init, bool(described) or backbone is not None),
         training={
             "recipe": dict(recipe),
             "recipe_sha256": recipe_hash(recipe),
             "steps": step,
-            "material": taught,
-            "init": None if begun is None else dict(begun.training),
+            "material": dict(beginning.material),
+            "init": None if init is None else init["training"],
             "held_out": dict(metrics),
             "torch": torch.__version__,
             **({"clips": dict(described)} if described else {}),
@@ -83,15 +76,14 @@ def write_checkpoint(
     save_checkpoint(path, tensors, record)
 
 
-def _licence(recipe: Mapping[str, Any], begun: CheckpointRecord | None, others: bool) -> str:
+def _licence(recipe: Mapping[str, Any], init: Mapping[str, Any] | None, others: bool) -> str:
     """Of the weights. What they began with goes on to count.
 
     Args:
+        init: see `Beginning`.
         others: whether clips or weights that are not ours went into them.
     """
     own = str(recipe.get("licence", OTHER_LICENCE if others else LICENCE))
-    if begun is None or begun.licence in ("", own):
+    if init is None or init["licence"] in ("", own, LICENCE):
         return own
-    if begun.licence == LICENCE:
-        return own
-    return f"{own}; begun with: {begun.licence}"
+    return f"{own}; begun with: {init['licence']}"
