@@ -17,6 +17,7 @@ from model.networks.st_fam_s import StFamS
 from model.networks.trimap_memory_s import TrimapMemoryS
 from model.plates.channels import Picture
 from model.plates.image_files import read_header, read_plate, write_image
+from tests.train.odd_values import write_matte
 from training import cli
 
 FRAMES = range(1, 6)
@@ -205,6 +206,12 @@ def other_matte(shot: Path) -> None:
     write_image(shot / "matte.0003.exr", np.zeros((40, 64), np.float32), ("A",))
 
 
+def no_number(shot: Path) -> None:
+    alpha = np.zeros((48, 64))
+    alpha[20, 30] = np.nan
+    write_matte(shot / "matte.0003.exr", alpha)
+
+
 def other_trimap(shot: Path) -> None:
     cv2.imwrite(str(shot / "trimap.0003.png"), np.eye(40, 64, dtype=np.uint8) * 128)
 
@@ -218,6 +225,7 @@ def other_trimap(shot: Path) -> None:
         (lambda s: (s / "matte.0003.exr").write_bytes(b"torn"), "matte.0003.exr"),
         (no_unknown, "trimap.0003.png has no unknown pixels"),
         (other_matte, "matte.0003.exr is 64×40, its plate is 64×48"),
+        (no_number, "matte.0003.exr holds values that are not numbers"),
         (other_trimap, "trimap.0003.png is 64×40, the plate is 64×48"),
     ],
 )

@@ -17,6 +17,7 @@ from model.errors import CapacityError, InputError
 from model.networks.st_fam_s import StFamS
 from model.plates.image_files import write_image
 from model.plates.plate import PlateHeader, Window
+from tests.train.odd_values import write_matte
 from training import cli
 from training.judging import bootstrap, gates, judgement, kept
 from training.judging.baselines import BASELINES
@@ -178,6 +179,17 @@ def test_a_truth_of_another_size_is_refused(tmp_path):
         find_items(str(tmp_path))[0].read(1)
 
 
+@pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf])
+def test_a_truth_that_is_no_number_is_refused(tmp_path, odd):
+    alpha = disc()
+    alpha[20, 30] = odd
+    write(tmp_path / "clip/comp/0007.png", eight(composite(disc())))
+    write_matte(tmp_path / "clip/alpha/0007.exr", alpha)
+    with pytest.raises(InputError, match=r"0007\.exr holds values that are not") as raised:
+        find_items(str(tmp_path))[0].read(7)
+    assert (raised.value.code, raised.value.frame) == ("input.matte_nan", 7)
+
+
 def test_errors_of_a_clip_and_of_a_still():
     truth = [np.zeros((40, 40), np.float32)] * 3
     region = [np.ones((40, 40), bool)] * 3
@@ -230,6 +242,10 @@ def test_a_ratio_is_drawn_alike():
     assert (found.value, found.low, found.high) == pytest.approx((0.5, 0.5, 0.5))
     nothing = {name: bootstrap.samples([0.0] * 12) for name in "abc"}
     assert bootstrap.ratio(units, nothing).value == np.inf
+    assert bootstrap.ratio(nothing, nothing).value == 1
+    odd = {name: bootstrap.samples([np.nan] * 12) for name in "abc"}
+    for ours, theirs in ((odd, odd), (units, odd), (odd, units), (odd, nothing)):
+        assert np.isnan(bootstrap.ratio(ours, theirs).value)
     with pytest.raises(ValueError, match="same items"):
         bootstrap.ratio({"a": units["a"]}, units)
 
@@ -403,6 +419,13 @@ def test_gates_pass_and_fail_by_their_figures():
     made = rows_of({"pymatting": {"x": 10.0}, "net": {"x": 6.1}}, "synthetic:matting")
     (gate,) = gates.matting_gates(made, "net", "prior")
     assert (gate.limit, gate.passed) == (0.5, False)
+
+
+def test_an_item_whose_figure_is_no_number_decides():
+    rows = rows_of({"prior": {"a": 10.0, "b": np.nan}, "net": {"a": 9.0, "b": np.nan}})
+    (worst,) = gates.matting_gates(rows, "net", "prior")
+    assert np.isnan(worst.value)
+    assert (worst.where, worst.passed) == ("b", False)
 
 
 def test_gates_of_carried_trimaps():

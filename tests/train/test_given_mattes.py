@@ -8,11 +8,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import OpenImageIO as oiio
 import pytest
 
 from model.plates.image_files import write_image
 from model.plates.plate import PlateHeader, Window
+from tests.train.odd_values import write_matte
 from training import cli
 
 HEIGHT, WIDTH = 32, 40
@@ -147,13 +147,7 @@ def another_size(folder: Path) -> None:
 
 
 def no_number(folder: Path) -> None:
-    (folder / "moving").mkdir(parents=True)
-    spec = oiio.ImageSpec(WIDTH, HEIGHT, 1, "float")
-    spec.channelnames = ("A",)
-    out = oiio.ImageOutput.create("plain.exr")  # our own writer writes no such values
-    assert out.open(str(folder / "moving/0001.exr"), spec)
-    assert out.write_image(np.full((HEIGHT, WIDTH, 1), np.nan, np.float32))
-    assert out.close()
+    write_matte(folder / "moving/0001.exr", np.full((HEIGHT, WIDTH), np.nan))
 
 
 @pytest.mark.parametrize(

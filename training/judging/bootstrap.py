@@ -117,9 +117,10 @@ def _mean_draws(items: Mapping[str, Samples]) -> Floats:
 
 
 def _divided(ours: Floats, theirs: Floats) -> Floats:
+    """Both are 0 or more; what is no number stays none."""
     with np.errstate(divide="ignore", invalid="ignore"):
         found = ours / theirs
-    return np.where(theirs > 0, found, np.where(ours > 0, np.inf, 1.0))
+    return np.where((ours == 0) & (theirs == 0), 1.0, found)
 
 
 def _figure(value: float, draws: Floats) -> Figure:

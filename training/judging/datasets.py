@@ -310,10 +310,11 @@ def read_alpha(path: Path, header: PlateHeader, number: int) -> Alpha:
         float32 H×W, 0…1.
 
     Raises:
-        InputError: as `read_plate`; ``input.truth_size`` if it does not fit the plate.
+        InputError: as `read_plate`; ``input.truth_size`` if it does not fit the plate,
+            ``input.matte_nan`` if it holds there what is no number: errors would be none either.
     """
     image = read_plate(path, frame=number, choose=find_alpha)
-    values = image.pixels[:, :, :1].astype(np.float32).clip(0, 1)
+    values = image.pixels[:, :, :1].astype(np.float32)
     window, place = image.header.data_window, header.display_window
     if path.suffix.lower() == ".exr":
         fits = image.header.display_window == place
@@ -328,7 +329,15 @@ def read_alpha(path: Path, header: PlateHeader, number: int) -> Alpha:
             frame=number,
             hint="give it the plate's format",
         )
-    return np.ascontiguousarray(placed(values, window, header.data_window)[..., 0])
+    alpha = placed(values, window, header.data_window)[..., 0]
+    if not np.isfinite(alpha).all():
+        raise InputError(
+            "input.matte_nan",
+            f"{path} holds values that are not numbers",
+            frame=number,
+            hint="write it again; an alpha lies between 0 and 1",
+        )
+    return np.ascontiguousarray(alpha.clip(0, 1))
 
 
 def _size(window: Window) -> str:

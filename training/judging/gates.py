@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -188,5 +189,5 @@ def _worst(
         o.item.name: ratio({o.item.name: o.figures[metric]}, {o.item.name: t.figures[metric]}).value
         for o, t in zip(ours, theirs, strict=True)
     }
-    name = max(ratios, key=lambda one: ratios[one])
+    name = max(ratios, key=lambda one: (math.isnan(ratios[one]), ratios[one]))
     return Gate("", demand, limit, ratios[name], ratios[name] <= limit, name)

@@ -15,8 +15,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from model.errors import InputError
 from model.plates.file_errors import entries
 from training.judging.datasets import PICTURES, Alpha, Item, Judged, read_alpha
@@ -100,21 +98,12 @@ def read_given(files: Mapping[int, Path], frames: Mapping[int, Judged]) -> dict[
     """Alphas over their plates' data windows, float32 H×W, clipped to 0…1.
 
     Raises:
-        InputError: ``input.matte_nan``, or as `read_alpha` does.
+        InputError: as `read_alpha` does.
     """
-    found = {}
-    for number, path in files.items():
-        header = frames[number].plate.header
-        alpha = read_alpha(path, header, number)
-        if not np.isfinite(alpha).all():
-            raise InputError(
-                "input.matte_nan",
-                f"{path} holds values that are not numbers",
-                frame=number,
-                hint="write it again; an alpha lies between 0 and 1",
-            )
-        found[number] = alpha
-    return found
+    return {
+        number: read_alpha(path, frames[number].plate.header, number)
+        for number, path in files.items()
+    }
 
 
 def safe_name(item: str) -> str:
