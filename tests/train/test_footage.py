@@ -137,6 +137,38 @@ def test_premultiplied_colours_are_told_by_themselves_and_laid_over_a_background
     assert np.abs(straight - front)[inside].max() < 2e-3
 
 
+def white_element(folder: Path) -> dict[str, str]:
+    """White, linear and premultiplied; with light that is added in a corner, where alpha is 0."""
+    folder.mkdir()
+    alpha = scene()[0][1]
+    colours = np.repeat(alpha[..., None], 3, 2)
+    colours[2:4, 2:4] = 0.25
+    both = np.dstack([colours, alpha])
+    path = folder / "plate.1001.exr"
+    write_image(path, both, (*"RGBA",), pixel_type="float", attributes=LINEAR)
+    return plate_shot(mattes="", kind="premultiplied")
+
+
+@pytest.mark.parametrize(("light", "added"), [("display", 0.5371), ("linear", 0.25)])
+def test_premultiplied_colours_are_converted_without_their_alpha(tmp_path, light, added):
+    """White over white is white in either light."""
+    shots = write_list(
+        tmp_path / "shots.toml", {**white_element(tmp_path / "sh010"), "composited_in": light}
+    )
+    (tmp_path / "bg").mkdir()
+    assert cv2.imwrite(str(tmp_path / "bg" / "wall.png"), np.full((60, 100, 3), 255, np.uint8))
+    done = run(shots, "-o", tmp_path / "set", "--backgrounds", tmp_path / "bg")
+    assert done.exit_code == 0, done.output
+    read = open_composed(tmp_path / "set" / "train", {}).read("sh010", [0])
+    assert read.linear == (light == "linear")
+    shown = read.light[0].permute(1, 2, 0).numpy()
+    assert np.abs(shown[2:4, 2:4] - 1 - added).max() < 1e-3
+    shown[2:4, 2:4] = 1
+    assert np.abs(shown - 1).max() < 1e-3
+    straight, alpha = read.foreground[0, 0].numpy(), read.alpha[0, 0].numpy()
+    assert np.abs(straight - 1)[alpha > 0.01].max() < 1e-3
+
+
 def test_an_element_without_backgrounds_is_refused_and_nothing_is_left(tmp_path):
     write_shot(tmp_path / "sh010", "premultiplied")
     done = run(write_list(tmp_path / "shots.toml", plate_shot()), "-o", tmp_path / "set")

@@ -32,7 +32,8 @@ from training.studio.shots import StudioShot
 
 Values = npt.NDArray[np.float32]
 
-BROUGHT = 1  # raised when the same footage becomes other clips
+# By kind; raised when the same footage becomes other clips.
+BROUGHT = {"plate": 1, "premultiplied": 2, "straight": 1}
 _LOOKED_AT = 8  # frames by which a kind is told
 
 
@@ -88,11 +89,11 @@ def bring(shot: StudioShot, out: Path, backgrounds: list[Path]) -> Entry:
         raise
 
 
-def sources_of(shot: StudioShot) -> dict[str, Any]:
+def sources_of(shot: StudioShot, kind: str) -> dict[str, Any]:
     """What a clip is made from: how the list says it is understood, and each file's size, time and
     sha256, by its name with ``plate`` or ``matte`` before it."""
     return {
-        "said": _said(shot),
+        "said": _said(shot, kind),
         "files": {
             name: [*_look(path), sha256_of_file(path)] for name, path in _files(shot).items()
         },
@@ -104,7 +105,7 @@ def is_brought(shot: StudioShot, out: Path, entry: Entry) -> bool:
     of the same size and time are taken to be the same."""
     try:
         before, files = entry["sources"]["files"], _files(shot)
-        if _said(shot) != entry["sources"]["said"] or set(files) != set(before):
+        if _said(shot, entry["kind"]) != entry["sources"]["said"] or set(files) != set(before):
             return False
         for name, path in files.items():
             *look, digest = before[name]
@@ -115,8 +116,8 @@ def is_brought(shot: StudioShot, out: Path, entry: Entry) -> bool:
         return False  # whatever the reason, it is brought anew
 
 
-def _said(shot: StudioShot) -> list[Any]:
-    return [shot.kind, shot.colourspace, shot.composited_in, BROUGHT]
+def _said(shot: StudioShot, kind: str) -> list[Any]:
+    return [shot.kind, shot.colourspace, shot.composited_in, BROUGHT[kind]]
 
 
 def _files(shot: StudioShot) -> dict[str, Path]:
@@ -140,7 +141,7 @@ def _bring(shot: StudioShot, staged: Path, out: Path, backgrounds: list[Path]) -
     inspector = Inspector(light)
     size = (0, 0)
     for place, number in enumerate(shot.numbers):
-        frame = read_frame(shot, number, light)
+        frame = read_frame(shot, number, light, kind)
         height, width = frame.alpha.shape
         if place and (width, height) != size:
             raise InputError(
@@ -168,7 +169,7 @@ def _bring(shot: StudioShot, staged: Path, out: Path, backgrounds: list[Path]) -
         "group": shot.group,
         "background": behind.name if behind else "",
         "quality": asdict(inspector.finish()),
-        "sources": sources_of(shot),
+        "sources": sources_of(shot, kind),
         "sha256": clip_digest({part: staged / part for part in PARTS}),
     }
     stage_entry(out, shot.name, entry)

@@ -64,8 +64,14 @@ def light_of(shot: StudioShot) -> Light:
     return Light(space, shot.composited_in or colour.default_composited_in(space))
 
 
-def read_frame(shot: StudioShot, number: int, light: Light) -> StudioFrame:
+def read_frame(shot: StudioShot, number: int, light: Light, kind: str = "plate") -> StudioFrame:
     """A frame with its matte.
+
+    Args:
+        shot, number: which.
+        light: of the shot.
+        kind: see `kinds`: premultiplied colours are brought into the light as what they are
+            without their alpha, and multiplied again there.
 
     Raises:
         InputError: reading, ``input.matte_size``, ``input.no_alpha``, ``input.other_colourspace``.
@@ -88,16 +94,29 @@ def read_frame(shot: StudioShot, number: int, light: Light) -> StudioFrame:
     odd = ~np.isfinite(stored)
     pixels = rgb(plate)
     odd_colours = int((~np.isfinite(pixels).all(2)).sum())
-    to_light = colour.to_linear_rec709 if light.name == "linear" else colour.to_display
+    alpha = placed(np.where(odd, 0, stored)[..., None], _place(matte, frame, number), frame)
+    over = placed(pixels, plate.header.data_window, frame)
+    premultiplied = kind == "premultiplied" and not colour.is_encoded_in(space, light.name)
     return StudioFrame(
         number=number,
-        colours=_finite(to_light(placed(pixels, plate.header.data_window, frame), space)),
-        alpha=placed(np.where(odd, 0, stored)[..., None], _place(matte, frame, number), frame)[
-            ..., 0
-        ],
+        colours=_finite(_in_light(over, space, light.name, alpha if premultiplied else None)),
+        alpha=alpha[..., 0],
         odd=int(odd.sum()),
         odd_colours=odd_colours,
     )
+
+
+def _in_light(colours: Values, space: str, light: str, alpha: Values | None) -> Values:
+    """H×W×3 from a colourspace; with an alpha, H×W×1, divided by it before and multiplied again
+    after, for a curve over α·F is not α times the curve over F. Where alpha is 0 they are light
+    that is added, and are converted as they are."""
+    to_light = colour.to_linear_rec709 if light == "linear" else colour.to_display
+    if alpha is None:
+        return to_light(colours, space)
+    share = np.where(alpha > 0, alpha.clip(0, 1), 1).astype(np.float32)
+    with np.errstate(over="ignore"):  # infinities become numbers on the way to the light
+        straight = colours / share
+    return to_light(straight, space) * share
 
 
 def _finite(colours: Values) -> Values:
