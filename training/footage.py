@@ -152,7 +152,7 @@ def _bring_side(
                 wrong.append(f"{shot.name}: {error.message}")
                 say(f"cannot be brought: {wrong[-1]}")
                 continue
-            publish_clip(out, shot.name)
+            publish_clip(out, shot.name, entry)
             manifest["clips"][shot.name] = entry
             write_manifest(out, manifest)
             forget_staged(out, shot.name)

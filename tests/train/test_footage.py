@@ -246,6 +246,54 @@ def test_a_damaged_clip_is_brought_again(tmp_path):
     assert open_composed(tmp_path / "set" / "train", {}).length("sh010") == 4
 
 
+def test_a_shot_that_turns_out_a_plate_keeps_no_layers_of_the_element(tmp_path):
+    write_shot(tmp_path / "sh010", "plate")
+    out = tmp_path / "set"
+    given = "-o", out, "--backgrounds", backgrounds(tmp_path / "bg")
+    element = write_list(tmp_path / "element.toml", plate_shot(kind="straight"))
+    assert run(element, *given).exit_code == 0
+    assert (out / "train" / "f" / "sh010").is_dir()
+    shots = write_list(tmp_path / "shots.toml", plate_shot(kind="plate", frames="1001-1003"))
+    assert "1 shots brought" in run(shots, *given).output
+    assert not list((out / "train").glob("[fb]/sh010"))
+    source = open_composed(out / "train", {})
+    assert source.length("sh010") == 3 and source.read("sh010", [0]).foreground is None
+    assert "0 shots brought" in run(shots, *given).output
+    assert "1 shots brought" in run(element, *given).output
+    assert open_composed(out / "train", {}).read("sh010", [0]).foreground is not None
+
+
+@pytest.mark.parametrize(("before", "after"), [("straight", "plate"), ("plate", "straight")])
+@pytest.mark.parametrize("moved", [0, 1, 2, 3, 4])
+def test_a_shot_that_changes_its_kind_may_be_interrupted_anywhere(
+    tmp_path, monkeypatch, before, after, moved
+):
+    write_shot(tmp_path / "sh010", "plate")
+    out, given = tmp_path / "set", ("--backgrounds", backgrounds(tmp_path / "bg"))
+    first = write_list(tmp_path / "first.toml", plate_shot(kind=before))
+    then = write_list(tmp_path / "then.toml", plate_shot(kind=after))
+    assert run(first, "-o", out, *given).exit_code == 0
+    rename, seen = Path.rename, []
+
+    def interrupted(self, target):
+        if ".composing" in self.parts and self.is_dir():
+            seen.append(self)
+            if len(seen) > moved:
+                raise KeyboardInterrupt
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    run(then, "-o", out, *given)
+    monkeypatch.undo()
+    done = run(then, "-o", out, *given)
+    assert done.exit_code == 0 and "sh010 is there" in done.output
+    read = open_composed(out / "train", {}).read("sh010", [3])
+    assert (read.foreground is None) == (after == "plate")
+    if after == "straight":
+        made = read.alpha * read.foreground + (1 - read.alpha) * read.background
+        assert float((made - read.light).abs().max()) < 2e-3
+
+
 def test_groups_are_split_whole_and_a_longer_list_moves_none(tmp_path):
     frames = scene(2)
     names = [f"s{i:02}" for i in range(12)]

@@ -26,7 +26,7 @@ from model.plates.file_errors import writing
 from training.composing.composer import COMPOSER, Composer
 from training.composing.layout import signature
 from training.composing.layout_frames import Codes
-from training.composing.manifest import PARTS, Entry, clip_digest, clip_folders
+from training.composing.manifest import PARTS, Entry, clip_digest, clip_folders, parts_of
 from training.composing.selection import Clip
 
 STAGING = ".composing"
@@ -89,19 +89,21 @@ def stage_entry(out: Path, name: str, entry: Entry) -> None:
     write_bytes(out / STAGING / name / _ENTRY, json.dumps(entry).encode())
 
 
-def publish_clip(out: Path, name: str) -> None:
-    """Give a staged clip's folders their places; what was there under its name goes.
+def publish_clip(out: Path, name: str, entry: Entry) -> None:
+    """Give a staged clip's folders their places; what was there under its name goes, parts that
+    the clip lacks too. Parts that are not staged any more have their places already.
 
     Raises:
         InputError: ``input.output_unwritable``.
     """
+    parts = parts_of(entry)
     for part, target in clip_folders(out, name).items():
         staged = out / STAGING / name / part
         with writing(target.parent):
-            target.parent.mkdir(parents=True, exist_ok=True)
+            if target.exists() and (part not in parts or staged.is_dir()):
+                shutil.rmtree(target)
             if staged.is_dir():
-                if target.exists():
-                    shutil.rmtree(target)
+                target.parent.mkdir(parents=True, exist_ok=True)
                 staged.rename(target)
 
 
@@ -136,15 +138,16 @@ def recovered(out: Path) -> dict[str, Entry]:
         name = staged.name
         try:
             entry = json.loads((staged / _ENTRY).read_bytes())
+            parts = parts_of(entry)
             places = {
-                part: staged / part if (staged / part).is_dir() else place
+                part: place if part in parts and not (staged / part).is_dir() else staged / part
                 for part, place in clip_folders(out, name).items()
             }
             whole = clip_digest(places) == entry["sha256"]
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             whole, entry = False, {}
         if whole:
-            publish_clip(out, name)
+            publish_clip(out, name, entry)
             found[name] = entry
         else:
             if entry or (staged / _ENTRY).exists():  # some of its folders may be in place

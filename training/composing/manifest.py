@@ -123,6 +123,11 @@ def clip_digest(folders: Mapping[str, Path]) -> str:
     return digest.hexdigest()
 
 
+def parts_of(entry: Entry) -> tuple[str, ...]:
+    """The parts of a clip: footage that was a plate has neither ``f`` nor ``b``."""
+    return PARTS[:2] if entry.get("kind") == "plate" else PARTS
+
+
 def clip_folders(out: Path, name: str) -> dict[str, Path]:
     """Where a finished clip's parts are."""
     return {part: out / part / name for part in PARTS}

@@ -132,7 +132,7 @@ class _Run:
                     failed.append(Trouble(clip.pair.line, (result.message,)))
                     self._say(f"cannot be composed: {failed[-1]}")
                     continue
-                publish_clip(self._out, clip.name)
+                publish_clip(self._out, clip.name, result)
                 self._manifest["clips"][clip.name] = result
                 self._unwritten.append(clip.name)
                 made.append(clip.name)
