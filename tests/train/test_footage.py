@@ -335,6 +335,15 @@ def missing_matte(folder: Path) -> None:
     (folder / "matte.1002.exr").unlink()
 
 
+def missing_plate(folder: Path) -> None:
+    for name in ("plate", "matte"):
+        (folder / f"{name}.1002.exr").unlink()
+
+
+def matte_alone(folder: Path) -> None:
+    (folder / "plate.1004.exr").unlink()
+
+
 def damaged_plate(folder: Path) -> None:
     path = folder / "plate.1003.exr"
     path.write_bytes(path.read_bytes()[:200])
@@ -351,6 +360,8 @@ def coloured_matte(folder: Path) -> None:
     [
         (wrong_size, "matte.1002.exr is 10×10, its plate 64×48"),
         (missing_matte, "lacks the matte of frame 1002"),
+        (missing_plate, "lacks the plate of frame 1002, between others: bring it back, or name"),
+        (matte_alone, "lacks the plate of frame 1004, which has a matte: bring it back, or name"),
         (damaged_plate, "plate.1003.exr"),
         (coloured_matte, "coloured picture without channel A"),
     ],
@@ -366,6 +377,21 @@ def test_bad_footage_is_one_sentence_and_nothing_is_left(tmp_path, spoil, said):
     assert others.exit_code == 0, others.output
     assert "1 were left out" in others.output
     assert open_composed(tmp_path / "set" / "train", {}).names == ("sh020",)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "frames"), [((1001, 1003, 1005), ""), ((1001, 1002, 1005), "1001 1002 1005")]
+)
+def test_plates_that_are_not_neighbours_may_be_meant(tmp_path, numbers, frames):
+    folder = write_shot(tmp_path / "sh010", "plate", scene(6))
+    for number in {*range(1001, 1007)} - {*numbers}:
+        (folder / f"plate.{number}.exr").unlink()
+        if not frames:
+            (folder / f"matte.{number}.exr").unlink()
+    shots = write_list(tmp_path / "shots.toml", plate_shot(frames=frames))
+    done = run(shots, "-o", tmp_path / "set")
+    assert done.exit_code == 0, done.output
+    assert open_composed(tmp_path / "set" / "train", {}).length("sh010") == 3
 
 
 @pytest.mark.parametrize(

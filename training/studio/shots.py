@@ -6,7 +6,7 @@ plates = "sh010/plate.####.exr"       # relative to the list
 mattes = "sh010/matte.####.exr"       # left out: channel A of the plates
 kind = "auto"                         # plate, premultiplied or straight, see `kinds`
 group = "sq01"                        # shots of one group go to the same side of the split
-frames = "1001-1100"                  # left out: all plates on disk
+frames = "1001-1100"                  # left out: all plates on disk, which lack none between
 colourspace = ""                      # left out: as the file says
 composited_in = ""                    # linear or display; left out: by the colourspace
 split = "train"                       # or test; left out: drawn by the group's name
@@ -20,6 +20,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,8 @@ SPLITS = ("train", "test")
 _CHOICES = {"kind": KINDS, "split": ("", *SPLITS), "composited_in": ("", "linear", "display")}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _MANY = 5
+_FEW = 2  # plates that tell of no step
+_NAME_THEM = "bring it back, or name the frames with frames = …"
 
 
 @dataclass(frozen=True)
@@ -157,9 +160,14 @@ def _shot(row: _Row, folder: Path, side: str) -> StudioShot:
     mattes = os.path.abspath(folder / row.mattes) if row.mattes else ""  # noqa: PTH100
     there = _on_disk(plates)
     wanted = set(FrameRange.parse(row.frames)) if row.frames else there
+    if not row.frames:
+        _require(_run_of(there), there, "plate", plates, f", between others: {_NAME_THEM}")
     _require(wanted, there, "plate", plates)
     if mattes:
-        _require(wanted, _on_disk(mattes), "matte", mattes)
+        matted = _on_disk(mattes)
+        _require(wanted, matted, "matte", mattes)
+        if not row.frames:
+            _require(matted, there, "plate", plates, f", which has a matte: {_NAME_THEM}")
     if row.colourspace:
         colour.resolve(row.colourspace)
     return StudioShot(
@@ -184,13 +192,26 @@ def _on_disk(pattern: str) -> set[int]:
     return there
 
 
-def _require(wanted: set[int], there: set[int], what: str, pattern: str) -> None:
+def _run_of(there: set[int]) -> set[int]:
+    """Frames from the first to the last, in the steps that they have if these are even: frames that
+    are not neighbours would be taught as if they were."""
+    numbers = sorted(there)
+    steps = {after - before for before, after in pairwise(numbers)}
+    if len(numbers) > _FEW and len(steps) == 1:
+        return there
+    return set(range(numbers[0], numbers[-1] + 1))
+
+
+def _require(
+    wanted: set[int], there: set[int], what: str, pattern: str, more_of_it: str = ""
+) -> None:
     missing = sorted(wanted - there)
     if missing:
         more = f" and {len(missing) - _MANY} more" if len(missing) > _MANY else ""
         raise InputError(
             f"input.missing_{what}",
-            f"{pattern} lacks the {what} of frame {', '.join(map(str, missing[:_MANY]))}{more}",
+            f"{pattern} lacks the {what} of frame {', '.join(map(str, missing[:_MANY]))}{more}"
+            f"{more_of_it}",
             frame=missing[0],
             hint="render it, or name the finished frames with frames = …",
         )
