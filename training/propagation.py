@@ -30,7 +30,7 @@ from model.networks.memory_keys import Look
 from model.networks.trimap_memory_s import RECENT, TrimapMemoryS
 from training.judging.carried import CarriedClip, CarriedClips, made
 from training.judging.metrics import trimap_quality
-from training.loop.recipe_file import table_of
+from training.loop.recipe_file import table_of, tables_of
 from training.loop.recipe_values import kinds_of, kinds_of_fields, number, row, whole
 from training.material import read_material
 from training.pool import WHOLE, Share
@@ -191,6 +191,14 @@ class PropagationStage:
         Raises:
             SetupError: ``setup.bad_recipe``.
         """
+        given = [name for name in ("source", "validation") if tables_of(recipe, name)]
+        if given:
+            raise SetupError(
+                "setup.bad_recipe",
+                "the stage propagation is taught by synthetic clips alone, and the recipe has a "
+                f"[{given[0]}]",
+                hint="leave it out; keyed shots are brought in with --material",
+            )
         synthesis_of(recipe)
         table = table_of(recipe, "propagation")
         crop = table.get("crop", PoolConfig.crop)

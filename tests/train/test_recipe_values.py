@@ -104,6 +104,8 @@ def refused(recipe, change, tmp_path, capsys, *more) -> str:
         (MATTING, "library.count=0", "library.count is 0, and"),
         (MATTING, "judge.clips=0", "judge.clips is 0, and"),
         (CARRYING, "propagation.every=0", "propagation.every is 0, and may be a number above 0"),
+        (CARRYING, 'source={kind="composed"}', "is taught by synthetic clips alone, and the rec"),
+        (CARRYING, 'validation={kind="composed"}', "and the recipe has a [validation]"),
         (CARRYING, "propagation.crop=[192]", "propagation.crop is [192], and may be a list of 2"),
         (CARRYING, "propagation.sizes=[[96, 480]]", "clips of [96, 480] are smaller"),
         (CARRYING, "propagation.unrol=3", "[propagation] has no key 'unrol'"),
