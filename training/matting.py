@@ -20,7 +20,7 @@ from model.errors import SetupError
 from model.networks.frame_encoder import frame_planes
 from model.networks.st_fam_s import SURE, Answer, Encoding, StFamS
 from training import losses
-from training.loop.recipe_file import table_of
+from training.loop.recipe_file import table_of, tables_of
 from training.loop.recipe_values import FLAG, SHARE, kinds_of, kinds_of_fields, whole
 from training.material import read_material
 from training.pool import (
@@ -100,6 +100,13 @@ class MattingStage:
             SetupError: ``setup.bad_recipe``.
         """
         drawing_of(table_of(recipe, "trimap"), "brush")
+        if recipe.get("synthesis_share") == 0 and not tables_of(recipe, "source"):
+            raise SetupError(
+                "setup.bad_recipe",
+                "the recipe's synthesis_share is 0, and it has no [source]: no clips are left to "
+                "teach with",
+                hint="leave synthesis_share out, or write a [source] with its kind and folder",
+            )
         config = synthesis_of(recipe)
         if config.frames != FRAMES:
             raise SetupError(
