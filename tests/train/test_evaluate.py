@@ -4,6 +4,7 @@ import dataclasses
 import errno
 import json
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -95,7 +96,7 @@ def untrained(tmp_path_factory) -> Path:
     torch.manual_seed(0)
     network = StFamS((8, 8, 16, 16, 16), (8, 8, 8), 8)
     path = tmp_path_factory.mktemp("weights") / "untrained.safetensors"
-    record = CheckpointRecord("st_fam_s", config=network.config, training={"step": 0})
+    record = CheckpointRecord("st_fam_s", config=network.config, training={"steps": 4321})
     save_checkpoint(path, network.state_dict(), record)
     return path
 
@@ -343,7 +344,8 @@ def test_the_untrained_network_equals_its_prior_at_every_window(data, untrained,
             same = prior[row.item.name].figures["MSE"].value
             assert row.figures["MSE"].value == pytest.approx(same, rel=1e-5)
             assert 0 < same < 20
-    assert found.judged[0]["training"] == {"step": 0}
+    assert found.judged[0]["training"] == {"steps": 4321}
+    assert re.search(r"^\| st_fam_s .*\| 4321 \|$", markdown(found), re.MULTILINE)
 
 
 def test_a_second_run_computes_nothing_and_finds_the_same(data, untrained, tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ import base64
 import json
 import re
 from collections import Counter
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
@@ -123,6 +124,13 @@ def test_a_name_is_told_as_it_is_and_never_run(run):
     linked = next(one for one in page.of("a") if one.text == NAME)
     details = next(one for one in page.of("details") if one.attrs.get("id") == "clip_000")
     assert linked.attrs["href"] == "#clip_000" and NAME in details.text
+
+
+def test_the_steps_of_a_training_stand_beside_its_weights(run, tmp_path):
+    one = {"label": "net", "checkpoint": "net.safetensors", "sha256": "ab"}
+    found = replace(run.found, judged=[{**one, "training": {"steps": 4321}}, {**one, "label": "x"}])
+    page = Page(write_report(tmp_path, found, frames=1))
+    assert [cell.text for cell in page.of("td") if cell.text == "4321"] == ["4321"]
 
 
 def test_figures_of_the_tables_are_those_of_the_run(run):

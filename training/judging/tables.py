@@ -289,11 +289,11 @@ def _conventions_of(found: Evaluation) -> list[str]:
 
 
 def _networks(found: Evaluation) -> str:
-    lines = _head(["network", "checkpoint", "sha256", "step"])
+    lines = _head(["network", "checkpoint", "sha256", "steps"])
     for one in found.judged:
-        step = one.get("training", {}).get("step", "")
+        steps = one.get("training", {}).get("steps", "")
         lines.append(
-            [one["label"], one["checkpoint"] or "none", str(one["sha256"])[:12], str(step)]
+            [one["label"], one["checkpoint"] or "none", str(one["sha256"])[:12], str(steps)]
         )
     return _joined(lines)
 
