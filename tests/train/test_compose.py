@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -183,6 +184,44 @@ def test_clips_of_a_source_that_changed_are_composed_again(tmp_path):
     save(root / "fg/image/train/alpha/a+b.png", disc(36, 36, soft=9))
     done, _ = compose(root, out)
     assert len(done.made) == 3 and all(name.startswith("image_a+b_") for name in done.made)
+
+
+@pytest.mark.parametrize("quick", [False, True])
+@pytest.mark.parametrize("source", ["fg/image/train/fg/a+b.png", "bg/train/0000/0003.png"])
+def test_a_source_that_changed_is_noticed_by_its_bytes(whole, tmp_path, source, quick):
+    root, out = shutil.copytree(whole[0], tmp_path / "root"), tmp_path / "out"
+    compose(root, out)
+    data = bytearray((root / source).read_bytes())
+    data[-1] ^= 1  # of a checksum that OpenCV does not look at: as long as before, and decoded
+    (root / source).write_bytes(data)
+    done, _ = compose(root, out, quick=quick)
+    assert len(done.made) == 3
+    assert hashes(out) == hashes(whole[1])
+    assert compose(root, out, quick=quick)[0].made == ()
+
+
+def test_a_copy_of_the_layout_is_the_layout(whole, tmp_path):
+    root, out = whole
+    shutil.copytree(root, tmp_path / "root", copy_function=shutil.copyfile)  # with other times
+    shutil.copytree(out, tmp_path / "out")
+    done, _ = compose(tmp_path / "root", tmp_path / "out")
+    assert done.made == ()
+    compose(tmp_path / "root", tmp_path / "other")
+    for one in (tmp_path / "out", tmp_path / "other"):
+        assert (one / "manifest.json").read_bytes() == (out / "manifest.json").read_bytes()
+
+
+def test_a_set_of_a_version_before_is_not_composed_again(whole, tmp_path):
+    """Its manifest knows sizes of sources, and no digests."""
+    root, out = whole
+    shutil.copytree(out, tmp_path / "out")
+    manifest = read_manifest(out)
+    for one in manifest["clips"].values():
+        one["sources"] = {part: known[:3] for part, known in one["sources"].items()}
+    write_manifest(tmp_path / "out", manifest)
+    before = (tmp_path / "out/manifest.json").read_bytes()
+    assert compose(root, tmp_path / "out")[0].made == ()
+    assert (tmp_path / "out/manifest.json").read_bytes() == before
 
 
 def test_other_settings_another_folder(whole):

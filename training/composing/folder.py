@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -24,7 +24,7 @@ from model.errors import InputError
 from model.plates.atomic import write_bytes
 from model.plates.file_errors import writing
 from training.composing.composer import COMPOSER, Composer
-from training.composing.layout import signature
+from training.composing.layout import sizes, source_digest
 from training.composing.layout_frames import Codes
 from training.composing.manifest import PARTS, Entry, clip_digest, clip_folders, parts_of
 from training.composing.selection import Clip
@@ -165,19 +165,19 @@ def is_finished(out: Path, clip: Clip, entry: Entry, root: Path, quick: bool) ->
         clip: which.
         entry: of the manifest.
         root: of the layout.
-        quick: count files and do not read them.
+        quick: count the clip's files and do not read them.
     """
     folders = clip_folders(out, clip.name)
     try:
-        if entry["composer"] != COMPOSER or entry["sources"] != _signatures(clip, root):
+        if entry["composer"] != COMPOSER or not _same_sources(entry["sources"], clip, root):
             return False
         if quick:
             return all(
                 sum(1 for _ in folder.iterdir()) == entry["frames"] for folder in folders.values()
             )
         return bool(clip_digest(folders) == entry["sha256"])
-    except (OSError, KeyError):
-        return False
+    except (OSError, KeyError, ValueError, TypeError):
+        return False  # whatever the reason, it is composed again
 
 
 def require_unclaimed(out: Path, name: str) -> None:
@@ -257,7 +257,7 @@ def _entry(clip: Clip, composer: Composer, root: Path, digest: str) -> Entry:
         "background_size": list(plan.background),
         "crop": list(plan.crop),
         "bg_blur": plan.bg_blur,
-        "sources": _signatures(clip, root),
+        "sources": _sources(clip, root),
         "sha256": digest,
     }
     if clip.level:
@@ -267,8 +267,21 @@ def _entry(clip: Clip, composer: Composer, root: Path, digest: str) -> Entry:
     return entry
 
 
-def _signatures(clip: Clip, root: Path) -> dict[str, list[Any]]:
+def _sources(clip: Clip, root: Path) -> dict[str, list[Any]]:
+    """What a clip is made from. Times are left out: a manifest is the same wherever it is made."""
     return {
-        part: [path.relative_to(root).as_posix(), *signature(path)]
+        part: [path.relative_to(root).as_posix(), *sizes(path), source_digest(path)]
         for part, path in clip.sources.parts().items()
     }
+
+
+def _same_sources(before: Mapping[str, Any], clip: Clip, root: Path) -> bool:
+    """Whether these are the sources of an entry. One of a version before has no digests: there
+    sizes have to do."""
+    for part, path in clip.sources.parts().items():
+        name, files, size, *digest = before[part]
+        if [name, files, size] != [path.relative_to(root).as_posix(), *sizes(path)]:
+            return False
+        if digest and digest != [source_digest(path)]:
+            return False
+    return True

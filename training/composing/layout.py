@@ -11,10 +11,12 @@ foreground or a background should and cannot be used is named as one, so that it
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from model.checkpoint import sha256_of_file
 from model.errors import InputError
 from model.plates.file_errors import looking_into
 from training.composing.pair_list import Pair
@@ -148,10 +150,22 @@ class Layout:
         return Trouble(pair.line, tuple(dict.fromkeys(reasons)))
 
 
-def signature(path: Path) -> list[int]:
-    """Number of files and of bytes, by which a later run sees that a source is another one."""
-    files = [one for one in path.iterdir() if one.is_file()] if path.is_dir() else [path]
+def sizes(path: Path) -> list[int]:
+    """Of a source: the number of its files, and of their bytes."""
+    files = _files(path)
     return [len(files), sum(one.stat().st_size for one in files)]
+
+
+def source_digest(path: Path) -> str:
+    """SHA-256 of a source: of a file's bytes; of a folder's files, their names and bytes."""
+    if not path.is_dir():
+        return sha256_of_file(path)
+    lines = [f"{one.name} {sha256_of_file(one)}\n" for one in _files(path)]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _files(path: Path) -> list[Path]:
+    return sorted(one for one in path.iterdir() if one.is_file()) if path.is_dir() else [path]
 
 
 def _missing_folder(folder: Path) -> Path | str:
