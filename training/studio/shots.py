@@ -202,16 +202,14 @@ def _run_of(there: set[int]) -> set[int]:
     return set(range(numbers[0], numbers[-1] + 1))
 
 
-def _require(
-    wanted: set[int], there: set[int], what: str, pattern: str, more_of_it: str = ""
-) -> None:
+def _require(wanted: set[int], there: set[int], what: str, pattern: str, why: str = "") -> None:
     missing = sorted(wanted - there)
     if missing:
         more = f" and {len(missing) - _MANY} more" if len(missing) > _MANY else ""
         raise InputError(
             f"input.missing_{what}",
             f"{pattern} lacks the {what} of frame {', '.join(map(str, missing[:_MANY]))}{more}"
-            f"{more_of_it}",
+            f"{why}",
             frame=missing[0],
             hint="render it, or name the finished frames with frames = …",
         )
