@@ -14,11 +14,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from model.checkpoint import sha256_of_file
 from model.errors import InputError
 from model.plates.file_errors import looking_into
+from model.plates.same_files import file_stamp
 from training.composing.pair_list import Pair
 
 PHASES = ("train", "test")
@@ -159,9 +161,15 @@ def sizes(path: Path) -> list[int]:
 def source_digest(path: Path) -> str:
     """SHA-256 of a source: of a file's bytes; of a folder's files, their names and bytes."""
     if not path.is_dir():
-        return sha256_of_file(path)
-    lines = [f"{one.name} {sha256_of_file(one)}\n" for one in _files(path)]
+        return _sha256(path, file_stamp(str(path)))
+    lines = [f"{one.name} {_sha256(one, file_stamp(str(one)))}\n" for one in _files(path)]
     return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+@lru_cache(maxsize=100_000)
+def _sha256(path: Path, stamp: str) -> str:
+    """Of a file as it is now. A background is behind many clips, and is read for the first."""
+    return sha256_of_file(path)
 
 
 def _files(path: Path) -> list[Path]:
