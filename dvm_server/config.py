@@ -32,17 +32,21 @@ class ServerConfig:
         state: folder of the connection file, journals, spool and log; one server each.
         bind: address of the main socket; ``*`` as port takes a free one. Addresses other than
             loopback need ``curve``. The control socket takes the next port, or a free one too.
+        advertise: name or address of this machine in the connection file, for one that is copied to
+            others; "" = what it is bound to.
         private: end when the parent process ends, or on ``shutdown``.
         engine: ``module:factory``, see `model.engine`.
         devices: a worker for each: ``auto``, ``cpu``, ``cuda:0`` …
         threads: CPU threads of a worker; 0 = one a core. Part of a matte's identity.
-        roots: by path, only files under these folders are read and written. Empty means all that
-            the server's user may, which is refused when others than this machine can connect.
+        roots: by path, only files under these folders are read and written, checkpoints too. Empty
+            means all that the server's user may, which is refused when others than this machine can
+            connect.
         quota_bytes: of the spool; what one unit makes may exceed it until the next begins.
         decoders: processes of a worker that read plates; 0 = one for every two cores, at least
             one, at most eight.
         decoder_memory_bytes: address space of a decoder, which opens hostile files.
-        decode_seconds: a file that takes longer is damaged.
+        decode_seconds: a file that takes longer to decode is damaged; one that takes longer to be
+            read is where no file server answers.
         credit: mattes, or plates, that may be on their way unacknowledged.
         heartbeat_seconds: a worker silent for this long is dead.
         client_seconds: a client that leaves mattes unacknowledged for so long is sent no more until
@@ -55,6 +59,7 @@ class ServerConfig:
 
     state: Path = field(default_factory=default_state_dir)
     bind: str = "tcp://127.0.0.1:*"
+    advertise: str = ""
     private: bool = False
     engine: str = "model.pipeline:open_engine"
     devices: tuple[str, ...] = ("auto",)

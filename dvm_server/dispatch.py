@@ -24,6 +24,7 @@ from dvm_server.leftovers import remove_leftovers, remove_leftovers_of_journal
 from dvm_server.live_job import CANCELLED, DONE, FAILED, MATTING, PROPAGATING, LiveJob, Submission
 from dvm_server.outputs import Outputs
 from dvm_server.scheduler import SPAN, JobDone, JobFailed, Replace, Start, Stop, UnitId
+from dvm_server.security import check_roots
 from dvm_server.spool import Spool
 from dvm_server.survey import Surroundings, survey
 from dvm_server.translate import engine_options, wire_error
@@ -117,10 +118,12 @@ class Dispatch:
         self.jobs[offer.id] = job
 
         def find_out() -> Mapping[str, Any]:
-            look = self._look_of(job)
-            return asdict(
-                engine_options(offer.shot, threads=self._config.worker_threads, look=look)
-            )
+            look, checkpoint = self._look_of(job), offer.shot.options.checkpoint
+            if checkpoint:
+                look(Path(checkpoint))
+                check_roots(checkpoint, self._config.roots)
+            threads = self._config.worker_threads
+            return asdict(engine_options(offer.shot, threads=threads, look=look))
 
         def found_out(engine: Mapping[str, Any]) -> None:
             def described(found: Mapping[str, Any] | None, error: DvmError | None) -> None:

@@ -226,7 +226,10 @@ def _conflict(plan: Plan, conflicts: list[_Found]) -> InputError:
     ours.sort(key=lambda pair: pair[0].frame not in pair[1].changed_plates(now))
     if not ours:
         first = conflicts[0]
-        message = f"{first.name} is there and was not made for this shot"
+        message = (
+            f"{first.name} is there and was not made for this shot, or elsewhere with other "
+            "options, precision or threads"
+        )
         return _refused(plan, "input.output_exists", message, first.frame, conflicts)
     stale, before = ours[0]
     if plates := before.changed_plates(now):

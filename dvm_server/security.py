@@ -21,6 +21,8 @@ _TCP = re.compile(r"tcp://(?P<host>\[[^\]]+\]|[^:\s]+):(?P<port>\*|\d{1,5})\Z")
 
 # Port and the one after it, for control, are both below 65536.
 _LAST_PORT = 65534
+_NEW = os.O_CREAT | os.O_EXCL | os.O_WRONLY
+_SHORTEST_SECRET = 32  # characters
 
 
 def new_secret() -> str:
@@ -109,6 +111,31 @@ def check_roots(path: str | Path, roots: Sequence[Path]) -> None:
     )
 
 
+def secret_of(config: ServerConfig) -> str:
+    """What messages are signed with: another one at each start, or, where other machines connect
+    and people have to be told of it, always that of ``<state>/keys/secret``, made at the first.
+
+    Raises:
+        SetupError: ``setup.keys`` if the file cannot be read or holds none.
+    """
+    host = _TCP.match(config.bind)
+    if host is None or is_loopback(host["host"]):
+        return new_secret()
+    file = config.state / "keys" / "secret"
+    try:
+        if not file.exists():
+            with keeping(file.parent):
+                file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                with os.fdopen(os.open(file, _NEW, 0o600), "w", encoding="ascii") as new:
+                    new.write(new_secret())
+        found = file.read_text(encoding="ascii").strip()
+    except (OSError, ValueError) as error:
+        raise _bad_keys(file, str(error)) from error
+    if len(found) < _SHORTEST_SECRET:
+        raise _bad_keys(file, "it is too short for a secret")
+    return found
+
+
 def make_keys(folder: Path, name: str) -> Path:
     """Make a pair of CURVE certificates, ``name.key`` and ``name.key_secret``, both 0600.
 
@@ -160,5 +187,5 @@ def _bad_keys(path: Path, why: str) -> SetupError:
     return SetupError(
         "setup.keys",
         f"the server's key {path} cannot be used: {why}",
-        hint="remove it, and a new pair is made; clients then need the new server key",
+        hint="remove it, and a new one is made; clients then need the new one too",
     )

@@ -27,7 +27,7 @@ from dvm_server.decoder import Decoder
 from dvm_server.dispatch import DISK, SURVEY, Dispatch
 from dvm_server.ledger import Ledger
 from dvm_server.outputs import Outputs
-from dvm_server.security import check_bind, new_secret, start_curve
+from dvm_server.security import check_bind, secret_of, start_curve
 from dvm_server.spool import Spool, lock_state
 from dvm_server.start_checks import check_devices, check_roots_are_there
 from dvm_server.translate import wire_error
@@ -88,7 +88,7 @@ class _Server:
 
     def __init__(self, config: ServerConfig, context: zmq.Context[Socket], stack: ExitStack):
         self._config = config
-        self._secret = new_secret()
+        self._secret = secret_of(config)
         self._shutdown = False
         self._parent = os.getppid()  # before anybody can know of us, and end
         spool = Spool(config.state, config.quota_bytes)
@@ -149,10 +149,11 @@ class _Server:
             sockets.append(socket)
         main, control_socket = sockets
         ends = [one.get_string(zmq.LAST_ENDPOINT).rstrip("\0") for one in sockets]
+        main_end, control_end = (_advertised(one, config.advertise) for one in ends)
         path = config.state / CONNECTION_FILE
         key = server_key.decode("ascii")
         with keeping(config.state):
-            Connection(ends[0], ends[1], self._secret, PROTOCOL, os.getpid(), key).write(path)
+            Connection(main_end, control_end, self._secret, PROTOCOL, os.getpid(), key).write(path)
         stack.callback(lambda: path.unlink(missing_ok=True))
         _LOG.info("listening at %s, control at %s", *ends)
         if not config.private:
@@ -327,3 +328,10 @@ def _control_address(bind: str) -> str:
         return f"{bind}-control"
     host, _, port = bind.rpartition(":")
     return f"{host}:*" if port == "*" else f"{host}:{int(port) + 1}"
+
+
+def _advertised(endpoint: str, name: str) -> str:
+    """The endpoint as the connection file has it."""
+    if not name or endpoint.startswith("ipc://"):
+        return endpoint
+    return f"tcp://{name}:{endpoint.rpartition(':')[2]}"

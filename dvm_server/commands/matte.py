@@ -18,7 +18,7 @@ from dvm_server.shot_input import Wishes, build_shot, find_clip
 from dvm_server.typed import parse_holdouts, parse_keyframes, parse_roi
 from host_plugins.client.connection import default_state_dir, find
 from host_plugins.client.shot import Options, Roto
-from host_plugins.client.shot_parts import MOST_HANDLES, WIDEST_ROTO
+from host_plugins.client.shot_parts import MOST_HANDLES, WIDEST_ROTO, WIDEST_TILE
 from model.plates.mattes import LAYERS
 
 
@@ -82,6 +82,16 @@ def matte(
     network: Annotated[str, typer.Option(help="Matting network; see dvm doctor.")] = "",
     checkpoint: Annotated[str, typer.Option(metavar="FILE", help="Weights of your own.")] = "",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda:N.")] = "",
+    threads: Annotated[
+        int, typer.Option(min=0, help="CPU threads; 0 = one a core. Part of a matte's identity.")
+    ] = 0,
+    precision: Annotated[
+        Literal["auto", "float32", "float16", "bfloat16"],
+        typer.Option(help="Of the matting network; auto = what is fastest there."),
+    ] = "auto",
+    tile: Annotated[
+        int, typer.Option(min=0, max=WIDEST_TILE, help="Side of its tiles; 0 = as it fits.")
+    ] = 0,
     colourspace: Annotated[
         str, typer.Option("--colourspace", "--colorspace", help="Of the plates, if not as told.")
     ] = "",
@@ -110,8 +120,9 @@ def matte(
     ] = False,
 ) -> None:
     """Matte a clip: plates and trimaps in, alpha plates out."""
-    if server and device:
-        raise typer.BadParameter("the server chooses its device", param_hint="--device")
+    for given, name, what in ((device, "--device", "device"), (threads, "--threads", "threads")):
+        if server and given:
+            raise typer.BadParameter(f"the server chooses its {what}", param_hint=name)
     layers = _layers(outputs)
     with failures(as_json=as_json), Interrupts() as interrupts:
         keyframes = parse_keyframes(trimap or [])
@@ -123,6 +134,8 @@ def matte(
             network=network,
             checkpoint=weights,
             window="causal" if causal else "centred",
+            precision=precision,
+            tile=tile,
             missing=missing,
             overwrite=overwrite,
         )
@@ -151,7 +164,7 @@ def matte(
                 if not state:
                     remove_old(private)
                 folder = state or private_state(private, shot)
-                arguments = ["--device", device] if device else []
+                arguments = ["--threads", str(threads), *(["--device", device] if device else [])]
                 connection = stack.enter_context(
                     private_server(folder.absolute(), arguments, interrupts.check)
                 )

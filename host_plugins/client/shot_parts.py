@@ -11,6 +11,7 @@ from .json_fields import Fields
 MOST_FRAMES = 100_000
 MOST_HANDLES = 1000
 WIDEST_ROTO = 4096
+WIDEST_TILE = 65_536  # pixels
 
 LAYERS = ("alpha", "trimap", "confidence", "foreground")
 COMPRESSIONS = ("none", "rle", "zips", "zip", "piz", "pxr24", "b44", "b44a", "dwaa", "dwab")
@@ -197,7 +198,7 @@ def read_options(at: Fields) -> Options:
         window=at.one_of("window", WINDOWS, default.window),
         # Left out it means what it meant when there was no ``auto``: ids of old shots stand.
         precision=at.one_of("precision", PRECISIONS, "float32"),
-        tile=at.whole("tile", 0, 65536, default.tile),
+        tile=at.whole("tile", 0, WIDEST_TILE, default.tile),
         missing=at.one_of("missing", MISSING, default.missing),
         overwrite=at.flag("overwrite"),
     )

@@ -84,6 +84,16 @@ def test_json_names_every_matte(matte, clip):
     assert {one["stage"] for one in told if one["type"] == "progress"} >= {"matting"}
 
 
+def test_a_farm_of_mixed_machines_names_what_a_matte_depends_on(matte, clip):
+    assert matte("--precision", "float32", "--tile", "512").code == 0
+    again = matte("--precision", "float32", "--tile", "512", "--json")
+    assert json.loads(again.out.splitlines()[-1])["kept"] == 6
+    other = matte("--precision", "bfloat16", "--tile", "512")
+    assert other.code == 10 and "other options" in other.sentence()
+    refused = matte("--threads", "2")
+    assert refused.code == 2 and "the server chooses its threads" in refused.err
+
+
 def test_no_keyframe(matte, clip):
     ran = matte(keys=())
     assert (ran.code, written(clip)) == (10, [])

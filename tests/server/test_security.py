@@ -12,7 +12,7 @@ import zmq.auth
 
 from dvm_server import start_checks
 from dvm_server.config import ServerConfig
-from dvm_server.security import check_bind, check_roots, is_loopback, make_keys
+from dvm_server.security import check_bind, check_roots, is_loopback, make_keys, secret_of
 from host_plugins.client import wire
 from host_plugins.client.errors import InputError, SetupError
 from host_plugins.client.session import Session, Times
@@ -82,6 +82,7 @@ def test_shots_may_only_name_files_under_the_roots(start_server, make_clip, tmp_
         replace(shot, plates=Plates(pattern=str(clip.folder / "link" / "plate.####.exr"))),
         replace(shot, outputs=Outputs(pattern=str(clip.folder / "link" / "a.####.exr"))),
         replace(shot, keyframes=(key,)),
+        replace(shot, options=replace(shot.options, checkpoint=str(outside / "plate.1001.exr"))),
     ):
         with pytest.raises(InputError) as caught:
             server.run(bad)
@@ -123,6 +124,29 @@ def test_noise_on_the_port_does_no_harm(start_server):
         context.term()
     wait_for(lambda: "beyond the limits" in server.log())
     with server.session() as session:
+        assert session.hello().protocol == 1
+
+
+def test_the_secret_stays_where_people_have_to_be_told_of_it(tmp_path):
+    here = ServerConfig(state=tmp_path)
+    assert secret_of(here) != secret_of(here)
+    there = replace(here, bind="tcp://0.0.0.0:45671", curve=True)
+    kept = secret_of(there)
+    assert secret_of(there) == kept and len(kept) == 64
+    file = tmp_path / "keys" / "secret"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    file.write_text("short\n")
+    with pytest.raises(SetupError, match=str(file)) as caught:
+        secret_of(there)
+    assert caught.value.code == "setup.keys"
+
+
+def test_the_connection_file_names_the_machine_as_others_call_it(start_server):
+    server = start_server(advertise="localhost")
+    connection = server.connection
+    for end in (connection.endpoint, connection.control):
+        assert end.startswith("tcp://localhost:")
+    with Session(connection, times=Times()) as session:
         assert session.hello().protocol == 1
 
 
