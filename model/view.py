@@ -113,7 +113,11 @@ class LightView:
         """Colours (H×W×3) from the light they were composited in back to the plate's own space."""
         linear = self.light_name(plate) == "linear"
         back = colour.from_linear_rec709 if linear else colour.from_display
-        found = back(light, self.space(plate))
+        alpha = _own_alpha(plate) if self.premultiplied else None
+        if alpha is None:
+            found = back(light, self.space(plate))
+        else:
+            found = back(light / alpha, self.space(plate)) * alpha
         colour.require_config(self.ocio_stamp)
         return found
 

@@ -15,10 +15,10 @@ from torch.nn.functional import avg_pool2d, pad
 
 from model.classical import on_device
 from model.classical.clean_plate import evidence
-from model.classical.data_term import DataTerm, joined
+from model.classical.data_term import ENOUGH, DataTerm, joined
 from model.classical.dissection import Dissection, dissect
 from model.classical.elimination import Factor, factorise
-from model.classical.laplacian import OWN, UnknownSystem, assemble
+from model.classical.laplacian import OWN, UnknownSystem, assemble, bounded
 from model.classical.look_alikes import LookAlikes, look_alikes
 from model.classical.solver import conjugate_gradients
 from model.errors import SetupError
@@ -91,7 +91,7 @@ class ClosedForm:
 
         Confidence is 1 where the trimap is certain, else see `_confidence`; 0 where the trimap
         lacks foreground or background, for then there is nothing to tell them apart by, unless
-        there is a clean plate or a carried trimap's hint.
+        a clean plate or a carried trimap's hint speaks for a fifth of what is unknown.
         """
         told = joined(evidence(frame), frame.hint)
         named = frame.light, frame.known, frame.composited_in
@@ -132,7 +132,8 @@ def _solve(
     unknown = (known > 0) & (known < 1)
     if unknown.all():
         half = torch.full_like(trimap, 0.5)
-        return half if told is None else told.alpha.clone(), torch.zeros_like(trimap)
+        said = half if told is None else torch.where(told.weight > 0, told.alpha, half)
+        return said, torch.zeros_like(trimap)
     if not unknown.any():
         return known[None, None].clone(), torch.ones_like(trimap)
     foreground, background = (known == 1).any(), (known == 0).any()
@@ -147,7 +148,7 @@ def _solve(
     planes = torch.cat([light[0].double(), looks[0].double(), known[None].double()])
     if told is not None:
         planes = torch.cat([planes, told.alpha[0].double(), told.weight[0].double()])
-    planes, inside = _thickened(planes.nan_to_num().clamp(-1e6, 1e6))
+    planes, inside = _thickened(bounded(planes, composited_in == "linear"))
     picture, looks, alpha = planes[:3], planes[3:6], planes[6]
     open_ = (alpha > 0) & (alpha < 1)
     dissection = dissect(open_)
@@ -166,7 +167,9 @@ def _solve(
         x, factor = _solution(system, dissection, _ALIKE_TOLERANCE, alike)
     x = x.clamp(0, 1)
     trust = torch.zeros_like(x)
-    if judge:
+    # With a class missing, what next to nothing tells of is no answer, however sure it looks.
+    both = bool(foreground) and bool(background)
+    if judge and (both or (told is not None and bool(told.share(unknown) >= ENOUGH))):
         trust = _confidence(x, factor.solve(torch.ones_like(x)))
     alpha = alpha.flatten().index_copy(0, dissection.pixels, x).view_as(open_)
     confidence = torch.ones_like(alpha).flatten().index_copy(0, dissection.pixels, trust)

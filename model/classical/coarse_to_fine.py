@@ -18,6 +18,7 @@ from torch import Tensor
 from model.classical import on_device
 from model.classical.closed_form import ALIKE, regularisation, solve_alpha
 from model.classical.data_term import DataTerm, reduced
+from model.classical.laplacian import bounded
 
 # Pixels that are solved one by one; of a larger frame, squares of pixels are solved as one each. By
 # the frame's size and not by what is unknown in it, which changes from frame to frame and would
@@ -51,10 +52,13 @@ def prior_alpha(
     found = on_device.prior_alpha(light, trimap, picture, *named, most, told)
     if found is not None:
         return found
-    factor, known = _coarse_trimap(trimap, most, both=told is None)
+    # A class that the trimap lacks is on no grid; one that it has may not be lost to a coarse one,
+    # however little something else tells.
+    has_both = bool((trimap == 0).any()) and bool((trimap == 1).any())
+    factor, known = _coarse_trimap(trimap, most, both=told is None or has_both)
     if factor == 1:
         return solve_alpha(light, trimap, composited_in=composited_in, picture=picture, told=told)
-    light = light.nan_to_num().clamp(-1e6, 1e6)
+    light = bounded(light, composited_in == "linear")
     small = reduced(light, factor)
     solved = solve_alpha(
         small,

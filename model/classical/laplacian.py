@@ -21,6 +21,7 @@ from model.classical.gather import pick
 
 _WINDOW = 9  # pixels of a 3×3 window
 _REACH = 25  # pixels of a 5×5 neighbourhood: all that share a window with its centre
+_MOST_DISPLAY, _MOST_LINEAR = 1e4, 1e6  # colours beyond are damage, see `bounded`
 OWN = 12  # place of the centre among them
 
 
@@ -143,3 +144,10 @@ def _whitened(colours: Tensor, epsilon: Tensor) -> tuple[Tensor, Tensor, Tensor]
     u = red / l00
     v = (green - l10 * u) / l11
     return u, v, (blue - l20 * u - l21 * v) / l22
+
+
+def bounded(planes: Tensor, linear: bool) -> Tensor:
+    """Colours that can be solved for: no NaN, and no more than covariances in double precision bear
+    beside the regularisation of that light."""
+    most = _MOST_LINEAR if linear else _MOST_DISPLAY
+    return planes.nan_to_num().clamp(-most, most)

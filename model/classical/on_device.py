@@ -20,6 +20,7 @@ from cuda_ops.layout import laid_out
 from cuda_ops.neighbours import Searches
 from cuda_ops.nvrtc import KernelError
 from model.classical.data_term import DataTerm
+from model.classical.laplacian import bounded
 from model.classical.look_alikes import MOST_KNOWN, SEARCHES
 
 CHOICE = "DVM_PRIOR"  # of the environment: "torch" for plain torch everywhere
@@ -44,7 +45,7 @@ def solve_alpha(
 
     def found() -> Tensor:
         three, seen, known = _planes(light, picture, trimap)
-        three, seen = (planes.nan_to_num().clamp(-1e6, 1e6) for planes in (three, seen))
+        three, seen = (bounded(planes, linear) for planes in (three, seen))
         said = _said(told)
         layout = laid_out(known)
         alpha = matting_kernels.solve(
@@ -84,8 +85,8 @@ def prior_alpha(
                 )
                 alpha = matting_kernels.carry(small, answer, three, said, linear, factor)
                 return alpha[None, None].to(trimap.dtype)
-            if told:
-                return None  # told, a grid may lack a class: it is not made finer for that
+            if told and not (bool((said == 0).any()) and bool((said == 1).any())):
+                return None  # no grid has a class that the trimap lacks
         return None
 
     return _tried(found, light) if coarsest > 1 else None

@@ -40,7 +40,7 @@ from cuda_ops.replay import Replayed
 from model.checkpoint import trained_network
 from model.classical.clean_plate import evidence
 from model.classical.coarse_to_fine import MOST_PIXELS, prior_alpha
-from model.classical.data_term import joined
+from model.classical.data_term import ENOUGH, joined
 from model.face import Estimate, Frame
 from model.networks.alignment import Alignment
 from model.networks.blocks import conv
@@ -52,10 +52,6 @@ from model.networks.st_fam_s_widened import widened
 NAME = "st_fam_s"
 REACHES = (1, 3, 3)  # of the matching windows at 1/4, 1/8, 1/16
 SCALES = (4, 8, 16)  # a pixel there is so many of the frame's to a side
-# A trimap without foreground can be solved if a clean plate or a hint speaks for so much of what is
-# unknown. On five held-out clips whose foreground is nowhere certain the network's residual, taken
-# for a whole answer where they speak for less, is worse than without them.
-ENOUGH = 0.2
 STOOD_IN = 0.5  # confidence of a prior that they spoke for
 MAPS = 5  # of the encoder
 SURE = 0.1  # confidence is the probability that alpha is at most this far from the truth
@@ -276,9 +272,7 @@ class StFamSMatting:
         both = (frame.known == 0).any() & (frame.known == 1).any()
         # Only what is told is worth the host's waiting for the device here.
         if told is not None and not both:
-            unknown = frame.known == 0.5
-            share = ((told.weight > 0) & unknown).sum() / unknown.sum().clamp_min(1)
-            knows = STOOD_IN if share >= ENOUGH else 0.0
+            knows = STOOD_IN if told.share(frame.known == 0.5) >= ENOUGH else 0.0
             return Estimate(alpha, torch.full_like(alpha, knows))
         return Estimate(alpha, both.to(alpha.dtype).expand_as(alpha).contiguous())
 

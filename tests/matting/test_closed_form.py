@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,8 @@ import torch
 from torch import Tensor
 
 from model.classical import closed_form
-from model.classical.closed_form import open_network, solve_alpha
+from model.classical.closed_form import ClosedForm, open_network, solve_alpha
+from model.classical.data_term import DataTerm
 from model.classical.dissection import dissect, levels
 from model.classical.elimination import factorise
 from model.classical.laplacian import assemble
@@ -270,3 +272,21 @@ def test_cuda_agrees_with_the_cpu_and_with_itself() -> None:
     assert (runs[0] - expected).abs().max() < 1e-4
     assert torch.equal(runs[0], runs[1])
     assert torch.equal(runs[0], runs[2])
+
+
+def test_what_next_to_nothing_tells_of_is_no_answer() -> None:
+    """One pixel's word, where the trimap has no foreground at all, or nothing that is certain."""
+    light = torch.rand(1, 3, 12, 16, generator=torch.Generator().manual_seed(4))
+    trimap = torch.zeros(1, 1, 12, 16)
+    trimap[..., 3:9, 4:12] = 0.5
+    told = DataTerm(torch.zeros_like(trimap), torch.zeros_like(trimap))
+    told.alpha[..., 5, 6], told.weight[..., 5, 6] = 0.7, 1e-3
+    frame = Frame(1, light, light, trimap, "display", hint=told)
+    unknown = trimap == 0.5
+    assert float(ClosedForm().prior(frame).confidence[unknown].max()) == 0
+    more = DataTerm(told.alpha, torch.full_like(trimap, 1e-3))
+    answered = ClosedForm().prior(replace(frame, hint=more))
+    assert float(answered.confidence[unknown].max()) > 0
+    nothing = solve_alpha(light, torch.full_like(trimap, 0.5), composited_in="display", told=told)
+    assert float(nothing[0, 0, 5, 6]) == pytest.approx(0.7)
+    assert float(nothing[0, 0, 0, 0]) == 0.5

@@ -5,6 +5,7 @@ import torch
 
 from model.classical.closed_form import solve_alpha
 from model.classical.coarse_to_fine import MOST_PIXELS, _coarse_trimap, prior_alpha
+from model.classical.data_term import DataTerm
 
 
 def soft_disc(height, width, *, texture=0.0, seed=0):
@@ -83,6 +84,28 @@ def test_a_class_too_thin_for_the_grid_makes_it_finer():
     assert factor == 2
     assert bool((known == 1).any())
     assert torch.isfinite(prior_alpha(light, trimap, light, "display", 120 * 160 // 9)).all()
+
+
+def test_a_class_that_the_trimap_has_is_not_lost_to_the_grid_for_a_little_that_is_told():
+    light, trimap, truth = soft_disc(180, 240)
+    thin = torch.where(trimap == 1, 0.5, trimap)
+    thin[0, 0, 60:120, 120] = 1  # the certain foreground is a line of a pixel
+    told = DataTerm(torch.zeros_like(thin), torch.zeros_like(thin))
+    told.weight[0, 0, 90, 80], told.alpha[0, 0, 90, 80] = 1e-5, 0.5
+    named = light, thin, light.clamp(0, 1), "display", 180 * 240 // 9 + 1
+    assert error(prior_alpha(*named), truth, thin) < 0.01
+    assert error(prior_alpha(*named, told), truth, thin) < 0.01
+
+
+@pytest.mark.parametrize("composited_in", ["display", "linear"])
+def test_damaged_pixels_of_any_value_do_not_stop_a_frame(composited_in):
+    light, trimap, truth = soft_disc(90, 120, texture=0.1)
+    wild = torch.rand(light.shape[2:], generator=torch.Generator().manual_seed(2)) < 0.02
+    light[:, :, wild] = torch.finfo(torch.float32).max
+    for most in (90 * 120, 90 * 120 // 4 + 1):
+        found = prior_alpha(light, trimap, light.clamp(0, 1), composited_in, most)
+        assert torch.isfinite(found).all()
+        assert error(found, truth, trimap) < 0.2
 
 
 @pytest.mark.parametrize("value", [0.0, 0.5, 1.0])

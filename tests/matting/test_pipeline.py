@@ -475,6 +475,20 @@ def test_premultiplied_plates_are_divided_by_their_alpha_before_they_are_convert
     assert seen == pytest.approx([half, flare], abs=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("space", "light"), [("lin_rec709_scene", "display"), ("srgb_rec709_scene", "linear")]
+)
+def test_colours_of_premultiplied_plates_come_back_as_they_went(space, light):
+    window = Window(0, 0, 2, 0)
+    header = PlateHeader(("R", "G", "B", "A"), window, window, colourspace=space)
+    pixels = np.array([[(0.2, 0.3, 0.1, 0.4), (0.5, 0.4, 0.9, 1), (0.1, 0.2, 0.3, 0)]], np.float32)
+    plate = Plate(pixels, header)
+    view = replace(VIEW, composited_in=light, premultiplied=True)
+    seen = view.frame(1, plate, window).light[0].permute(1, 2, 0).numpy()
+    assert np.abs(seen - pixels[..., :3]).max() > 0.05
+    np.testing.assert_allclose(view.in_plate_space(seen, plate), pixels[..., :3], atol=1e-4)
+
+
 def linear(value):
     """sRGB's curve."""
     return ((value + 0.055) / 1.055) ** 2.4
