@@ -86,7 +86,7 @@ class Live(Desk):
             uid, State(what="plates", stage="rendering", text="rendering plates", total=total)
         )
         frames = adapter.render_input(scene, tree, shots.rendered_folder(tree))
-        self.take_turns(uid, self._rendering(uid, frames))
+        self.take_turns(uid, self._rendering(uid, frames), of_run=True)
 
     def clear_cache(self) -> None:
         """Remove the mattes that no node of this file shows; `cleared` tells, after a pump."""

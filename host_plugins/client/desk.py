@@ -65,7 +65,7 @@ class State:
         stage: of the run: ``checking``, ``waiting``, ``sending``, ``propagating``, ``matting``.
         done, total: frames of the stage.
         text, hint: one sentence each, the last thing to know.
-        failed: it is an error.
+        failed: it is an error: the run's, or while it goes on, of something beside it.
         busy: a run goes on.
         stopping: it has been cancelled, and has not ended yet.
         arrived: plates whose files came in this run.
@@ -92,6 +92,11 @@ class State:
     plan: Plan | None = None
     later: deque[Work] = field(default_factory=deque)
 
+    def tell(self, text: str) -> None:
+        """How a run goes; but what went wrong beside it, or that it ends, is to be read."""
+        if not self.failed and not self.stopping:
+            self.text = text
+
 
 @dataclass(frozen=True)
 class Server:
@@ -110,6 +115,23 @@ class Server:
     networks: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class _Errand:
+    """What the other thread does.
+
+    Attributes:
+        key: of the shot whose state tells if it went wrong.
+        future: of what it finds.
+        then: takes that, in the main thread.
+        run: that it belongs to, which ends if it fails.
+    """
+
+    key: str
+    future: Future[Any]
+    then: Callable[[Any], None]
+    run: State | None
+
+
 class Desk:
     """All that runs for one host. Its methods are for the host's main thread.
 
@@ -123,12 +145,13 @@ class Desk:
         self.cleared = ""
         self._runner = Runner({"host": host, "version": VERSION})
         self._errands = ThreadPoolExecutor(1, thread_name_prefix="dvm errands")
-        self._waiting: list[tuple[str, Future[Any], Callable[[Any], None]]] = []
+        self._waiting: list[_Errand] = []
         self._find: Callable[[], Connection] | None = None  # of the server that was started
         self._local: LocalServer | None = None
         self._leaving: LocalServer | None = None
         self._stale: set[str] = set()  # shots with files that are not shown yet
-        self._turns: deque[tuple[str, Iterator[None]]] = deque()  # what is being done in steps
+        # What is being done in steps: key, steps, the run they belong to.
+        self._turns: deque[tuple[str, Iterator[None], State | None]] = deque()
         self._reloaded = 0.0
         self._reports: list[Report] = []
 
@@ -228,7 +251,8 @@ class Desk:
     def submit(self, key: str, plan: Plan) -> None:
         """Look at the plates, in the other thread, and run what is planned. `begin` comes first."""
         state = self.states[key]
-        state.stage, state.text = "checking", "looking at the plates"
+        state.stage = "checking"
+        state.tell("looking at the plates")
         state.plan, state.shot, state.total = plan, plan.works[0].shot, len(plan.named.numbers())
 
         def ready(works: tuple[Work, ...]) -> None:
@@ -237,11 +261,17 @@ class Desk:
                 state.later = deque(works)
                 self._next(key, state)
 
-        self._later(key, lambda: _prepared(plan), ready)
+        self._later(key, lambda: _prepared(plan), ready, state)
 
-    def take_turns(self, key: str, steps: Iterator[None]) -> None:
-        """Have something done in the main thread, a step at each pump."""
-        self._turns.append((key, steps))
+    def take_turns(self, key: str, steps: Iterator[None], *, of_run: bool = False) -> None:
+        """Have something done in the main thread, a step at each pump.
+
+        Args:
+            key: of the shot whose state tells if it went wrong.
+            steps: to take.
+            of_run: the run that was begun for the shot cannot go on without, and ends if they fail.
+        """
+        self._turns.append((key, steps, self.states[key] if of_run else None))
 
     def clear(self, folders: Collection[Path], keep: Collection[str]) -> None:
         """Remove mattes that are not kept; `cleared` tells, after a pump."""
@@ -254,7 +284,7 @@ class Desk:
 
     def pending(self, key: str) -> bool:
         """Something goes on for a shot: a run, an errand, files to be looked at."""
-        going = [one for one, _, _ in self._waiting] + [one for one, _ in self._turns]
+        going = [one.key for one in self._waiting] + [one for one, _, _ in self._turns]
         return self.state(key).busy or key in going or key in self._stale
 
     def cancel(self, key: str) -> None:
@@ -262,7 +292,7 @@ class Desk:
         state = self.state(key)
         if state.busy:
             state.stopping = True
-            state.text = "cancelling …"
+            state.text, state.hint, state.failed = "cancelling …", "", False
             state.later.clear()
             self._runner.cancel(key)
 
@@ -295,13 +325,21 @@ class Desk:
         if not state.busy:
             state.text, state.hint, state.failed = text, "", False
 
-    def fail(self, key: str, error: Exception) -> None:
-        """Have a shot's state say what went wrong; without one, clearing the cache did."""
-        told = told_as(error)
-        if not key:
+    def fail(self, key: str, error: Exception, run: State | None = None) -> None:
+        """Have a shot's state say what went wrong; without one, clearing the cache did.
+
+        Args:
+            key: of the shot, or "".
+            error: what went wrong.
+            run: the run that it ends; None = it lies beside what goes on, which goes on.
+        """
+        told, state = told_as(error), self.state(key) if key else None
+        if state is None:
             self.cleared = told.message
-        elif told.code != BUSY:  # what goes on does not end because it was asked for again
+        elif run is state or not state.busy:
             self.end(key, told.message, told.hint, failed=True)
+        elif told.code != BUSY:  # how it goes is what whoever asked for it again wants to read
+            state.text, state.hint, state.failed = told.message, told.hint, True
 
     def end(self, key: str, text: str, hint: str = "", *, failed: bool = False) -> None:
         """Whatever was done for a shot has ended."""
@@ -325,13 +363,13 @@ class Desk:
         now = time.monotonic()
         if self._turns:
             # One step a turn: each may take the host some milliseconds.
-            key, steps = self._turns[0]
+            key, steps, run = self._turns[0]
             try:
                 if next(steps, _END) is _END:
                     self._turns.popleft()
             except Exception as error:  # noqa: BLE001  an artist must hear of it, whatever it is
                 self._turns.popleft()
-                self.fail(key, error)
+                self.fail(key, error, run)
             changed = True
         elif self._stale and now - self._reloaded > _RELOAD:
             self._reloaded = now
@@ -359,8 +397,14 @@ class Desk:
 
     # Inside
 
-    def _later(self, key: str, errand: Callable[[], Any], then: Callable[[Any], None]) -> None:
-        self._waiting.append((key, self._errands.submit(errand), then))
+    def _later(
+        self,
+        key: str,
+        errand: Callable[[], Any],
+        then: Callable[[Any], None],
+        run: State | None = None,
+    ) -> None:
+        self._waiting.append(_Errand(key, self._errands.submit(errand), then, run))
 
     def _next(self, key: str, state: State) -> None:
         """Hand over the next of a shot's works."""
@@ -369,19 +413,20 @@ class Desk:
             return
         work = state.later.popleft()
         state.shot = work.shot
-        state.stage, state.text = "waiting", "handed to the server"
+        state.stage = "waiting"
+        state.tell("handed to the server")
         self._runner.submit(work)
 
     def _take_errands(self) -> bool:
         # Asked once each: one that ends between two looks would be in neither list.
-        asked = [(one, one[1].done()) for one in self._waiting]
+        asked = [(one, one.future.done()) for one in self._waiting]
         self._waiting = [one for one, done in asked if not done]
         ready = [one for one, done in asked if done]
-        for key, future, then in ready:
+        for one in ready:
             try:
-                then(future.result())
+                one.then(one.future.result())
             except Exception as error:  # noqa: BLE001  an artist must hear of it, whatever it is
-                self.fail(key, error)
+                self.fail(one.key, error, one.run)
         return bool(ready)
 
     def _heard(self, report: Report) -> None:
@@ -393,8 +438,7 @@ class Desk:
             return
         if report.kind == "progress":
             state.stage, state.done, state.total = report.stage, report.done, report.total
-            if not state.stopping:
-                state.text = f"{report.stage} {report.done} of {report.total}"
+            state.tell(f"{report.stage} {report.done} of {report.total}")
         elif report.kind == "frame":
             state.arrived += 1
             self._stale.add(key)

@@ -148,7 +148,8 @@ class Live(Desk):
         self.begin(
             key, State(what=what, stage="checking", text="looking at the node", doubts=doubts)
         )
-        self.take_turns(key, self._while_alive(node, self._running(key, node, what)))
+        running = self._while_alive(node, self._running(key, node, what))
+        self.take_turns(key, running, of_run=True)
         return key
 
     def _running(self, key: str, node: Any, what: str) -> Iterator[None]:

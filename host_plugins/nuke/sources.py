@@ -96,7 +96,8 @@ def rendering(
     frames = range(first, last + 1)
     state.stage, state.total = "rendering", len(frames)
     for done, number in enumerate(frames):
-        state.done, state.text = done, f"rendering plates, {done} of {len(frames)}"
+        state.done = done
+        state.tell(f"rendering plates, {done} of {len(frames)}")
         kept = settings.keep_plates and all(
             source.plate(number, view).is_file() for view in source.patterns
         )
@@ -110,7 +111,7 @@ def rendering(
                 )  # fmt: skip
                 break
             except adapter.Busy:
-                state.text = "waiting for Nuke, which renders something else"
+                state.tell("waiting for Nuke, which renders something else")
                 yield
         yield
     return source

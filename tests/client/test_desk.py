@@ -2,13 +2,18 @@
 
 import threading
 import time
+from dataclasses import replace
 from typing import ClassVar
 
 import pytest
 
 from host_plugins.client import desk as desks
-from host_plugins.client.desk import Desk, State
+from host_plugins.client.background import Report, Work
+from host_plugins.client.cache import folder_name
+from host_plugins.client.desk import Desk, Plan, State
 from host_plugins.client.errors import InputError, SetupError
+from host_plugins.client.shot import Options, Outputs, shot_id
+from tests.client import material
 
 
 class Alone(Desk):
@@ -105,23 +110,123 @@ def test_what_goes_on_does_not_end_because_it_is_asked_for_again(desk):
     with pytest.raises(InputError) as caught:
         desk.begin("a", State(what="matte"))
     desk.fail("a", caught.value)
-    assert desk.state("a").busy and not desk.state("a").failed
-    desk.fail("a", InputError("input.other", "something else", hint="do it"))
+    assert desk.state("a").busy and not desk.state("a").failed and not desk.state("a").text
+
+
+def broken(*_):
+    raise InputError("input.x", "it broke", hint="mend it")
+
+
+def broken_steps():
+    yield
+    broken()
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [
+        lambda desk: desk.errand("a", broken, print),
+        lambda desk: desk.errand("a", dict, broken),
+        lambda desk: desk.take_turns("a", broken_steps()),
+    ],
+)
+def test_what_fails_beside_a_run_is_told_and_the_run_goes_on(desk, begun):
+    desk.begin("a", State(what="matte"))
+    begun(desk)
+    pump(desk, lambda: desk.state("a").text)
+    state = desk.state("a")
+    assert (state.busy, state.failed, state.text, state.hint) == (True, True, "it broke", "mend it")
+    with pytest.raises(InputError, match="being worked on"):
+        desk.begin("a", State(what="matte"))
+    state.tell("matting 2 of 6")
+    assert state.text == "it broke"  # until the run ends, or is cancelled
+    desk.cancel("a")
+    assert state.stopping and not state.failed and state.text == "cancelling …"
+
+
+def test_steps_that_belong_to_a_run_end_it_if_they_fail(desk):
+    desk.begin("a", State(what="matte"))
+    desk.take_turns("a", broken_steps(), of_run=True)
+    pump(desk, lambda: not desk.busy())
     assert not desk.state("a").busy and desk.state("a").failed
+    assert desk.state("a").text == "it broke"
+
+
+class Handed:
+    """A runner that only takes what it is given, and says what a test has it say."""
+
+    def __init__(self):
+        self.works, self.said = [], []
+
+    def submit(self, work):
+        self.works.append(work)
+
+    def reports(self):
+        said, self.said = self.said, []
+        return said
+
+    def busy(self, job=None):
+        return False
+
+    def close(self):
+        pass
+
+
+def plan_of(folder, count):
+    """Shots with plates of their own, as the views of a node are."""
+    cache, shots = folder / "mattes", []
+    for view in map(str, range(count)):
+        (folder / view).mkdir()
+        shots.append(material.make_clip(folder / view).shot(Options(overwrite=True)))
+    home = cache / folder_name(shot_id(shots[0]))
+    for view, shot in enumerate(shots):
+        outputs = Outputs(str(home / str(view) / "alpha.####.exr"))
+        shots[view] = replace(shot, outputs=outputs)
+    return Plan(cache, shots[0], tuple(Work("a", one, find) for one in shots))
+
+
+def test_what_cannot_be_noted_of_one_view_does_not_end_the_others(desk, monkeypatch, tmp_path):
+    monkeypatch.setattr(desk, "_runner", Handed())
+    plan = plan_of(tmp_path, 3)
+    desk.begin("a", State(what="matte"))
+    desk.submit("a", plan)
+    pump(desk, lambda: desk._runner.works)
+    monkeypatch.setattr(desks, "note_files", broken)
+    desk._runner.said.append(Report("done", "a"))
+    pump(desk, lambda: desk.state("a").failed)
+    assert desk.state("a").text == "it broke"
+    desk._runner.said.append(Report("done", "a"))
+    pump(desk, lambda: len(desk._runner.works) == 3)
+    assert [one.shot for one in desk._runner.works] == [one.shot for one in plan.works]
+    assert desk.state("a").busy
+
+
+def test_a_run_whose_plates_cannot_be_read_ends(desk, tmp_path):
+    plan = plan_of(tmp_path, 1)
+    for path in (tmp_path / "0").glob("plate.*"):
+        path.unlink()
+    desk.begin("a", State(what="matte"))
+    desk.submit("a", plan)
+    pump(desk, lambda: not desk.state("a").busy)
+    assert desk.state("a").failed and "plate" in desk.state("a").text
+
+
+def test_a_run_that_fails_on_the_server_ends(desk, monkeypatch, tmp_path):
+    monkeypatch.setattr(desk, "_runner", Handed())
+    desk.begin("a", State(what="matte"))
+    desk._runner.said.append(Report("failed", "a", "there is no room", "make some"))
+    pump(desk, lambda: not desk.state("a").busy)
+    assert desk.state("a").failed and desk.state("a").text == "there is no room"
 
 
 def test_steps_that_fail_are_told_and_others_go_on(desk):
     done = []
 
-    def broken():
-        yield
-        raise InputError("input.x", "it broke", hint="mend it")
-
     def fine():
         done.append(1)
         yield
 
-    desk.take_turns("a", broken())
+    desk.take_turns("a", broken_steps())
     desk.take_turns("b", fine())
     pump(desk, lambda: not desk.busy())
     assert desk.state("a").text == "it broke" and done == [1]
