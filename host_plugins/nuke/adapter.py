@@ -22,8 +22,11 @@ from .plates import Laid, ReadFacts, hashed, printed
 _MARK = "dvm_version"
 # What does not change a picture, so that a Read above it is still what comes in.
 _NOTHING = ("Dot", "NoOp")
-# How a Read lies in time, but for its range.
-_TIMES = ("before", "after", "frame_mode", "frame")
+# How a Read lies in time: its knobs by attributes of `Laid`.
+_TIMES = {
+    "first": "first", "last": "last", "origfirst": "first", "origlast": "last",
+    "before": "before", "after": "after", "frame_mode": "frame_mode", "frame": "frame",
+}  # fmt: skip
 _at_work = 0  # how many `undisturbed` there are around what is done now
 _ANOTHER = re.compile("already executing", re.IGNORECASE)
 
@@ -471,30 +474,24 @@ def shown_file(group: Any, inner: str) -> str:
     return _from_knob(str(group.node(inner)["file"].value() or ""))
 
 
-def show_file(group: Any, inner: str, pattern: str, laid: Laid) -> None:
+def show_file(group: Any, inner: str, pattern: str) -> None:
     """Have a Read of ours read other files.
 
     Args:
         group: ours.
         inner: name of the Read.
         pattern: ``####`` for the number, ``%V`` for the view.
-        laid: where they lie in time.
     """
-    found = group.node(inner).knobs()
-    found["file"].setValue(_for_knob(printed(pattern)))
-    for name, number in (("first", laid.first), ("last", laid.last)):
-        found[name].setValue(number)
-        found[f"orig{name}"].setValue(number)
-    for name in _TIMES:
-        found[name].setValue(getattr(laid, name))
+    group.node(inner)["file"].setValue(_for_knob(printed(pattern)))
 
 
 def lay(group: Any, inner: str, laid: Laid) -> None:
-    """Move a Read of ours in time, where it does not lie there already."""
+    """Have a Read of ours lie in time as another does, where it does not already."""
     found = group.node(inner).knobs()
-    for name in _TIMES:
-        if found[name].value() != getattr(laid, name):
-            found[name].setValue(getattr(laid, name))
+    for name, attribute in _TIMES.items():
+        wanted = getattr(laid, attribute)
+        if found[name].value() != wanted:
+            found[name].setValue(wanted)
 
 
 def show_in_colourspace(group: Any, inner: str, shown: str) -> None:

@@ -39,8 +39,12 @@ def steps(node: Any, shot: Shot, source: Source) -> Iterator[None]:
         inner = reader(layer)
         if adapter.shown_file(node, inner) != pattern:
             with adapter.undisturbed():
-                adapter.show_file(node, inner, pattern, source.laid)
-            yield
+                adapter.show_file(node, inner, pattern)
+        yield
+    # All of them, each time: what is above may have been moved where nobody was told.
+    yield from lay(node, source.laid)
+    for layer in shot.outputs.layers:
+        inner = reader(layer)
         if layer == "foreground":
             with adapter.undisturbed():
                 adapter.show_in_colourspace(node, inner, source.shown_in)
@@ -62,7 +66,9 @@ def _of_all_views(shot: Shot, source: Source) -> str:
 def lay(node: Any, laid: Laid) -> Iterator[None]:
     """Move what a node reads to where its plates lie now; a little at each step."""
     for layer in LAYERS:
-        if adapter.shown_file(node, reader(layer)):
+        there = adapter.shown_file(node, reader(layer))
+        yield
+        if there:
             with adapter.undisturbed():
                 adapter.lay(node, reader(layer), laid)
             yield

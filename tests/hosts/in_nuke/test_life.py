@@ -441,9 +441,41 @@ def test_mattes_lie_where_the_read_lies(host, clip, mode, frame, starts):
     assert host.node(node)["dvm_keyframes"].value() == f"{starts}, {starts + 5}"
     host.run(node, "matte")
     assert not finish(host, node).failed
-    found = host.control.render(host.node(node), starts + 2).channels["rgba.alpha"]
-    path = host.files(node, 1003)["alpha"]
-    assert near(found, read_pictures(path)[str(path)][2])
+    assert shows_the_matte_of(host, node, frame=starts + 2, plate=1003)
+
+
+def test_mattes_lie_where_the_read_lies_when_its_range_is_trimmed(host, clip):
+    """With *start at*, where the clip begins is where its first frame is shown."""
+    node = matted(host, clip)
+    read = host.node(node).input(0)
+    read["frame_mode"].setValue("start at")
+    read["frame"].setValue("1")
+    read["first"].setValue(1003)
+    host.idle()
+    assert shows_the_matte_of(host, node, frame=3, plate=1005)
+    read["first"].setValue(1001)
+    host.idle()
+    assert shows_the_matte_of(host, node, frame=3, plate=1003)
+
+
+def test_matting_again_lays_mattes_where_a_read_was_moved_without_the_plug_in(host, clip):
+    from deep_video_matte.nuke import adapter, menus
+
+    node = matted(host, clip)
+    read = host.node(node).input(0)
+    adapter.unlisten(menus.EARS)
+    read["frame_mode"].setValue("start at")
+    read["frame"].setValue("101")
+    adapter.listen(menus.EARS)
+    host.run(node, "matte")
+    assert not finish(host, node).failed
+    assert shows_the_matte_of(host, node, frame=103, plate=1003)
+
+
+def shows_the_matte_of(host, node, *, frame, plate):
+    found = host.control.render(host.node(node), frame).channels["rgba.alpha"]
+    path = host.files(node, plate)["alpha"]
+    return near(found, read_pictures(path)[str(path)][2])
 
 
 def test_frames_that_are_rearranged_are_rendered(host, clip, tmp_path):
@@ -823,7 +855,7 @@ def test_between_two_steps_the_artist_can_undo_and_callbacks_are_heard(host, cli
     for _ in steps:
         count += 1
         assert host.control.undo_depth == 0 and not adapter.is_at_work()
-    assert count == 2 * len(shot.outputs.layers)
+    assert count == 4 * len(shot.outputs.layers) + 1  # and a look at the layer it does not show
 
 
 # What it costs the main thread
