@@ -34,8 +34,8 @@ class Live(Desk):
     def steps_to_show(self, key: str, shot: Shot) -> Iterator[None]:
         return showing.steps(key, shot)
 
-    def in_use(self) -> Collection[str]:
-        return ids_in_use()
+    def in_use(self) -> Iterator[Collection[str]]:
+        yield ids_in_use()
 
     def cache_bytes(self, key: str) -> int:
         return preferences.current().cache_bytes

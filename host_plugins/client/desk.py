@@ -19,13 +19,14 @@ from pathlib import Path
 from typing import Any
 
 from .background import Report, Runner, Work
+from .cache import folder_name
 from .connection import Connection
 from .doubts import doubt_of, doubts_in
 from .errors import DvmError, InputError, ServerError, SetupError
 from .local_server import LocalServer, command
 from .outputs import output_path
 from .plate_files import check_plates
-from .shot import Shot, save
+from .shot import Shot, save, shot_id
 from .shot_cache import clear_caches, note_files
 
 VERSION = "0.1.0"  # of the plug-ins
@@ -161,8 +162,9 @@ class Desk:
         """Have the host show a shot's files, as far as they are there; a little at each step."""
         raise NotImplementedError
 
-    def in_use(self) -> Collection[str]:
-        """Names of the folders in caches that the host's file shows: they are not trimmed."""
+    def in_use(self) -> Iterator[Collection[str]]:
+        """Names of the folders in caches that the host's file shows, some at each step: they are
+        not trimmed."""
         raise NotImplementedError
 
     def cache_bytes(self, key: str) -> int:
@@ -274,13 +276,14 @@ class Desk:
         self._turns.append((key, steps, self.states[key] if of_run else None))
 
     def clear(self, folders: Collection[Path], keep: Collection[str]) -> None:
-        """Remove mattes that are not kept; `cleared` tells, after a pump."""
+        """Remove mattes that are not kept, and are of no run; `cleared` tells, after a pump."""
         self.cleared = "clearing …"
+        kept = {*keep, *self._being_made()}
 
         def told(text: str) -> None:
             self.cleared = text
 
-        self._later("", lambda: clear_caches(folders, keep), told)
+        self._later("", lambda: clear_caches(folders, kept), told)
 
     def pending(self, key: str) -> bool:
         """Something goes on for a shot: a run, an errand, files to be looked at."""
@@ -468,7 +471,8 @@ class Desk:
 
     def _learn(self, key: str, plan: Plan, folder: Path) -> None:
         """Of a run that is done: sizes for the manifest, doubts; and what is too much may go."""
-        limit, kept = self.cache_bytes(key), self.in_use()
+        limit = self.cache_bytes(key)
+        kept: set[str] = set()
 
         def look() -> Mapping[int, float]:
             cache = note_files(plan.cache, plan.named, [one.shot for one in plan.works])
@@ -480,7 +484,19 @@ class Desk:
             # By then another run may have begun, with a state of its own.
             self.state(key).doubts.update(doubts)
 
-        self._later(key, look, learnt)
+        def see() -> Iterator[None]:
+            for some in self.in_use() if limit else ():
+                kept.update(some)
+                yield
+            kept.update(self._being_made())  # the last: what begins later is looked at later
+            self._later(key, look, learnt)
+
+        self.take_turns(key, see())
+
+    def _being_made(self) -> set[str]:
+        """Names of the folders in caches that runs write to, be they shown yet or not."""
+        plans = [one.plan for one in self.states.values() if one.busy]
+        return {folder_name(shot_id(one.named)) for one in plans if one is not None}
 
     def _heard_of_server(self, report: Report) -> None:
         if report.kind == "connected":

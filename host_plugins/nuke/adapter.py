@@ -27,7 +27,7 @@ _TIMES = {
     "first": "first", "last": "last", "origfirst": "first", "origlast": "last",
     "before": "before", "after": "after", "frame_mode": "frame_mode", "frame": "frame",
 }  # fmt: skip
-_at_work = 0  # how many `undisturbed` there are around what is done now
+_at_work = 0  # how many `without_undo` there are around what is done now
 _ANOTHER = re.compile("already executing", re.IGNORECASE)
 
 
@@ -114,11 +114,9 @@ class Progress:
 
 
 @contextlib.contextmanager
-def undisturbed() -> Iterator[None]:
-    """What is done within is not for undo, and does not make the script one that must be saved."""
+def without_undo() -> Iterator[None]:
+    """What is done within is ours, and not for undo; but it is to be saved with the script."""
     global _at_work
-    root = nuke.root()
-    modified = root.modified()
     nuke.Undo.disable()
     _at_work += 1
     try:
@@ -126,6 +124,17 @@ def undisturbed() -> Iterator[None]:
     finally:
         _at_work -= 1
         nuke.Undo.enable()
+
+
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """`without_undo`, and what is done within does not make the script one that must be saved."""
+    root = nuke.root()
+    modified = root.modified()
+    try:
+        with without_undo():
+            yield
+    finally:
         if not modified:
             root.setModified(False)
 
@@ -171,7 +180,7 @@ def unlisten(ears: Ears) -> None:
 
 
 def is_at_work() -> bool:
-    """In a callback: what has changed is what `undisturbed` code of ours does."""
+    """In a callback: what has changed is what `without_undo` code of ours does."""
     return _at_work > 0
 
 
@@ -466,7 +475,17 @@ def set_channel(group: Any, channel: str) -> None:
     group.node("dvm_key_channel")["from0"].setValue(channel)
 
 
-# Showing what was matted
+# Showing what was matted. What changes makes the script one that must be saved: else Nuke would
+# not ask, and who saves modified scripts alone would send an old one to the farm.
+
+
+def _change(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    """Set knobs, by name, to other values than they have."""
+    changed = {name: new for name, new in wanted.items() if found[name].value() != new}
+    for name, new in changed.items():
+        found[name].setValue(new)
+    if changed:
+        nuke.root().setModified(True)
 
 
 def shown_file(group: Any, inner: str) -> str:
@@ -475,31 +494,26 @@ def shown_file(group: Any, inner: str) -> str:
 
 
 def show_file(group: Any, inner: str, pattern: str) -> None:
-    """Have a Read of ours read other files.
+    """Have a Read of ours read other files, if it does not read these already.
 
     Args:
         group: ours.
         inner: name of the Read.
         pattern: ``####`` for the number, ``%V`` for the view.
     """
-    group.node(inner)["file"].setValue(_for_knob(printed(pattern)))
+    _change(group.node(inner).knobs(), {"file": _for_knob(printed(pattern))})
 
 
 def lay(group: Any, inner: str, laid: Laid) -> None:
     """Have a Read of ours lie in time as another does, where it does not already."""
-    found = group.node(inner).knobs()
-    for name, attribute in _TIMES.items():
-        wanted = getattr(laid, attribute)
-        if found[name].value() != wanted:
-            found[name].setValue(wanted)
+    wanted = {name: getattr(laid, attribute) for name, attribute in _TIMES.items()}
+    _change(group.node(inner).knobs(), wanted)
 
 
 def show_in_colourspace(group: Any, inner: str, shown: str) -> None:
     """Have a Read of colours take them as those of the plates are taken; "" = raw."""
-    read = group.node(inner)
-    read["raw"].setValue(not shown)
-    if shown:
-        read["colorspace"].setValue(shown)
+    wanted = {"raw": not shown, **({"colorspace": shown} if shown else {})}
+    _change(group.node(inner).knobs(), wanted)
 
 
 def reload(group: Any, inner: str) -> None:
@@ -509,7 +523,7 @@ def reload(group: Any, inner: str) -> None:
 
 def switch(group: Any, inner: str, which: int) -> None:
     """Set a Switch of ours."""
-    group.node(inner)["which"].setValue(which)
+    _change(group.node(inner).knobs(), {"which": which})
 
 
 def switched(group: Any, inner: str) -> int:

@@ -40,7 +40,6 @@ class Live(Desk):
         self._bars: dict[str, adapter.Progress] = {}
         self._written: dict[tuple[str, str], str] = {}
         self._offered: dict[str, tuple[str, ...]] = {}
-        self._in_use: set[str] = set()
         self._telling = False
         self._calm = 0
         self._ticker = Ticker(self._tick)
@@ -51,11 +50,13 @@ class Live(Desk):
         node, source = self.node(key), self._sources.get(key)
         if node is None or source is None:
             return iter(())
-        self._in_use.add(showing.folder_of(shot.outputs.pattern).name)
         return self._while_alive(node, showing.steps(node, shot, source))
 
-    def in_use(self) -> Collection[str]:
-        return self._in_use
+    def in_use(self) -> Iterator[Collection[str]]:
+        for node in adapter.our_nodes():
+            yield ()
+            if adapter.is_alive(node):
+                yield {showing.folder_of(one).name for one in showing.shown(node).values()}
 
     def cache_bytes(self, key: str) -> int:
         return self._limits.get(key, 0)
@@ -184,7 +185,6 @@ class Live(Desk):
         key, pattern = str(adapter.value(node, "dvm_uid")), showing.shown(node).get("trimap", "")
         if key and pattern and not self.state(key).busy:
             self._nodes.setdefault(key, node)
-            self._in_use.add(showing.folder_of(pattern).name)
             view = adapter.views()[0]
             self.learn_doubts(key, Path(pattern.replace("%V", view)).parent)
 
@@ -232,12 +232,15 @@ class Live(Desk):
         self.cleared = "clearing …"
 
         def steps() -> Iterator[None]:
-            folders, keep = set(), set()
+            folders: set[Path] = set()
+            keep: set[str] = set()
             for node in adapter.our_nodes():
                 yield
-                folders.add(shots.cache_folder(shots.finding_of(node)))
+                if adapter.is_alive(node):
+                    folders.add(shots.cache_folder(shots.finding_of(node)))
+            for some in self.in_use():
                 yield
-                keep |= {showing.folder_of(one).name for one in showing.shown(node).values()}
+                keep.update(some)
             self.clear([one for one in sorted(folders) if one.is_dir()], keep)
 
         self.take_turns("", steps())

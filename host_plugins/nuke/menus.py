@@ -32,7 +32,7 @@ def changed() -> None:
         live.live().follow(node)
         live.live().wake()
     elif knob == "dvm_foreground" and adapter.is_ours(node):
-        with adapter.undisturbed():
+        with adapter.without_undo():
             showing.choose_colours(node)
 
 

@@ -37,23 +37,22 @@ def steps(node: Any, shot: Shot, source: Source) -> Iterator[None]:
     for layer in shot.outputs.layers:
         pattern = layer_pattern(_of_all_views(shot, source), layer)
         inner = reader(layer)
-        if adapter.shown_file(node, inner) != pattern:
-            with adapter.undisturbed():
-                adapter.show_file(node, inner, pattern)
+        with adapter.without_undo():
+            adapter.show_file(node, inner, pattern)
         yield
     # All of them, each time: what is above may have been moved where nobody was told.
     yield from lay(node, source.laid)
     for layer in shot.outputs.layers:
         inner = reader(layer)
         if layer == "foreground":
-            with adapter.undisturbed():
+            with adapter.without_undo():
                 adapter.show_in_colourspace(node, inner, source.shown_in)
             yield
         with adapter.undisturbed():
             adapter.reload(node, inner)
         yield
     if "alpha" in shot.outputs.layers:
-        with adapter.undisturbed():
+        with adapter.without_undo():
             adapter.switch(node, "dvm_ready", 1)
             adapter.switch(node, "dvm_colours", int("foreground" in shot.outputs.layers))
 
@@ -69,7 +68,7 @@ def lay(node: Any, laid: Laid) -> Iterator[None]:
         there = adapter.shown_file(node, reader(layer))
         yield
         if there:
-            with adapter.undisturbed():
+            with adapter.without_undo():
                 adapter.lay(node, reader(layer), laid)
             yield
 

@@ -23,7 +23,7 @@ class Alone(Desk):
         return iter(())
 
     def in_use(self):
-        return set()
+        return iter(())
 
     def cache_bytes(self, key):
         return 0
@@ -199,6 +199,33 @@ def test_what_cannot_be_noted_of_one_view_does_not_end_the_others(desk, monkeypa
     pump(desk, lambda: len(desk._runner.works) == 3)
     assert [one.shot for one in desk._runner.works] == [one.shot for one in plan.works]
     assert desk.state("a").busy
+
+
+def test_what_is_shown_or_being_made_is_not_trimmed(desk, monkeypatch, tmp_path):
+    """The limit is passed by far; what was used longest ago goes, and that alone."""
+    monkeypatch.setattr(desk, "_runner", Handed())
+    names = {}
+    for key in ("old", "shown", "made", "ours"):
+        (tmp_path / key).mkdir()
+        plan = plan_of(tmp_path / key, 1)
+        named = replace(plan.named, name=key)
+        home = tmp_path / "mattes" / folder_name(shot_id(named))
+        shot = replace(named, outputs=Outputs(str(home / "alpha.####.exr")))
+        desk.begin(key, State(what="matte"))
+        desk.submit(key, Plan(tmp_path / "mattes", named, (Work(key, shot, find),)))
+        names[key] = home
+    pump(desk, lambda: len(desk._runner.works) == 4)
+    for key in ("old", "shown"):
+        desk.end(key, "cancelled")
+    monkeypatch.setattr(desk, "in_use", lambda: iter([(), {names["shown"].name}]))
+    monkeypatch.setattr(desk, "cache_bytes", lambda key: 1)
+    desk._runner.said.append(Report("done", "ours"))
+    pump(desk, lambda: not desk.pending("ours"))
+    left = {key for key, home in names.items() if home.exists()}
+    assert left == {"shown", "made"}  # a host shows its own, too: this one shows nothing
+    desk.clear([tmp_path / "mattes"], ())
+    pump(desk, lambda: not desk.busy())
+    assert names["made"].exists() and not names["shown"].exists(), desk.cleared
 
 
 def test_a_run_whose_plates_cannot_be_read_ends(desk, tmp_path):

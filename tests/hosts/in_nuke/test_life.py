@@ -630,6 +630,25 @@ def test_loading_a_script_changes_nothing(host, clip):
     assert not nuke.root().modified()
 
 
+def test_what_is_shown_anew_is_to_be_saved_and_what_is_told_is_not(host, clip):
+    """Nuke asks who closes a modified script, and farm submitters save only such a one."""
+    node = started(host, clip)
+    nuke.scriptSave()
+    undone = len(host.control.undo_log)
+    host.press(node, "connect")
+    told = host.node(node)["dvm_server_told"]
+    host.control.run_until(lambda: "onnected" in told.value(), 10)
+    assert not nuke.root().modified()
+    host.run(node, "matte")
+    assert not finish(host, node).failed
+    assert nuke.root().modified()
+    assert len(host.control.undo_log) == undone and host.control.undo_depth == 0
+    nuke.scriptSave()
+    host.run(node, "matte")  # the same again
+    assert not finish(host, node).failed
+    assert not nuke.root().modified()
+
+
 def plain(text):
     """Without the names that Nuke gives nodes while it writes."""
     return re.sub(r"\$?N\w+", "N", text)
@@ -856,6 +875,29 @@ def test_between_two_steps_the_artist_can_undo_and_callbacks_are_heard(host, cli
         count += 1
         assert host.control.undo_depth == 0 and not adapter.is_at_work()
     assert count == 4 * len(shot.outputs.layers) + 1  # and a look at the layer it does not show
+
+
+def test_what_any_node_shows_is_not_trimmed_be_it_run_in_this_session_or_not(
+    host, clip, monkeypatch
+):
+    """Of a node that was matted and then propagated two folders are shown, by different layers."""
+    node, gone = matted(host, clip), started(host, clip, 4)
+    host.run(node, "propagate")
+    assert not finish(host, node).failed
+    host.run(gone, "matte")
+    assert not finish(host, gone).failed
+    shown, unshown = host.files(node, 1003), host.files(gone, 1003)
+    assert len({path.parent for path in shown.values()}) == 2
+    nuke.delete(host.node(gone))
+    other = started(host, clip, 5)
+    host.save_and_open_again(node, None)
+    host.idle()
+    monkeypatch.setattr(live.Live, "cache_bytes", lambda desk, key: 1)
+    host.run(other, "matte")
+    assert not finish(host, other).failed
+    assert [path for path in shown.values() if not path.is_file()] == []
+    assert not unshown["alpha"].exists()
+    assert host.files(other, 1003)["alpha"].is_file()
 
 
 # What it costs the main thread
