@@ -234,6 +234,12 @@ def value(node: Any, name: str) -> Any:
     return node[name].value()
 
 
+def text_of(node: Any, name: str) -> str:
+    """Of one knob, which a node of another release may lack: "" then."""
+    knob = node.knob(name)
+    return "" if knob is None else str(knob.value() or "")
+
+
 def values(node: Any, names: Sequence[str]) -> dict[str, Any]:
     """Of many; paths are evaluated."""
     found = node.knobs()
@@ -249,6 +255,12 @@ def set_value(node: Any, name: str, new: Any) -> None:
     node[name].setValue(new)
 
 
+def keep(node: Any, wanted: Mapping[str, str]) -> None:
+    """Set hidden knobs, by name: that is not for undo, and is to be saved."""
+    with without_undo():
+        _change(node.knobs(), wanted)
+
+
 def set_told(node: Any, name: str, text: str) -> None:
     """Of a text that says how things are; `menus.saved` sees to it that it is not saved."""
     node[name].setValue(text or " ")  # an empty one would take no place
@@ -260,6 +272,19 @@ def set_choices(node: Any, name: str, items: Sequence[str]) -> None:
     chosen = knob.value()
     knob.setValues([*items, *([] if chosen in items else [chosen])])
     knob.setValue(chosen)
+
+
+def _change(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    """Set knobs, by name, to other values than they have.
+
+    What changes makes the script one that must be saved: else Nuke would not ask, and who saves
+    modified scripts alone would send an old one to the farm.
+    """
+    changed = {name: new for name, new in wanted.items() if found[name].value() != new}
+    for name, new in changed.items():
+        found[name].setValue(new)
+    if changed:
+        nuke.root().setModified(True)
 
 
 def replace_node(old: Any, file: Path, keep: Sequence[str]) -> Any:
@@ -475,17 +500,7 @@ def set_channel(group: Any, channel: str) -> None:
     group.node("dvm_key_channel")["from0"].setValue(channel)
 
 
-# Showing what was matted. What changes makes the script one that must be saved: else Nuke would
-# not ask, and who saves modified scripts alone would send an old one to the farm.
-
-
-def _change(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    """Set knobs, by name, to other values than they have."""
-    changed = {name: new for name, new in wanted.items() if found[name].value() != new}
-    for name, new in changed.items():
-        found[name].setValue(new)
-    if changed:
-        nuke.root().setModified(True)
+# Showing what was matted
 
 
 def shown_file(group: Any, inner: str) -> str:

@@ -35,6 +35,11 @@ def written(keyframes: Mapping[int, str]) -> str:
     return "\n".join(f"{plate} {path}" for plate, path in sorted(keyframes.items()))
 
 
+def is_named(text: str, path: str) -> bool:
+    """Whether a list names a file, be the rest of it nonsense or not."""
+    return any(line.strip().partition(" ")[2] == path for line in text.splitlines())
+
+
 def neighbour(keyframes: Mapping[int, str], plate: int, *, ahead: bool) -> int:
     """The keyframe after a plate, or before it.
 

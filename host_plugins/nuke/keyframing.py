@@ -3,7 +3,7 @@ there, the node, and the frame that was looked at when the button was pressed.""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
 from ..client.desk import Desk
@@ -47,7 +47,7 @@ def taking_trimap(desk: Desk, key: str, node: Any, frame: int) -> Steps:
         adapter.set_channel(node, f"rgba.{channel}")
     views = views_of(source)
     # The file is named by the plate, and the frame that is rendered is the script's.
-    path = str(FilePattern.parse(shots.trimap_pattern(key, views)).path(plate))
+    path = yield from _own_file(node, key, views, plate)
     yield
     try:
         adapter.write(node, "dvm_keyframe", path, frame, channels="alpha", of_views=views)
@@ -58,6 +58,23 @@ def taking_trimap(desk: Desk, key: str, node: Any, frame: int) -> Steps:
     yield
     keep(node, {**kept_of(node), plate: path}, source)
     desk.said(key, f"trimap of frame {frame} taken")
+
+
+def _own_file(node: Any, key: str, views: Sequence[str], plate: int) -> Generator[None, None, str]:
+    """Where a trimap is written: a file that no other node's list names, as a copy's may."""
+    lists = []
+    for one in adapter.our_nodes():
+        yield
+        if adapter.is_alive(one) and one != node:
+            lists.append(adapter.text_of(one, "dvm_keyframe_files"))
+
+    def file(take: int) -> str:
+        return str(FilePattern.parse(shots.trimap_pattern(key, views, take)).path(plate))
+
+    take = 1
+    while any(keyframes.is_named(text, file(take)) for text in lists):
+        take += 1
+    return file(take)
 
 
 def removing(desk: Desk, key: str, node: Any, frame: int) -> Steps:

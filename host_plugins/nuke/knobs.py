@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-VERSION = 2
+VERSION = 3
 
 TAB, DIVIDER, TEXT, BUTTON = "tab", "divider", "text", "button"
 STRING, FILE, INT, DOUBLE, BOOLEAN, CHOICE = "string", "file", "int", "double", "boolean", "choice"
@@ -56,6 +56,7 @@ KNOBS: tuple[Knob, ...] = (
     Knob("dvm_tab", TAB, "Deep Video Matte"),
     Knob("dvm_version", INT, value=VERSION, hidden=True),
     Knob("dvm_uid", STRING, value="", hidden=True),
+    Knob("dvm_uid_of", STRING, value="", hidden=True),  # the name of the node it was given to
     Knob("dvm_keyframe_files", STRING, value="", hidden=True),
     Knob("dvm_server_told", TEXT, "server", "What the server said last.", told=True),
     _button("connect", "Connect", "Ask the server who it is.", beside=False),

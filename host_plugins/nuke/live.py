@@ -1,14 +1,14 @@
 """What goes on while Nuke runs and is not saved: a desk, with what is Nuke's own.
 
 A node is known by the text in its hidden knob ``dvm_uid``, which a copy shares until a button of it
-is pressed. Each thing done here takes Nuke's main thread for a moment; what takes longer is done in
-steps.
+is pressed: see `owning`. Each thing done here takes Nuke's main thread for a moment; what takes
+longer is done in steps.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from ..client.errors import DvmError, InputError, sentence
 from ..client.finding import Options as Finding
 from ..client.finding import finder
 from ..client.shot import Shot
-from . import adapter, keyframing, knobs, shots, showing
+from . import adapter, keyframing, knobs, owning, shots, showing
 from .plates import Source
 from .sources import frame_of, rendering, source_now
 from .ticking import SOON, Ticker
@@ -74,19 +74,31 @@ class Live(Desk):
     def own(self, node: Any) -> str:
         """What a node is known by; a copy gets something of its own."""
         key = str(adapter.value(node, "dvm_uid"))
-        known = self.node(key) if key else None
-        if known is not None and known == node:
-            return key
-        others = [
-            one for one in adapter.our_nodes()
-            if one != node and adapter.value(one, "dvm_uid") == key
-        ]  # fmt: skip
-        if not key or others:
+        if not key or not self._owns(node, key):
             key = uuid.uuid4().hex
-            adapter.set_value(node, "dvm_uid", key)
+        adapter.keep(node, {"dvm_uid": key, "dvm_uid_of": adapter.name_of(node)})
         self._nodes[key] = node
         self.state(key)  # a node that has one is told
         return key
+
+    def _owns(self, node: Any, key: str) -> bool:
+        known = self.node(key)
+        if known is not None:  # what was begun with it is that node's, and may go on
+            return bool(known == node)
+        others = [one for one in adapter.our_nodes() if adapter.text_of(one, "dvm_uid") == key]
+        return bool(_owner([*others, node]) == node)
+
+    def renamed(self) -> None:
+        """A Group has another name, and what lies in it another full one."""
+
+        def steps() -> Iterator[None]:
+            for key in list(self._nodes):
+                node = self.node(key)
+                if node is not None:
+                    adapter.keep(node, {"dvm_uid_of": adapter.name_of(node)})
+                yield
+
+        self.take_turns("", steps())
 
     def forget(self, node: Any) -> None:
         """A node is being deleted: what runs for it is stopped."""
@@ -184,16 +196,26 @@ class Live(Desk):
         """Read what the files that are shown know: doubts of carried trimaps. Changes nothing."""
         key, pattern = str(adapter.value(node, "dvm_uid")), showing.shown(node).get("trimap", "")
         if key and pattern and not self.state(key).busy:
-            self._nodes.setdefault(key, node)
             view = adapter.views()[0]
             self.learn_doubts(key, Path(pattern.replace("%V", view)).parent)
 
     def look_at_all(self) -> None:
-        """`look` at every node of the script, one a turn."""
+        """`look` at every node of the script that has a uid of its own, one a turn."""
 
         def steps() -> Iterator[None]:
+            twins: dict[str, list[Any]] = {}
             for node in adapter.our_nodes():
                 if adapter.is_alive(node):
+                    twins.setdefault(adapter.text_of(node, "dvm_uid"), []).append(node)
+                yield
+            twins.pop("", None)
+            for key, nodes in twins.items():
+                there = [one for one in nodes if adapter.is_alive(one)]
+                if there:
+                    self._nodes.setdefault(key, _owner(there))
+                yield
+                node = self.node(key)
+                if node is not None:
                     self.look(node)
                 yield
 
@@ -350,6 +372,13 @@ class Live(Desk):
             except StopIteration:
                 return
             yield
+
+
+def _owner(twins: Sequence[Any]) -> Any:
+    """Of nodes with one uid, the one it belongs to."""
+    named = {adapter.name_of(one): one for one in twins}
+    stamps = {name: adapter.text_of(one, "dvm_uid_of") for name, one in named.items()}
+    return named[owning.owner(stamps)]
 
 
 LIVE: Live | None = None

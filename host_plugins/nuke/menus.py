@@ -23,8 +23,8 @@ def unregister() -> None:
 
 
 def changed() -> None:
-    """A knob of a Group or a Read has changed: mattes follow their plates in time, and a node's
-    colours its checkbox."""
+    """A knob of a Group or a Read has changed: mattes follow their plates in time, a node's colours
+    its checkbox, and its uid its name."""
     if adapter.is_at_work():
         return
     node, knob = adapter.what_changed()
@@ -34,6 +34,9 @@ def changed() -> None:
     elif knob == "dvm_foreground" and adapter.is_ours(node):
         with adapter.without_undo():
             showing.choose_colours(node)
+    elif knob == "name" and live.LIVE is not None and not adapter.is_read(node):
+        live.LIVE.renamed()
+        live.LIVE.wake()
 
 
 def destroyed() -> None:

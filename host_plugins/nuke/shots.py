@@ -121,9 +121,10 @@ def state_folder() -> Path:
     return adapter.user_folder() / "server"
 
 
-def trimap_pattern(uid: str, views: Sequence[str]) -> str:
-    """Files of the trimaps that keyframes take: an artist's work, no cache."""
-    return _pattern(home() / "trimaps" / uid[:12], "trimap", views)
+def trimap_pattern(uid: str, views: Sequence[str], take: int = 1) -> str:
+    """Files of the trimaps that keyframes take: an artist's work, no cache. Further takes lie
+    beside the first."""
+    return _pattern(home() / "trimaps" / uid[:12], f"trimap{take if take > 1 else ''}", views)
 
 
 def plate_pattern(uid: str, views: Sequence[str]) -> str:

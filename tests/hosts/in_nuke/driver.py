@@ -150,6 +150,7 @@ class Nuke:
         path = nuke.root().name()
         nuke.scriptSave()
         nuke.scriptOpen(path)
+        self.idle()  # whose each uid is comes first, then what files know
         return node
 
     def clear_cache(self):

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import nuke
 import pytest
-from deep_video_matte.nuke import actions, group, knobs, live, shots, showing, sources
+from deep_video_matte.nuke import actions, group, knobs, live, owning, shots, showing, sources
 
 from tests.hosts.contract import events, finish, is_a_sentence, near, started
 from tests.hosts.serving import (
@@ -688,6 +688,116 @@ def test_renamed_and_inside_another_group(host, server, clip):
     assert not told.failed, told
     assert host.control.render(outer, 1003).channels["rgba.alpha"]
     assert host.files(name, 1003)["alpha"].is_file()
+
+
+# Copies
+
+
+def trimap_file(host, node):
+    """Of a node with one keyframe."""
+    return Path(host.node(node)["dvm_keyframe_files"].value().split(" ", 1)[1])
+
+
+def take(host, node, trimap):
+    """A node's trimap of frame 1001, anew."""
+    host.node(node).setInput(1, nuke.nodes.Read(file=str(trimap)))
+    nuke.frame(1001)
+    host.press(node, "add_keyframe")
+    assert not host.control.messages
+
+
+@pytest.mark.parametrize(
+    ("stamps", "wanted"),
+    [
+        ({"Matte2": "Matte1", "Matte1": "Matte1"}, "Matte1"),
+        ({"Matte2": "Matte2", "Matte1": "Matte2"}, "Matte2"),
+        ({"Hair10": "", "Hair9": "", "Hair": ""}, "Hair"),
+        ({"Hair10": "Old", "Hair9": "Old"}, "Hair9"),
+        ({"Two.Matte1": "One.Matte1", "One.Matte1": "One.Matte1"}, "One.Matte1"),
+    ],
+)
+def test_the_owner_is_the_same_whoever_asks(stamps, wanted):
+    assert owning.owner(stamps) == wanted
+    assert owning.owner(dict(reversed(list(stamps.items())))) == wanted
+
+
+@pytest.mark.parametrize("first", ["original", "copy"])
+@pytest.mark.parametrize("renamed", [False, True])
+def test_a_copy_gets_a_uid_whichever_is_pressed_first_after_opening(host, clip, first, renamed):
+    node = host.new_node(clip, 1001, 1006)
+    host.add_keyframe(node, 1001, clip.parent / "key.1001.png")
+    if renamed:
+        host.node(node).setName("Zebra")
+        node = "Zebra"
+        host.idle()
+    key, file = key_of(host, node), trimap_file(host, node)
+    before = file.read_bytes()
+    copy = host.copy(node)
+    if renamed:
+        host.node(copy).setName("Ape")
+        copy = "Ape"
+    host.save_and_open_again(node, None)
+    host.idle()
+    assert not nuke.root().modified()
+    for one in (node, copy) if first == "original" else (copy, node):
+        host.press(one, "connect")
+    assert key_of(host, node) == key != key_of(host, copy)
+    take(host, copy, clip.parent / "key.1006.png")
+    assert trimap_file(host, node) == file != trimap_file(host, copy)
+    assert file.read_bytes() == before
+
+
+def test_a_copy_of_a_group_gets_a_uid_though_names_in_it_are_the_same(host, server, clip):
+    outer = nuke.nodes.Group(name="One")
+    with outer:
+        ours = actions.create()
+    key = ours["dvm_uid"].value()
+    inside = f"{host.copy('One')}.{ours.name()}"
+    assert key_of(host, inside) == key
+    host.save_and_open_again(None, None)
+    host.idle()
+    host.press(inside, "connect")
+    host.press("One.DeepVideoMatte1", "connect")
+    assert key_of(host, "One.DeepVideoMatte1") == key != key_of(host, inside)
+
+
+def test_copies_in_scripts_of_older_releases(host, clip):
+    """Nothing says whose the uid is: the lower name has it."""
+    node = host.new_node(clip, 1001, 1006)
+    key, copy = key_of(host, node), host.copy(node)
+    for one in (node, copy):
+        host.node(one).removeKnob(host.node(one)["dvm_uid_of"])
+        host.node(one)["dvm_version"].setValue(2)
+    host.save_and_open_again(node, None)
+    host.press(copy, "connect")
+    host.press(node, "connect")
+    assert key_of(host, node) == key != key_of(host, copy)
+
+
+def test_a_trimap_that_a_copy_lists_is_not_written_over(host, clip):
+    node = host.new_node(clip, 1001, 1006)
+    host.add_keyframe(node, 1001, clip.parent / "key.1001.png")
+    copy, file = host.copy(node), trimap_file(host, node)
+    before = file.read_bytes()
+    take(host, node, clip.parent / "key.1006.png")
+    assert trimap_file(host, copy) == file != trimap_file(host, node)
+    assert file.read_bytes() == before != trimap_file(host, node).read_bytes()
+    second = trimap_file(host, node)
+    take(host, node, clip.parent / "key.1003.png")  # nobody else lists that one
+    assert trimap_file(host, node) == second
+
+
+def test_a_node_that_is_busy_keeps_its_uid(host, clip):
+    """Whatever its copy is called, and whatever name the uid was given to."""
+    node = started(host, clip)
+    host.set_option(node, "network", "paint slow=0.3")
+    key, copy = key_of(host, node), host.copy(node)
+    host.run(node, "matte")
+    host.node(node)["dvm_uid_of"].setValue(copy)
+    host.press(copy, "connect")
+    host.press(node, "cancel")
+    assert key_of(host, node) == key != key_of(host, copy)
+    assert "cancel" in finish(host, node).text
 
 
 def test_a_node_deleted_during_a_job_ends_the_job(host, server, clip):
