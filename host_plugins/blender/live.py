@@ -70,9 +70,7 @@ class Live(Desk):
         # Until trimaps are carried anew, those that are shown are the ones in doubt.
         doubts = dict(before.doubts) if what == "matte" else {}
         self.begin(uid, State(what=what, doubts=doubts))
-        by_value = not preferences.current().server_sees_our_files
-        plates = {n: source.plate(n) for n in shot.numbers()} if by_value else None
-        work = Work(uid, shot, self._finder(self.has_local), by_value, plates, {})
+        work = Work(uid, shot, self._finder(self.has_local), preferences.current().by_value)
         self.submit(uid, Plan(cache, shot, (work,)))
 
     def render_plates(self, scene, tree) -> None:

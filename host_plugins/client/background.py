@@ -25,6 +25,7 @@ import zmq.utils.garbage  # noqa: F401
 from .connection import Connection
 from .errors import Cancelled, DvmError, ServerError
 from .events import Network
+from .plate_files import FilePattern
 from .run import Progress, Summary, run_shot
 from .session import NO_ANSWER, SERVER_LOST, Session, Times
 from .shot import Shot
@@ -76,6 +77,10 @@ class Report:
     networks: tuple[Network, ...] = ()
 
 
+def _never(connection: Connection) -> bool:
+    return False
+
+
 @dataclass(frozen=True)
 class Work:
     """A shot to run.
@@ -84,24 +89,25 @@ class Work:
         job: the host's own key of it.
         shot: with absolute paths.
         find: finds the server; called in the thread that runs the shot.
-        by_value: plates are sent and mattes come back; else the server reads and writes the files.
-        plates: files by frame, by value.
+        by_value: whether to that server plates are sent and mattes come back, else it reads and
+            writes the files; called in that thread, too.
         trimaps: files by frame that go with the shot; see `run.run_shot`.
-
-    Raises:
-        ValueError: by value without plates.
     """
 
     job: str
     shot: Shot
     find: Callable[[], Connection]
-    by_value: bool = False
-    plates: Mapping[int, Path] | None = None
+    by_value: Callable[[Connection], bool] = _never
     trimaps: Mapping[int, Path] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        if self.by_value and self.plates is None:
-            raise ValueError("a shot by value needs the files of its plates")
+    def plates(self) -> Mapping[int, Path]:
+        """The files of the shot's plates, by frame.
+
+        Raises:
+            InputError: ``input.pattern``.
+        """
+        pattern = FilePattern.parse(self.shot.plates.pattern)
+        return {frame: pattern.path(frame) for frame in self.shot.all_numbers()}
 
 
 class Runner:
@@ -315,7 +321,7 @@ class Runner:
                 summary = run_shot(
                     session,
                     work.shot,
-                    plates=work.plates if work.by_value else None,
+                    plates=work.plates() if work.by_value(connection) else None,
                     trimaps=work.trimaps,
                     progress=tell,
                     cancel=cancel,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,8 +13,6 @@ import zmq.auth
 from . import connection as connection_file
 from .connection import Connection
 from .errors import SetupError
-
-_LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
 
 @dataclass(frozen=True)
@@ -27,7 +26,7 @@ class Options:
         cache: folder of mattes; "" = beside the host's file.
         cache_gb: oldest mattes go beyond that; 0 = never.
         travel: ``AUTO``: plates and mattes are read and written by a server on this machine, and
-            travel to one at an address; ``PATHS``, ``FILES``: always the one or the other.
+            travel to one on another; ``PATHS``, ``FILES``: always the one or the other.
     """
 
     server: str = ""
@@ -42,12 +41,29 @@ class Options:
         """The most that mattes may take; 0 = no limit."""
         return self.cache_gb * 10**9
 
-    @property
-    def server_sees_our_files(self) -> bool:
-        """Whether the server reads paths as we do: on this machine, or where that is said."""
+    def by_value(self, connection: Connection) -> bool:
+        """Whether plates are sent to the server and mattes come back; else it reads and writes
+        files by our paths. Looks names of machines up: not for a host's main thread."""
         if self.travel != "AUTO":
-            return self.travel == "PATHS"
-        return "://" not in self.server or any(f"//{name}:" in self.server for name in _LOOPBACK)
+            return self.travel == "FILES"
+        return not on_this_machine(connection.endpoint)
+
+
+def on_this_machine(endpoint: str) -> bool:
+    """Whether a server's address is one of this machine, be it from a file or not: a connection
+    file may have been copied from another."""
+    scheme, _, address = endpoint.partition("://")
+    if scheme != "tcp":
+        return True
+    host = address.rpartition(":")[0].strip("[]")
+    try:
+        # Only an address of this machine can be bound to.
+        for family, kind, protocol, _, ours in socket.getaddrinfo(host, 0, type=socket.SOCK_DGRAM):
+            with socket.socket(family, kind, protocol) as one:
+                one.bind(ours)
+    except OSError:  # it is another's, or nobody knows that name
+        return False
+    return True
 
 
 def finder(options: Options, state: Path | None) -> Callable[[], Connection]:

@@ -93,8 +93,8 @@ def run_shot(
 
     Raises:
         InputError: by the server; or here ``input.missing_trimap``, ``input.unreadable``,
-            ``input.missing_guide``, ``input.plate_changed``, ``input.output_exists``,
-            ``input.output_unwritable`` and such.
+            ``input.missing_guide``, ``input.movie``, ``input.plate_changed``,
+            ``input.output_exists``, ``input.output_unwritable`` and such.
         CapacityError: by the server; or here ``capacity.disk_full``.
         Cancelled: ``cancel`` was set, or somebody else cancelled the job.
         SetupError: no server, or it was lost and did not come back (`SERVER_LOST`).

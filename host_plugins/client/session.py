@@ -10,6 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -99,7 +100,9 @@ class Session:
             turn = min(end, time.monotonic() + self._times.reconnect_least)
             try:
                 if self.connection.source:
-                    self.connection = connection_file.read(Path(self.connection.source))
+                    found = connection_file.read(Path(self.connection.source))
+                    # Our own key is not in that file.
+                    self.connection = replace(found, client_key=self.connection.client_key)
                 return self._hello(max(turn - time.monotonic(), _SLICE))
             except SetupError as error:
                 if error.code != "setup.no_server" or time.monotonic() >= end - _SLICE:

@@ -12,6 +12,7 @@ from .errors import InputError
 from .guides import NAMES, Guide, Guides
 from .plate_files import FilePattern
 from .shot import Plates, Shot, Trimaps
+from .timing import is_movie
 from .wire import Part
 
 
@@ -67,9 +68,10 @@ def prepare(
 
     Raises:
         InputError: ``input.missing_trimap``, ``input.missing_guide``, ``input.unreadable``,
-            ``input.bad_shot``.
+            ``input.movie``, ``input.bad_shot``.
     """
     by_value = plates is not None
+    _check_no_movie(shot, plates or {})
     found = _announced(shot, plates or {}, check)
     keys = {one.frame for one in shot.keyframes}
     parts: list[Part] = []
@@ -121,6 +123,18 @@ def _announced(
         except OSError as error:
             raise files.unreadable("plate", path, frame, error) from error
     return found
+
+
+def _check_no_movie(shot: Shot, plates: Mapping[int, Path]) -> None:
+    """A plate by value is one frame's file; a movie would be sent as a whole for each of them."""
+    for path in plates.values():
+        if is_movie(str(path)):
+            raise InputError(
+                "input.movie",
+                f"the movie {path} cannot be sent to the server: plates travel as a file a frame",
+                shot=shot.name,
+                hint="have the server read it by path, or render it to an image sequence",
+            )
 
 
 def _by_value(plates: Plates) -> Plates:

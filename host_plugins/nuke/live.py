@@ -185,12 +185,9 @@ class Live(Desk):
         cache = shots.cache_folder(finding)
         planned = shots.build(settings, source, layers, cache)
         self._sources[key], self._limits[key] = source, finding.cache_bytes
-        find, by_value = self._finder(finding, self.has_local), not finding.server_sees_our_files
-        works = []
-        for shot, view in zip(planned, source.patterns):
-            files = {n: source.plate(n, view) for n in shot.numbers()} if by_value else None
-            works.append(Work(key, shot, find, by_value, files, {}))
-        self.submit(key, Plan(cache, planned[0], tuple(works)))
+        find = self._finder(finding, self.has_local)
+        works = tuple(Work(key, shot, find, finding.by_value) for shot in planned)
+        self.submit(key, Plan(cache, planned[0], works))
 
     def look(self, node: Any) -> None:
         """Read what the files that are shown know: doubts of carried trimaps. Changes nothing."""

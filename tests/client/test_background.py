@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from host_plugins.client import background, control
+from host_plugins.client import background, control, files
 from host_plugins.client import connection as connections
 from host_plugins.client.background import Report, Runner, Work
 from host_plugins.client.connection import Connection
@@ -23,7 +23,7 @@ from host_plugins.client.errors import CapacityError, ProtocolError, ServerError
 from host_plugins.client.fake_server import FakeServer, Script
 from host_plugins.client.run import Progress
 from host_plugins.client.session import Times
-from host_plugins.client.shot import Options, Trimaps, save
+from host_plugins.client.shot import Options, Plates, Trimaps, save
 from tests.client.material import make_clip
 
 ROOT = Path(__file__).parents[2]
@@ -81,7 +81,7 @@ def clips(tmp_path):
 
 def work(clip, server, job="a", by_value=False, **rest):
     find = server if callable(server) else lambda: server.connection
-    return Work(job, clip.shot(), find, by_value, clip.plates if by_value else None, **rest)
+    return Work(job, clip.shot(), find, lambda _: by_value, **rest)
 
 
 def nobody():
@@ -257,9 +257,36 @@ def test_shots_run_one_after_the_other(watched, clips):
     assert order == sorted(order) and len(order) == 18
 
 
-def test_by_value_the_files_must_be_named(clip):
-    with pytest.raises(ValueError, match="files of its plates"):
-        Work("a", clip.shot(), nobody, by_value=True)
+def test_whether_files_travel_is_asked_of_the_server_that_was_found(watched, clip):
+    asked = []
+
+    def by_value(connection):
+        asked.append((connection, threading.current_thread()))
+        return True
+
+    with FakeServer() as server:
+        watched.runner.submit(Work("a", clip.shot(), lambda: server.connection, by_value))
+        assert watched.end("a").kind == "done"
+        assert [one for one, _ in asked] == [server.connection]
+    assert asked[0][1] is not threading.current_thread()
+    assert clip.mattes() == expected(clip)
+
+
+def test_a_movie_that_would_travel_is_refused_before_it_is_read(watched, clip, monkeypatch):
+    movie = clip.folder / "clip.mov"
+    movie.write_bytes(b"a movie")
+    shot = replace(clip.shot(), plates=Plates(str(movie)))
+
+    def read(*_):
+        raise AssertionError("the movie was read")
+
+    monkeypatch.setattr(files, "digest", read)
+    monkeypatch.setattr(files, "read_part", read)
+    with FakeServer() as server:
+        watched.runner.submit(Work("a", shot, lambda: server.connection, lambda _: True))
+        end = watched.end("a")
+    assert (end.kind, end.code) == ("failed", "input.movie")
+    assert "clip.mov" in end.text and "by path" in end.hint and "image sequence" in end.hint
 
 
 # Cancelling
@@ -578,12 +605,9 @@ from host_plugins.client.shot import load
 state, shot = map(Path, sys.argv[1:3])
 runner = Runner({"host": "tests", "version": "0"}, times=Times(control=2.0))
 found = load(shot)
-plates = {n: Path(sys.argv[4].format(n)) for n in found.numbers()}
 by_value = sys.argv[3] == "value"
 runner.connect(lambda: connection.find(None, state))
-runner.submit(
-    Work("a", found, lambda: connection.find(None, state), by_value, plates if by_value else None)
-)
+runner.submit(Work("a", found, lambda: connection.find(None, state), lambda _: by_value))
 runner.submit(Work("b", found, lambda: connection.find(None, state)))
 until = time.monotonic() + 10
 while not any(one.kind == "frame" for one in runner.reports()):
@@ -605,9 +629,8 @@ def test_a_host_that_never_closes_it_can_end(clip, tmp_path, sends, after):
     with FakeServer(Script(seconds=1.0, silent_after=after), state=state) as server:
         assert connections.find(None, state) == server.connection
         began = time.monotonic()
-        pattern = str(clip.folder / "plate.{:04d}.png")
         done = subprocess.run(
-            [sys.executable, "-c", SCRIPT, state, shot, sends, pattern],
+            [sys.executable, "-c", SCRIPT, state, shot, sends],
             cwd=ROOT,
             capture_output=True,
             text=True,

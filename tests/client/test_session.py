@@ -2,6 +2,7 @@
 
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 import zmq
@@ -50,6 +51,16 @@ def test_control_requests_have_a_deadline(ask):
     with pytest.raises(SetupError) as caught:
         getattr(session, ask)(*(["0" * 64] if ask == "cancel" else []))
     assert caught.value.code == "setup.no_server"
+
+
+def test_our_own_key_is_kept_when_a_connection_file_is_read_again(tmp_path):
+    """It is not in the file."""
+    path = tmp_path / "connection.json"
+    replace(NOBODY, pid=7).write(path)
+    session = Session(replace(NOBODY, client_key="ours", source=str(path)), times=QUICK)
+    with pytest.raises(SetupError):
+        session.reconnect()
+    assert session.connection.pid == 7 and session.connection.client_key == "ours"
 
 
 def test_another_secret_gets_no_answer_and_a_hint():

@@ -897,6 +897,33 @@ def test_a_command_that_is_not_there_is_said(host, clip, tmp_path):
     assert "is not there" in message(host)
 
 
+@pytest.mark.parametrize("ours", [True, False])
+def test_automatic_goes_by_where_the_server_is(host, server, clip, monkeypatch, ours):
+    from deep_video_matte.client import finding
+
+    asked = []
+    monkeypatch.setattr(finding, "on_this_machine", lambda end: asked.append(end) or ours)
+    node = started(host, clip)
+    host.node(node)["dvm_travel"].setValue("automatic")
+    host.run(node, "matte")
+    told = finish(host, node)
+    assert not told.failed, told
+    assert asked == [json.loads(server.file.read_text())["endpoint"]]
+    assert any(server.state.glob("mattes/*.exr")) is not ours
+    assert host.files(node, 1003)["alpha"].is_file()
+
+
+def test_a_movie_does_not_travel(host, server, clip):
+    movie = clip.with_name("clip.mov")
+    movie.write_bytes(b"a movie")
+    host.connect_to(str(server.file), by_value=True)
+    node = started(host, movie)
+    host.run(node, "matte")
+    told = finish(host, node)
+    assert told.failed and "clip.mov cannot be sent" in told.text and "by path" in told.hint
+    assert events(server, "submitted") == 0
+
+
 def test_the_disk_is_full_on_the_server(nuke_session, clip, tmp_path):
     from tests.hosts.in_nuke.driver import Nuke
 
