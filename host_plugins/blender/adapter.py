@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -189,22 +188,20 @@ def is_editable(datablock) -> bool:
 def nodes_in_use(scene) -> Iterator:
     """Our nodes that a render of the scene passes, in groups too; muted ones are left out."""
     tree = scene_tree(scene)
-    seen = set()
+    yield from _ours_among(tree.nodes if tree else (), set())
 
-    def walk(one) -> Iterator:
-        if one is None or one in seen:
-            return
-        seen.add(one)
-        for node in one.nodes:
-            if node.bl_idname != GROUP or node.mute or node.node_tree is None:
-                continue
-            if node.node_tree.dvm.uid:
-                if any(socket.is_linked for socket in node.outputs):
-                    yield node
-            else:
-                yield from walk(node.node_tree)
 
-    yield from walk(tree)
+def _ours_among(nodes, seen: set) -> Iterator:
+    """Our nodes among these and in their groups; ``seen`` are groups that were walked already."""
+    for node in nodes:
+        if node.bl_idname != GROUP or node.mute or node.node_tree is None:
+            continue
+        if node.node_tree.dvm.uid:
+            if any(socket.is_linked for socket in node.outputs):
+                yield node
+        elif node.node_tree not in seen:
+            seen.add(node.node_tree)
+            yield from _ours_among(node.node_tree.nodes, seen)
 
 
 def add_node(scene, tree, place: tuple[float, float] = (0.0, 0.0)):
@@ -512,48 +509,56 @@ def save_painting(image) -> Path:
 
 # Rendering what comes into a node
 
-_PLATE = re.compile(r"plate\.(\d+)\.exr\Z")
+_PLATES = "dvm_plates"  # a property of the scene that plates are rendered from
 
 
-def rendered_range(folder: Path) -> tuple[int | None, int]:
-    """First and last number of rendered plates without a gap; None if there are none."""
-    there = [int(found.group(1)) for found in map(_PLATE.match, _names(folder)) if found]
-    if not there:
-        return None, 0
-    first = min(there)
-    return first, first + count_plates(str(folder / "plate.####.exr"), first) - 1
+def renders_plates(scene) -> bool:
+    """Whether a scene is the one that `render_input` renders: our node is behind what it makes."""
+    return _PLATES in scene
 
 
-def _names(folder: Path) -> list[str]:
-    return [one.name for one in folder.iterdir()] if folder.is_dir() else []
+def nodes_before(scene, tree) -> Iterator:
+    """Our nodes that a render of what comes into a node passes.
+
+    Raises:
+        InputError: ``input.no_input``.
+    """
+    waiting = [link.from_node for link in node_with_input(scene, tree).inputs["Image"].links]
+    found: list = []
+    while waiting:
+        one = waiting.pop()
+        if one not in found:
+            found.append(one)
+            waiting += [link.from_node for socket in one.inputs for link in socket.links]
+    yield from _ours_among(found, set())
 
 
-def render_input(scene, tree, folder: Path) -> Iterator[int]:
-    """Render what comes into a node's Image input, for all frames of the scene, as half EXRs in
-    scene-linear light; a frame at each step.
+def render_input(scene, tree, folder: Path, name: str, frames: Sequence[int]) -> Iterator[int]:
+    """Render what comes into a node's Image input as half EXRs in scene-linear light; a frame at
+    each step.
 
     A copy of the scene is rendered whose compositor ends there, so that nothing else is written
     and the scene stays as it is. It is gone when the last step is done, or the generator closed.
+
+    Args:
+        scene: whose compositor has the node.
+        tree: of the node.
+        folder: of the plates; made if need be.
+        name: of the files, with ``####`` and without suffix.
+        frames: of the scene.
 
     Yields:
         The frames that are done.
 
     Raises:
-        InputError: ``input.no_input`` if nothing comes in.
+        InputError: ``input.no_input``; ``input.scene_gone`` if the copy was removed meanwhile:
+            something was undone, another file was opened.
     """
-    own = scene_tree(scene)
-    node = next((n for n in (own.nodes if own else ()) if _shows(n, tree)), None)
-    socket = node.inputs["Image"] if node is not None else None
-    if socket is None or not socket.is_linked:
-        raise InputError(
-            "input.no_input",
-            f"nothing is linked to the Image input of {tree.name} in the scene {scene.name!r}",
-            hint="link a picture to it, or choose a clip",
-        )
+    own, node = scene_tree(scene), node_with_input(scene, tree)
     folder.mkdir(parents=True, exist_ok=True)
-    frames = render_frames(scene)
     copy, shared = scene.copy(), None
     copy.name = "DVM plates"
+    copy[_PLATES] = True
     if _SCENE_HAS_GROUP:
         shared = own.copy()
         copy.compositing_node_group = shared
@@ -564,14 +569,20 @@ def render_input(scene, tree, folder: Path) -> Iterator[int]:
         for one in list(inside.nodes):
             if one.bl_idname in ("CompositorNodeOutputFile", "CompositorNodeViewer"):
                 inside.nodes.remove(one)
-        writer = exr_writer(inside, folder, "plate.####")
+        writer = exr_writer(inside, folder, name)
         inside.links.new(upstream, writer.inputs[0])
         ensure_output(copy)
         inside.links.new(upstream, output_socket(copy))
         for frame in frames:
             copy = bpy.data.scenes.get(names[0])
             if copy is None:
-                return  # another file was opened meanwhile
+                raise InputError(
+                    "input.scene_gone",
+                    f"the copy of the scene that plates were rendered from was removed before "
+                    f"frame {frame}",
+                    hint="undo nothing and open no other file meanwhile, and press Render Plates "
+                    "again",
+                )
             copy.frame_current = frame
             # A still is of the context's scene, whatever scene is named.
             with bpy.context.temp_override(scene=copy):
@@ -586,8 +597,21 @@ def render_input(scene, tree, folder: Path) -> Iterator[int]:
             bpy.data.node_groups.remove(shared)
 
 
-def _shows(node, tree) -> bool:
-    return bool(node.bl_idname == GROUP and node.node_tree == tree)
+def node_with_input(scene, tree):
+    """The scene's node with that tree, outside of groups.
+
+    Raises:
+        InputError: ``input.no_input`` if there is none, or nothing comes into it.
+    """
+    own = scene_tree(scene)
+    for node in own.nodes if own else ():
+        if node.bl_idname == GROUP and node.node_tree == tree and node.inputs["Image"].is_linked:
+            return node
+    raise InputError(
+        "input.no_input",
+        f"nothing is linked to the Image input of {tree.name} in the scene {scene.name!r}",
+        hint="link a picture to it, or choose a clip",
+    )
 
 
 def exr_writer(tree, folder: Path, name: str):
@@ -645,9 +669,9 @@ def warn(text: str) -> None:
     bpy.app.timers.register(show)
 
 
-def render_frames(scene) -> list[int]:
+def render_frames(scene) -> range:
     """The frames that an animation render would make."""
-    return list(range(scene.frame_start, scene.frame_end + 1, max(scene.frame_step, 1)))
+    return range(scene.frame_start, scene.frame_end + 1, max(scene.frame_step, 1))
 
 
 def listen(event: str, function) -> None:

@@ -11,38 +11,61 @@ import os
 import sys
 from pathlib import Path
 
-from ..client.errors import DvmError, sentence
+from ..client.errors import DvmError, InputError, sentence
 from ..client.outputs import output_path
 from . import adapter, group, live, shots
 
 STOPPED = 10  # the exit code of what an artist must act on
 
 
-def missing(scene, frames) -> list[tuple[str, int, Path]]:
-    """The files that a render would read and that are not there: node, plate, path."""
+def missing(nodes, frames) -> list[tuple[str, int, Path]]:
+    """The files that a render of those nodes would read and that are not there: node's name, plate,
+    path."""
     found = []
-    for node in adapter.nodes_in_use(scene):
+    for node in nodes:
         tree = node.node_tree
         shown = group.shown(tree)
-        timing = shots.source_of(tree).timing
-        first, last = shots.numbers_of(tree, timing)
+        source = shots.source_of(tree)
+        wanted = shots.numbers_of(tree, source)
         for frame in frames:
-            plate = timing.plate(frame)
-            if not first <= plate <= last:
+            plate = source.timing.plate(frame)
+            if not wanted[0] <= plate <= wanted[-1]:
                 continue
             for layer, path in shown.items():
                 file = output_path(str(path.parent / "alpha.####.exr"), plate, layer)
                 if not (file.is_file() and file.stat().st_size):
                     found.append((tree.name, plate, file))
         if not shown and len(tree.dvm.keyframes):
-            found.append((tree.name, first, Path("(never matted)")))
+            found.append((tree.name, wanted[0], Path("(never matted)")))
     return found
 
 
+def check_input(scene, tree) -> None:
+    """Before what comes into a node is rendered to plates: it may come from other nodes of ours.
+
+    Raises:
+        InputError: ``input.missing_matte``; ``input.no_input`` if nothing comes in.
+    """
+    gone = missing(adapter.nodes_before(scene, tree), adapter.render_frames(scene))
+    if gone:
+        hint = f"press Matte on {gone[0][0]} first"
+        raise InputError("input.missing_matte", _sentence(gone), hint=hint)
+
+
+def _sentence(gone: list[tuple[str, int, Path]]) -> str:
+    name, plate, path = gone[0]
+    return f"the matte of plate {plate} of {name}, {path}, is not there"
+
+
 def check(scene, frames) -> None:
-    """Fetch what is missing, or stop the render: see `stop`."""
+    """Fetch what is missing, or stop the render: see `stop`.
+
+    Not what Render Plates renders: our node is behind it, and `check_input` has looked before it.
+    """
+    if adapter.renders_plates(scene):
+        return
     try:
-        gone = missing(scene, frames)
+        gone = missing(adapter.nodes_in_use(scene), frames)
     except DvmError as error:
         stop(error.message, error.hint)
         return
@@ -53,10 +76,9 @@ def check(scene, frames) -> None:
         for tree in trees:
             if tree.name in names and adapter.is_editable(tree):
                 why = fetch(tree) or why
-        gone = missing(scene, frames)
+        gone = missing(adapter.nodes_in_use(scene), frames)
     if gone:
-        name, plate, path = gone[0]
-        text = f"the matte of plate {plate} of {name}, {path}, is not there"
+        text = _sentence(gone)
         if why.message:
             text += f", and {why.message}"
         stop(text, why.hint or "open the file with a server and press Matte")

@@ -53,11 +53,12 @@ def check_plate(source: Source, plate: int) -> None:
     Raises:
         InputError: ``input.frame_range`` if the clip has no such plate.
     """
-    if not source.timing.holds(plate):
+    plates = source.plates
+    if plate not in plates:
+        by = "" if plates.step == 1 else f", {plates.step} apart"
         raise InputError(
             "input.frame_range",
-            f"the clip has no plate {plate}: its plates are {source.timing.first} to "
-            f"{source.timing.last}",
+            f"the clip has no plate {plate}: its plates are {plates[0]} to {plates[-1]}{by}",
             hint="go to a frame where the clip is",
         )
 

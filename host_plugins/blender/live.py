@@ -9,6 +9,7 @@ import time
 import traceback
 from collections.abc import Callable, Collection, Generator, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from ..client.background import Work
@@ -16,7 +17,7 @@ from ..client.connection import Connection
 from ..client.desk import IDLE, LOOK, TICK, Desk, Plan, State
 from ..client.finding import finder
 from ..client.shot import Shot
-from . import adapter, group, preferences, shots, showing
+from . import adapter, group, preferences, rendered, shots, showing
 from .caches import cache_folder, cache_folders, ids_in_use
 
 __all__ = ["LIVE", "Live", "State", "end", "live", "tick"]
@@ -77,14 +78,15 @@ class Live(Desk):
         """Render what comes into a node to plates, a frame a turn.
 
         Raises:
-            InputError: ``input.busy``.
+            InputError: ``input.busy``, ``input.no_input``.
         """
-        uid, total = tree.dvm.uid, len(adapter.render_frames(scene))
-        self.begin(
-            uid, State(what="plates", stage="rendering", text="rendering plates", total=total)
-        )
-        frames = adapter.render_input(scene, tree, shots.rendered_folder(tree))
-        self.take_turns(uid, self._rendering(uid, frames), of_run=True)
+        adapter.node_with_input(scene, tree)
+        uid, plates = tree.dvm.uid, adapter.render_frames(scene)
+        state = State(what="plates", stage="rendering", text="rendering plates", total=len(plates))
+        self.begin(uid, state)
+        folder = shots.rendered_folder(tree)
+        going = adapter.render_input(scene, tree, folder, rendered.NAME, plates)
+        self.take_turns(uid, self._rendering(uid, going, folder, plates), of_run=True)
 
     def clear_cache(self) -> None:
         """Remove the mattes that no node of this file shows; `cleared` tells, after a pump."""
@@ -116,15 +118,19 @@ class Live(Desk):
         options = replace(options, keys=adapter.absolute(options.keys))
         return finder(options, preferences.state_folder() if local else None)
 
-    def _rendering(self, uid: str, frames: Generator[int, None, None]) -> Iterator[None]:
-        for done, _ in enumerate(frames, 1):
+    def _rendering(
+        self, uid: str, going: Generator[int, None, None], folder: Path, plates: range
+    ) -> Iterator[None]:
+        rendered.begin(folder)
+        for done, _ in enumerate(going, 1):
             state = self.states[uid]
             state.done, state.text = done, f"rendering {done} of {state.total}"
             if state.stopping:
-                frames.close()
-                self.end(uid, "cancelled; rendered plates are kept")
+                going.close()
+                self.end(uid, "cancelled; plates are used once all of them are rendered")
                 return
             yield
+        rendered.ended(folder, plates)
         tree = adapter.tree_of(uid)
         if tree is not None:
             tree.dvm.source = "INPUT"

@@ -4,7 +4,7 @@ import bpy
 from bpy.props import BoolProperty, EnumProperty, IntProperty, StringProperty
 
 from ..client.errors import DvmError, sentence
-from . import adapter, group, keyframes, live, shots, showing
+from . import adapter, farm, group, keyframes, live, shots, showing
 
 
 def _errors_are_told(execute):
@@ -299,7 +299,12 @@ class DVM_OT_render_plates(_OnShot, bpy.types.Operator):
     @_errors_are_told
     def execute(self, context):
         tree = self.shot(context)
-        live.live().render_plates(context.scene, tree)
+        try:
+            farm.check_input(context.scene, tree)
+            live.live().render_plates(context.scene, tree)
+        except DvmError as error:
+            live.live().fail(tree.dvm.uid, error)  # stays to be read in the panel
+            raise
         if adapter.in_background():  # no timer goes on with it
             state = live.live().wait(tree.dvm.uid)
             if state.failed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from ..client.errors import InputError
 from ..client.guides import Guides
 from ..client.shot import Client, Keyframe, Options, Outputs, Plates, Shot, shot_id
 from ..client.timing import Timing, is_movie, pattern_of, sequence_or_one
-from . import adapter
+from . import adapter, rendered
 
 # Properties by what the client calls them.
 GUIDES = {"garbage": "garbage_matte", "core": "core_matte", "clean": "clean_plate"}
@@ -24,6 +25,7 @@ class Source:
     Attributes:
         pattern: absolute; ``####`` for the number, or a movie.
         timing: where they lie in the scene's time.
+        step: from one plate to the next; more than 1 where the scene was rendered so.
         colourspace: the server's name of it; "" = from the files.
         shown_in: Blender's name of it.
     """
@@ -32,6 +34,12 @@ class Source:
     timing: Timing
     colourspace: str
     shown_in: str
+    step: int = 1
+
+    @property
+    def plates(self) -> range:
+        """Their numbers."""
+        return range(self.timing.first, self.timing.last + 1, self.step)
 
     def plate(self, number: int) -> Path:
         """The file of a plate."""
@@ -67,15 +75,16 @@ def source_of(tree) -> Source:
 
 def rendered_source(tree) -> Source:
     """Plates that were rendered from what comes into the node; they are numbered by the scene."""
-    first, last = adapter.rendered_range(rendered_folder(tree))
-    if first is None:
+    plates = rendered.plates(rendered_folder(tree))
+    if not plates:
         raise _no_clip(
-            "what comes into the node has not been rendered to plates",
+            "what comes into the node has not been rendered to plates, or not to the end",
             "press Render Plates, or choose a clip",
         )
-    pattern = str(rendered_folder(tree) / "plate.####.exr")
-    timing = Timing(first, last - first + 1, first)
-    return Source(pattern, timing, tree.dvm.colourspace or "lin_rec709_scene", "")
+    pattern = str(rendered_folder(tree) / f"{rendered.NAME}.exr")
+    timing = Timing(plates[0], plates[-1] - plates[0] + 1, plates[0])
+    space = tree.dvm.colourspace or "lin_rec709_scene"
+    return Source(pattern, timing, space, "", plates.step)
 
 
 def home(tree) -> Path:
@@ -94,23 +103,24 @@ def trimap_folder(tree) -> Path:
     return home(tree) / "trimaps" / tree.dvm.uid[:12]
 
 
-def numbers_of(tree, timing: Timing) -> tuple[int, int]:
-    """First and last plate that are wanted.
+def numbers_of(tree, source: Source) -> range:
+    """The plates that are wanted, at least one.
 
     Raises:
         InputError: ``input.frame_range``.
     """
-    shot = tree.dvm
+    shot, timing, plates = tree.dvm, source.timing, source.plates
     if not shot.use_range:
-        return timing.first, timing.last
-    if shot.first > shot.last or not (timing.holds(shot.first) and timing.holds(shot.last)):
+        return plates
+    wanted = plates[bisect_left(plates, shot.first) : bisect_right(plates, shot.last)]
+    if not (wanted and timing.holds(shot.first) and timing.holds(shot.last)):
         raise InputError(
             "input.frame_range",
             f"plates {shot.first} to {shot.last} are wanted, and the clip has {timing.first} to "
             f"{timing.last}",
             hint="correct the part of the clip in the node's panel",
         )
-    return shot.first, shot.last
+    return wanted
 
 
 def build(tree, source: Source, layers: Sequence[str], cache: Path) -> Shot:
@@ -125,7 +135,7 @@ def build(tree, source: Source, layers: Sequence[str], cache: Path) -> Shot:
     Raises:
         InputError: ``input.no_keyframe``, ``input.frame_range``, ``input.missing_trimap``.
     """
-    first, last = numbers_of(tree, source.timing)
+    wanted = numbers_of(tree, source)
     shot = tree.dvm
     keyframes = []
     for one in sorted(shot.keyframes, key=lambda key: key.frame):
@@ -137,17 +147,17 @@ def build(tree, source: Source, layers: Sequence[str], cache: Path) -> Shot:
                 frame=one.frame,
                 hint="make it from the masks again, or remove the keyframe",
             )
-        if first <= one.frame <= last:
+        if one.frame in wanted:
             keyframes.append(Keyframe(one.frame, trimap=str(path)))
     if not keyframes:
         raise InputError(
             "input.no_keyframe",
-            f"{tree.name} has no keyframe between the plates {first} and {last}",
+            f"{tree.name} has no keyframe between the plates {wanted[0]} and {wanted[-1]}",
             hint="draw the masks on one frame and press Trimap From Masks",
         )
     made = Shot(
         name=Path(source.pattern).name,  # not the node's: its copies are the same shot
-        frames=((first, last, 1),),
+        frames=((wanted[0], wanted[-1], wanted.step),),
         plates=Plates(
             pattern=source.pattern,
             colourspace=source.colourspace,
@@ -164,7 +174,7 @@ def build(tree, source: Source, layers: Sequence[str], cache: Path) -> Shot:
             overwrite=True,  # mattes of other plates or trimaps: they are in our own cache
         ),
         client=Client(adapter.host_name(), VERSION),
-        guides=_guides(tree, range(first, last + 1)),
+        guides=_guides(tree, wanted),
     )
     pattern = cache / shot_id(made)[:16] / "alpha.####.exr"
     return replace(made, outputs=replace(made.outputs, pattern=str(pattern)))

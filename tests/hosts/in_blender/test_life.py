@@ -14,6 +14,7 @@ import bpy
 import pytest
 
 from host_plugins.blender import adapter, farm, group, keyframes, live, preferences, shots
+from host_plugins.client.errors import InputError
 from tests.hosts.contract import finish, near, started
 from tests.hosts.serving import PYTHON, REPOSITORY, Server, make_clip, read_pictures, run_in_project
 
@@ -34,6 +35,11 @@ def draw(mask, name, centre, half):
         place = (centre[0] + half * x, centre[1] + half * y)
         point.co = point.handle_left = point.handle_right = place
     return layer
+
+
+def missing(frames):
+    """What a render of the scene lacks."""
+    return farm.missing(adapter.nodes_in_use(bpy.context.scene), frames)
 
 
 def wait(host, node):
@@ -191,6 +197,118 @@ def test_a_rendered_input_is_matted(host, clip):
     assert host.files(node, 3)["alpha"].is_file()
 
 
+def put_clip_before(node, frames):
+    """Have the node's clip come into it, for some frames of the scene; the node."""
+    scene = bpy.context.scene
+    scene.frame_start, scene.frame_end, scene.frame_step = frames[0], frames[-1], frames.step
+    scene.render.resolution_x, scene.render.resolution_y = 64, 48
+    scene.render.resolution_percentage = 100
+    inside = adapter.scene_tree(scene)
+    ours = next(n for n in inside.nodes if n.bl_idname == adapter.GROUP)
+    source = inside.nodes.new("CompositorNodeMovieClip")
+    source.clip = tree_of(node).dvm.clip
+    inside.links.new(source.outputs["Image"], ours.inputs["Image"])
+    return ours
+
+
+@pytest.fixture
+def stopped(monkeypatch):
+    """What renders were stopped for: the process would end."""
+    said = []
+    monkeypatch.setattr(farm, "stop", lambda message, hint: said.append(message))
+    return said
+
+
+def test_plates_are_rendered_though_the_nodes_image_goes_on(host, clip, stopped, tmp_path):
+    """Onto another node, as it does in a comp; nothing has been matted."""
+    node = host.new_node(clip, 1001, 1006)
+    ours = put_clip_before(node, range(1, 3))
+    scene = bpy.context.scene
+    inside = adapter.scene_tree(scene)
+    over = inside.nodes.new("CompositorNodeAlphaOver")
+    inside.links.new(ours.outputs["Image"], over.inputs[2])
+    inside.links.new(over.outputs["Image"], adapter.output_socket(scene))
+    tree_of(node).dvm.source = "INPUT"
+    assert bpy.ops.dvm.render_plates() == {"FINISHED"}
+    bpy.ops.dvm.keyframe_add(filepath=str(clip.parent / "key.1001.png"), frame=1)
+    assert bpy.ops.dvm.render_plates() == {"FINISHED"}  # again, with a keyframe and no matte
+    assert "2 plates rendered" in host.told(node).text
+    assert stopped == []
+    host.connect_to(str(tmp_path / "no-server.json"))
+    farm.before_render(scene)  # the scene itself is not let off
+    assert len(stopped) == 1
+
+
+def test_plates_behind_another_node_want_its_mattes(host, clip):
+    node, behind = started(host, clip), host.new_node(clip, 1001, 1006)
+    ours = put_clip_before(node, range(1, 7))
+    inside = adapter.scene_tree(bpy.context.scene)
+    last = next(n for n in inside.nodes if n.bl_idname == adapter.GROUP and n != ours)
+    inside.links.new(ours.outputs["Image"], last.inputs["Image"])
+    name = tree_of(behind).name
+    with pytest.raises(RuntimeError, match=f"matte of plate 1001 of {tree_of(node).name}"):
+        bpy.ops.dvm.render_plates(tree=name)
+    assert host.told(behind).failed and not shots.rendered_folder(tree_of(behind)).exists()
+    host.run(node, "matte")
+    assert not finish(host, node).failed
+    assert bpy.ops.dvm.render_plates(tree=name) == {"FINISHED"}
+
+
+def test_plates_of_two_renders_are_not_mixed(host, clip):
+    node = host.new_node(clip, 1001, 1006)
+    put_clip_before(node, range(1, 5))
+    bpy.ops.dvm.render_plates()
+    assert shots.source_of(tree_of(node)).plates == range(1, 5)
+    scene = bpy.context.scene
+    scene.frame_start, scene.frame_end = 5, 6  # right after those there are
+    bpy.ops.dvm.render_plates()
+    assert shots.source_of(tree_of(node)).plates == range(5, 7)
+    live.live().render_plates(scene, tree_of(node))
+    while not live.live().state(node).done:
+        live.live().pump()
+    host.cancel(node)
+    finish(host, node)
+    # The first of them may be another picture than the second.
+    with pytest.raises(InputError, match="not to the end"):
+        shots.source_of(tree_of(node))
+
+
+def test_every_other_plate_is_rendered_and_matted(host, clip):
+    node = host.new_node(clip, 1001, 1006)
+    put_clip_before(node, range(1, 6, 2))
+    bpy.ops.dvm.render_plates()
+    assert shots.source_of(tree_of(node)).plates == range(1, 6, 2)
+    key = str(clip.parent / "key.1001.png")
+    with pytest.raises(RuntimeError, match="no plate 2: its plates are 1 to 5, 2 apart"):
+        bpy.ops.dvm.keyframe_add(filepath=key, frame=2)
+    bpy.ops.dvm.keyframe_add(filepath=key, frame=1)
+    host.run(node, "matte")
+    told = finish(host, node)
+    assert not told.failed and told.total == 3, told
+    assert [host.files(node, n)["alpha"].is_file() for n in (1, 2, 3, 5)] == [
+        True,
+        False,
+        True,
+        True,
+    ]
+    shot = tree_of(node).dvm
+    shot.use_range, shot.first, shot.last = True, 2, 4
+    assert shots.numbers_of(tree_of(node), shots.source_of(tree_of(node))) == range(3, 5, 2)
+
+
+def test_rendering_plates_from_a_scene_that_is_gone_is_said(host, clip):
+    """Undo takes the copy away that plates are rendered from."""
+    node = host.new_node(clip, 1001, 1006)
+    put_clip_before(node, range(1, 7))
+    live.live().render_plates(bpy.context.scene, tree_of(node))
+    while live.live().state(node).done < 2:
+        live.live().pump()
+    bpy.data.scenes.remove(bpy.data.scenes["DVM plates"])
+    told = finish(host, node)
+    assert told.failed and "removed before frame 3" in told.text and "again" in told.hint
+    assert tree_of(node).dvm.source == "CLIP"
+
+
 def test_nothing_at_the_nodes_input_is_said(host, clip):
     host.new_node(clip, 1001, 1006)
     with pytest.raises(RuntimeError, match="Nothing is linked"):
@@ -343,7 +461,7 @@ def test_a_file_that_moves_with_its_folder_finds_all(host, clip, tmp_path):
     for name in ("shot.blend", "dvm", "clip"):
         shutil.move(str(tmp_path / name), str(elsewhere / name))
     bpy.ops.wm.open_mainfile(filepath=str(elsewhere / "shot.blend"))
-    assert farm.missing(bpy.context.scene, range(1, 7)) == []
+    assert missing(range(1, 7)) == []
     files = host.files(node, 1003)
     assert elsewhere in files["alpha"].parents and files["alpha"].is_file()
     # Another path is another shot to the server: it is matted anew, beside the file.
@@ -466,7 +584,7 @@ def test_a_part_of_the_clip(host, clip):
     assert not finish(host, node).failed
     assert host.files(node, 1003)["alpha"].is_file()
     assert not host.files(node, 1004)["alpha"].exists()
-    assert farm.missing(bpy.context.scene, range(1, 7)) == []  # beyond the part nothing is missed
+    assert missing(range(1, 7)) == []  # beyond the part nothing is missed
     shot.last = 1999
     host.run(node, "matte")
     told = host.told(node)
