@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ..client.errors import DvmError, InputError, sentence
 from ..client.outputs import output_path
-from . import adapter, group, live, shots
+from . import adapter, group, live, shots, showing
 
 STOPPED = 10  # the exit code of what an artist must act on
 
@@ -64,6 +64,9 @@ def check(scene, frames) -> None:
     """
     if adapter.renders_plates(scene):
         return
+    if adapter.in_background():
+        for node in adapter.nodes_in_use(scene):
+            showing.follow(node.node_tree)  # no timer has done it
     try:
         gone = missing(adapter.nodes_in_use(scene), frames)
     except DvmError as error:

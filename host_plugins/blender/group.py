@@ -72,25 +72,25 @@ def show_layer(tree, layer: str, path: Path, timing: Timing, *, colourspace: str
 
 def connect(tree, layers: Collection[str]) -> None:
     """Link the layers that there are to the group's outputs."""
-    nodes, links = tree.nodes, tree.links
+    nodes = tree.nodes
     out, given, cut = nodes["output"], nodes["input"], nodes["cut"]
     for name, layer in (("Alpha", "alpha"), ("Trimap", "trimap"), ("Confidence", "confidence")):
         if layer in layers:
-            links.new(adapter.matte_socket(nodes[layer]), out.inputs[name])
+            _link(tree, adapter.matte_socket(nodes[layer]), out.inputs[name])
         else:
             _unlink(tree, out.inputs[name])
             out.inputs[name].default_value = _NOTHING_YET[name]
     if "alpha" not in layers:
-        links.new(given.outputs["Image"], out.inputs["Image"])
+        _link(tree, given.outputs["Image"], out.inputs["Image"])
         return
     if "foreground" in layers:
         colours = nodes["foreground"].outputs["Image"]
     else:
         _unlink_from(tree, nodes["foreground"])
         colours = given.outputs["Image"]
-    links.new(colours, cut.inputs["Image"])
-    links.new(adapter.matte_socket(nodes["alpha"]), cut.inputs["Alpha"])
-    links.new(cut.outputs["Image"], out.inputs["Image"])
+    _link(tree, colours, cut.inputs["Image"])
+    _link(tree, adapter.matte_socket(nodes["alpha"]), cut.inputs["Alpha"])
+    _link(tree, cut.outputs["Image"], out.inputs["Image"])
     adapter.set_alpha_mode(cut, _cut_mode(tree))
 
 
@@ -138,6 +138,12 @@ def _node(tree, kind: str, name: str, place: tuple[float, float]):
     node = tree.nodes.new(kind)
     node.name, node.location = name, place
     return node
+
+
+def _link(tree, source, target) -> None:
+    """Blender builds its compositor anew for a link that is made, be it there already."""
+    if not any(link.from_socket == source for link in target.links):
+        tree.links.new(source, target)
 
 
 def _unlink_from(tree, node) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from ..client.errors import InputError
 from ..client.outputs import output_path
@@ -20,33 +21,41 @@ def steps(uid: str, shot: Shot) -> Iterator[None]:
     if tree is None:
         return
     source = shots.source_of(tree)
-    first = source.timing.first
     wanted = {
-        layer: output_path(shot.outputs.pattern, first, layer) for layer in shot.outputs.layers
+        layer: output_path(shot.outputs.pattern, source.timing.first, layer)
+        for layer in shot.outputs.layers
     }
-    before = group.shown(tree)
-    if any(before.get(layer) != path for layer, path in wanted.items()):
-        kept = [layer for layer in before if layer not in wanted and layer != "foreground"]
-        for layer, path in wanted.items():
-            tree = _editable(uid)
-            if tree is None:
-                return
-            space = source.shown_in
-            group.show_layer(tree, layer, path, source.timing, colourspace=space)
-            yield
-        tree = _editable(uid)
-        if tree is not None:
-            group.connect(tree, {*kept, *wanted})
-        yield
-    for layer in wanted:
+    kept = {
+        layer: path
+        for layer, path in _shown(tree, source).items()
+        # A foreground goes with the alpha that it was estimated with.
+        if layer not in wanted and (layer != "foreground" or "alpha" not in wanted)
+    }
+    for layer, path in {**kept, **wanted}.items():
         tree = _editable(uid)
         if tree is None:
             return
-        adapter.reload(tree.nodes[layer].image)
+        # Also where the path is what it was: the clip may lie elsewhere than it did.
+        group.show_layer(tree, layer, path, source.timing, colourspace=source.shown_in)
+        if layer in wanted:
+            adapter.reload(tree.nodes[layer].image)
         yield
+    tree = _editable(uid)
+    if tree is None:
+        return
+    group.connect(tree, {*kept, *wanted})
+    yield
     tree = _editable(uid)
     if tree is not None:
         adapter.compose_again(tree)
+
+
+def _shown(tree, source: shots.Source) -> dict[str, Path]:
+    """What a group shows, each layer with the file of the first plate there is now."""
+    return {
+        layer: output_path(str(path.parent / "alpha.####.exr"), source.timing.first, layer)
+        for layer, path in group.shown(tree).items()
+    }
 
 
 def _editable(uid: str):
@@ -58,25 +67,25 @@ def refresh(tree) -> None:
     """Build a group again from its settings and what it shows: the clip has moved, an option of the
     node has changed."""
     source = shots.source_of(tree)
-    shown = group.shown(tree)
-    first = source.timing.first
     moved = {
-        layer: output_path(str(path.parent / "alpha.####.exr"), first, layer)
-        for layer, path in shown.items()
+        layer: path
+        for layer, path in _shown(tree, source).items()
         if layer != "foreground" or tree.dvm.use_foreground
     }
     group.show(tree, moved, source.timing, colourspace=source.shown_in)
 
 
 def follow(tree) -> bool:
-    """Go with a movie clip that was moved in time, or options that were changed; True if so."""
-    if not adapter.is_editable(tree) or tree.dvm.source != "CLIP" or not group.shown(tree):
+    """Go with plates that were moved in time, or options that were changed; True if so."""
+    if not adapter.is_editable(tree) or not group.shown(tree):
         return False
     try:
-        timing = shots.source_of(tree).timing
+        source = shots.source_of(tree)
     except InputError:
-        return False  # no clip any more: what is shown stays
-    if group.lies_at(tree, timing):
+        return False  # no plates any more: what is shown stays
+    if group.lies_at(tree, source.timing):
         return False
+    if tree.dvm.source == "IMAGE" and not source.plate(source.timing.first).is_file():
+        return False  # the plates of an image are counted on the disk, and that is not there now
     refresh(tree)
     return True

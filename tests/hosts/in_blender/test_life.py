@@ -13,7 +13,16 @@ from pathlib import Path
 import bpy
 import pytest
 
-from host_plugins.blender import adapter, farm, group, keyframes, live, preferences, shots
+from host_plugins.blender import (
+    adapter,
+    farm,
+    group,
+    keyframes,
+    live,
+    preferences,
+    shots,
+    showing,
+)
 from host_plugins.client.errors import InputError
 from tests.hosts.contract import finish, near, started
 from tests.hosts.serving import PYTHON, REPOSITORY, Server, make_clip, read_pictures, run_in_project
@@ -346,6 +355,79 @@ def test_a_clip_that_was_moved_is_followed_by_itself(host, clip):
         live.live().pump()
         time.sleep(0.05)
     assert tree.nodes["alpha"].frame_start == tree.nodes["trimap"].frame_start == 31
+
+
+def as_image(node, clip):
+    """Have a node take its plates from an image instead of the clip."""
+    image = bpy.data.images.load(str(clip).replace("####", "1001"))
+    image.source = "SEQUENCE"
+    shot = tree_of(node).dvm
+    shot.source, shot.image = "IMAGE", image
+    return shot
+
+
+def cut_of(tree):
+    return [adapter.has_alpha_mode(tree.nodes["cut"], one) for one in ("APPLY", "REPLACE_ALPHA")]
+
+
+def test_an_image_that_was_moved_is_followed_by_itself(host, clip):
+    node = started(host, clip)
+    shot = as_image(node, clip)
+    host.run(node, "matte")
+    assert not finish(host, node).failed
+    tree = tree_of(node)
+    assert tree.nodes["alpha"].frame_start == 1 and cut_of(tree) == [True, False]
+    shot.start, shot.premultiply = 101, False
+    end = time.monotonic() + 5
+    while tree.nodes["alpha"].frame_start != 101 and time.monotonic() < end:
+        live.live().pump()
+        time.sleep(0.05)
+    assert {tree.nodes[layer].frame_start for layer in group.shown(tree)} == {101}
+    assert cut_of(tree) == [False, True]
+    shot.start = 1
+    bpy.context.scene.frame_start = bpy.context.scene.frame_end = 3
+    ours = adapter.scene_tree(bpy.context.scene).nodes.active
+    inside = adapter.scene_tree(bpy.context.scene)
+    inside.links.new(ours.outputs["Image"], adapter.output_socket(bpy.context.scene))
+    farm.before_render(bpy.context.scene)  # at once where no timer does it
+    assert tree.nodes["alpha"].frame_start == 1
+    # Plates that cannot be counted now do not make a matte shorter.
+    clip.parent.rename(clip.parent.with_name("away"))
+    assert not showing.follow(tree) and tree.nodes["alpha"].frame_duration == 6
+
+
+def test_what_is_shown_again_lies_where_the_plates_do(host, clip, monkeypatch):
+    monkeypatch.setattr(showing, "follow", lambda tree: False)  # before it has got round to it
+    node = started(host, clip)
+    shot = as_image(node, clip)
+    host.run(node, "matte")
+    assert not finish(host, node).failed
+    tree = tree_of(node)
+    for what, start in (("matte", 101), ("propagate", 51)):
+        shot.start, shot.premultiply = start, not shot.premultiply
+        host.run(node, what)
+        assert not finish(host, node).failed
+        assert len(group.shown(tree)) == 4
+        assert {tree.nodes[layer].frame_start for layer in group.shown(tree)} == {start}
+        assert cut_of(tree) == [shot.premultiply, not shot.premultiply]
+
+
+def test_propagating_after_a_matte_leaves_its_image(host, clip):
+    node = started(host, clip)
+    host.run(node, "matte")
+    assert not finish(host, node).failed
+    tree, before = tree_of(node), host.files(node, 1003)
+    host.add_keyframe(node, 1003, clip.parent / "key.1003.png")
+    host.run(node, "propagate")
+    assert not finish(host, node).failed
+    after = host.files(node, 1003)
+    assert after["trimap"] != before["trimap"]
+    assert (after["alpha"], after["foreground"]) == (before["alpha"], before["foreground"])
+    assert tree.nodes["cut"].inputs["Image"].links[0].from_node == tree.nodes["foreground"]
+    host.set_option(node, "foreground", False)
+    host.run(node, "matte")
+    assert not finish(host, node).failed
+    assert "foreground" not in host.files(node, 1003)
 
 
 @pytest.mark.parametrize("foreground", [True, False])
