@@ -133,7 +133,7 @@ class Live(Desk):
         rendered.ended(folder, plates)
         tree = adapter.tree_of(uid)
         if tree is not None:
-            tree.dvm.source = "INPUT"
+            tree.dvm.source, tree.dvm.rendered = "INPUT", adapter.stored(str(folder))
         self.end(uid, f"{self.states[uid].total} plates rendered")
 
 

@@ -3,7 +3,7 @@
 import bpy
 
 from ..client.errors import DvmError, sentence
-from . import adapter, live, pictures, shots
+from . import adapter, live, paths, pictures, shots
 
 TAB = "Deep Video Matte"
 BUCKETS = 24  # of the strip of confidence
@@ -16,7 +16,7 @@ class DVM_UL_keyframes(bpy.types.UIList):
 
     def draw_item(self, context, layout, data, item, icon, active_data, active_property):
         tree = item.id_data
-        picture = pictures.thumbnail(adapter.absolute(item.path, tree))
+        picture = pictures.thumbnail(paths.find(item, "path"))
         row = layout.row(align=True)
         row.label(text=f"{item.frame}", icon_value=picture)
         row.label(text=item.bl_rna.properties["kind"].enum_items[item.kind].name)

@@ -12,6 +12,7 @@ from bpy.props import (
 )
 
 from ..client.shot_parts import LIGHTS, MISSING, WINDOWS
+from . import paths
 from .adapter import RELATIVE
 
 SOURCES = [
@@ -37,10 +38,19 @@ _TEXTS = {
 }
 
 
-def _picture(name, description):
+def _path(called, name, description, kind="FILE_PATH"):
+    """A path that may be relative to the .blend; beside it `_at` keeps where that leads."""
     return StringProperty(
-        name=name, subtype="FILE_PATH", options=RELATIVE, description=f"{description}. {_FILES}"
+        name=name,
+        subtype=kind,
+        options=RELATIVE,
+        description=description,
+        update=paths.note(called),
     )
+
+
+def _at():
+    return StringProperty(options={"HIDDEN"})
 
 
 def _choices(names):
@@ -52,9 +62,8 @@ class DVM_PG_keyframe(bpy.types.PropertyGroup):
 
     frame: IntProperty(name="Plate", description="Number of the plate it belongs to")
     kind: EnumProperty(name="Kind", items=KINDS, default="FILE")
-    path: StringProperty(
-        name="Trimap", subtype="FILE_PATH", options=RELATIVE, description="The trimap's file"
-    )
+    path: _path("path", "Trimap", "The trimap's file")
+    path_at: _at()
     image: PointerProperty(
         name="Painting", type=bpy.types.Image, description="What is painted on, for Painted"
     )
@@ -107,17 +116,31 @@ class DVM_PG_shot(bpy.types.PropertyGroup):
     )
     grow: IntProperty(name="Grow", min=0, max=1000, description="The edge, in pixels of the plate")
 
-    garbage_matte: _picture("Garbage matte", "Where it is white, alpha is 0")
-    core_matte: _picture("Core matte", "Where it is white, alpha is 1, unless garbage says 0")
-    clean_plate: _picture("Clean plate", "The background alone, filmed or painted")
+    rendered: _path("rendered", "Rendered plates", "Their folder, for Node input", "DIR_PATH")
+    rendered_at: _at()
+
+    garbage_matte: _path(
+        "garbage_matte", "Garbage matte", f"Where it is white, alpha is 0. {_FILES}"
+    )
+    garbage_matte_at: _at()
+    core_matte: _path(
+        "core_matte",
+        "Core matte",
+        f"Where it is white, alpha is 1, unless garbage says 0. {_FILES}",
+    )
+    core_matte_at: _at()
+    clean_plate: _path(
+        "clean_plate", "Clean plate", f"The background alone, filmed or painted. {_FILES}"
+    )
+    clean_plate_at: _at()
 
     network: StringProperty(name="Network", description="Empty: the server's best one")
-    checkpoint: StringProperty(
-        name="Checkpoint",
-        subtype="FILE_PATH",
-        options=RELATIVE,
-        description="Weights of your own, a path on the server; empty: those that came with it",
+    checkpoint: _path(
+        "checkpoint",
+        "Checkpoint",
+        "Weights of your own, a path on the server; empty: those that came with it",
     )
+    checkpoint_at: _at()
     window: EnumProperty(name="Window", items=_choices(WINDOWS), default="centred")
     missing: EnumProperty(name="Missing plates", items=_choices(MISSING), default="error")
     use_foreground: BoolProperty(

@@ -12,7 +12,7 @@ from ..client.errors import InputError
 from ..client.guides import Guides
 from ..client.shot import Client, Keyframe, Options, Outputs, Plates, Shot, shot_id
 from ..client.timing import Timing, is_movie, pattern_of, sequence_or_one
-from . import adapter, rendered
+from . import adapter, paths, rendered
 
 # Properties by what the client calls them.
 GUIDES = {"garbage": "garbage_matte", "core": "core_matte", "clean": "clean_plate"}
@@ -75,13 +75,16 @@ def source_of(tree) -> Source:
 
 def rendered_source(tree) -> Source:
     """Plates that were rendered from what comes into the node; they are numbered by the scene."""
-    plates = rendered.plates(rendered_folder(tree))
+    folder = Path(paths.find(tree.dvm, "rendered") or rendered_folder(tree))
+    plates = rendered.plates(folder)
     if not plates:
+        where = paths.lost(tree.dvm, "rendered")
         raise _no_clip(
-            "what comes into the node has not been rendered to plates, or not to the end",
+            "what comes into the node has not been rendered to plates, or not to the end"
+            + (f", or they are no longer in {where}" if where else ""),
             "press Render Plates, or choose a clip",
         )
-    pattern = str(rendered_folder(tree) / f"{rendered.NAME}.exr")
+    pattern = str(folder / f"{rendered.NAME}.exr")
     timing = Timing(plates[0], plates[-1] - plates[0] + 1, plates[0])
     space = tree.dvm.colourspace or "lin_rec709_scene"
     return Source(pattern, timing, space, "", plates.step)
@@ -95,6 +98,7 @@ def home(tree) -> Path:
 
 
 def rendered_folder(tree) -> Path:
+    """Where plates are rendered to; where those are that were is told by the shot."""
     return home(tree) / "plates" / tree.dvm.uid[:12]
 
 
@@ -139,16 +143,17 @@ def build(tree, source: Source, layers: Sequence[str], cache: Path) -> Shot:
     shot = tree.dvm
     keyframes = []
     for one in sorted(shot.keyframes, key=lambda key: key.frame):
-        path = Path(adapter.absolute(one.path, tree)) if one.path else None
-        if path is None or not path.is_file():
+        path = paths.find(one, "path")
+        if not (path and Path(path).is_file()):
             raise InputError(
                 "input.missing_trimap",
-                f"the trimap of plate {one.frame} ({path or 'never made'}) is not there",
+                f"the trimap of plate {one.frame} ({paths.lost(one, 'path') or 'never made'}) is "
+                "not there",
                 frame=one.frame,
-                hint="make it from the masks again, or remove the keyframe",
+                hint="copy it there, make it from the masks again, or remove the keyframe",
             )
         if one.frame in wanted:
-            keyframes.append(Keyframe(one.frame, trimap=str(path)))
+            keyframes.append(Keyframe(one.frame, trimap=path))
     if not keyframes:
         raise InputError(
             "input.no_keyframe",
@@ -168,7 +173,7 @@ def build(tree, source: Source, layers: Sequence[str], cache: Path) -> Shot:
         outputs=Outputs(layers=tuple(layers), split=True, foreground="straight"),
         options=Options(
             network=shot.network,
-            checkpoint=adapter.absolute(shot.checkpoint, tree),
+            checkpoint=paths.find(shot, "checkpoint"),
             window=shot.window,
             missing=shot.missing,
             overwrite=True,  # mattes of other plates or trimaps: they are in our own cache
@@ -181,9 +186,7 @@ def build(tree, source: Source, layers: Sequence[str], cache: Path) -> Shot:
 
 
 def _guides(tree, plates: Sequence[int]) -> Guides:
-    chosen = {
-        role: adapter.absolute(getattr(tree.dvm, name), tree) for role, name in GUIDES.items()
-    }
+    chosen = {role: paths.find(tree.dvm, name) for role, name in GUIDES.items()}
     return Guides.of_patterns(
         {role: sequence_or_one(path, plates) for role, path in chosen.items()}
     )

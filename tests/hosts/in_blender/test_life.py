@@ -19,13 +19,22 @@ from host_plugins.blender import (
     group,
     keyframes,
     live,
+    paths,
     preferences,
     shots,
     showing,
 )
 from host_plugins.client.errors import InputError
 from tests.hosts.contract import finish, near, started
-from tests.hosts.serving import PYTHON, REPOSITORY, Server, make_clip, read_pictures, run_in_project
+from tests.hosts.serving import (
+    PYTHON,
+    REPOSITORY,
+    Server,
+    make_clip,
+    make_mattes,
+    read_pictures,
+    run_in_project,
+)
 
 
 def tree_of(node):
@@ -550,6 +559,68 @@ def test_a_file_that_moves_with_its_folder_finds_all(host, clip, tmp_path):
     host.run(node, "matte")
     assert not finish(host, node).failed
     assert elsewhere / "dvm" in host.files(node, 1003)["alpha"].parents
+
+
+def test_a_file_saved_into_another_folder_finds_all(host, clip, tmp_path):
+    """Save As, which rewrites Blender's own relative paths and not ours."""
+    node = host.new_node(clip, 1001, 1006)
+    make_mattes(tmp_path)
+    tree_of(node).dvm.garbage_matte = "//garbage.####.png"
+    tree_of(node).dvm.core_matte = "//core.png"
+    folder = shots.trimap_folder(tree_of(node))
+    folder.mkdir(parents=True)
+    for plate in (1001, 1006):
+        trimap = shutil.copy(clip.parent / f"key.{plate}.png", folder)
+        host.add_keyframe(node, plate, trimap)
+    put_clip_before(node, range(1, 3))
+    bpy.ops.dvm.render_plates()
+    tree_of(node).dvm.source = "CLIP"
+    (tmp_path / "b").mkdir()
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "b" / "shot_v2.blend"))
+    host.run(node, "matte")
+    told = finish(host, node)
+    assert not told.failed, told
+    alpha = host.files(node, 1003)["alpha"]
+    assert tmp_path / "b" in alpha.parents
+    row = read_pictures(alpha)[str(alpha)][2][36 * 64 : 37 * 64]
+    assert set(row[:25]) == {0.0} and set(row[26:]) != {0.0}  # by the garbage matte
+    tree_of(node).dvm.source = "INPUT"
+    assert shots.source_of(tree_of(node)).plates == range(1, 3)
+    # From here on they lead there again, also where both folders have moved.
+    bpy.ops.wm.save_mainfile()
+    for folder in (tmp_path, tmp_path / "b"):
+        assert str(folder) not in "".join(one.path for one in tree_of(node).dvm.keyframes)
+    (tmp_path / "moved").mkdir()
+    for name in ("b", "dvm", "garbage.1001.png"):
+        shutil.move(str(tmp_path / name), str(tmp_path / "moved" / name))
+    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "moved" / "b" / "shot_v2.blend"))
+    for one in tree_of(node).dvm.keyframes:
+        assert Path(paths.find(one, "path")).is_file()
+    assert paths.find(tree_of(node).dvm, "garbage_matte").startswith(str(tmp_path / "moved"))
+    assert shots.source_of(tree_of(node)).plates == range(1, 3)
+
+
+def test_a_trimap_that_is_neither_here_nor_where_it_was_is_said(host, clip, tmp_path):
+    node = started(host, clip)
+    shot = tree_of(node).dvm
+    shot.keyframes[0].path_at = ""  # as files had it that were saved before there was that
+    bpy.ops.wm.save_mainfile()
+    (tmp_path / "b").mkdir()
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "b" / "shot.blend"))
+    first, last = shot.keyframes
+    assert [paths.find(one, "path") for one in (first, last)] == [
+        str(clip.parent / f"key.{plate}.png") for plate in (1001, 1006)
+    ]
+    last.path = "//key.1006.png"  # set anew: where the one before it was is no matter now
+    assert not Path(paths.find(last, "path")).exists()
+    bpy.ops.wm.save_mainfile()
+    (tmp_path / "c").mkdir()
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "c" / "shot.blend"))
+    host.run(node, "matte")
+    told = host.told(node)
+    assert told.failed and "plate 1006" in told.text
+    for folder in ("b", "c"):
+        assert str(tmp_path / folder / "key.1006.png") in told.text
 
 
 def test_a_linked_node_is_shown_and_not_touched(host, clip, tmp_path):
