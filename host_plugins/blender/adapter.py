@@ -117,6 +117,11 @@ def scene_tree(scene, *, make: bool = False):
     return scene.node_tree if scene.use_nodes else None
 
 
+def scene_named(name: str):
+    """A scene of this file; None if there is none of that name any more."""
+    return bpy.data.scenes.get(name)
+
+
 def ensure_output(scene) -> None:
     """A Composite node (or the group's output): Blender 3.x crashes in an animation without."""
     tree = scene_tree(scene, make=True)
@@ -655,18 +660,19 @@ def stop_timer(function: Callable[[], float | None]) -> None:
         bpy.app.timers.unregister(function)
 
 
+def soon(function: Callable[[], None]) -> None:
+    """Call a function in the main thread, at its next turn. A render's thread may ask for it."""
+    bpy.app.timers.register(function)
+
+
 def warn(text: str) -> None:
-    """Show a message where it cannot be overlooked. May be called from a render's thread."""
-
-    def show() -> None:
-        manager = bpy.context.window_manager
-        if manager is not None and manager.windows:
-            with bpy.context.temp_override(window=manager.windows[0]):
-                manager.popup_menu(
-                    lambda menu, _: menu.layout.label(text=text), title="Render", icon="ERROR"
-                )
-
-    bpy.app.timers.register(show)
+    """Show a message where it cannot be overlooked."""
+    manager = bpy.context.window_manager
+    if manager is not None and manager.windows:
+        with bpy.context.temp_override(window=manager.windows[0]):
+            manager.popup_menu(
+                lambda menu, _: menu.layout.label(text=text), title="Render", icon="ERROR"
+            )
 
 
 def render_frames(scene) -> range:

@@ -72,6 +72,13 @@ def test_the_backdrop_shows_the_matte(told):
     assert abs(mean - 3.14159 * (0.16 * 640) ** 2 / (640 * 360)) < 0.03
 
 
+def test_a_render_without_its_matte_is_told_and_nothing_is_touched_aside(told):
+    ((text, in_main_thread),) = told["warned"]
+    assert "matte of plate 2 of" in text and "alpha.0002.exr" in text and "Press Matte" in text
+    assert in_main_thread and not told["busy"]
+    assert told["aside"] == []  # calls of ours from the render's thread
+
+
 def test_the_command_line_renders_the_file_without_the_addon(told):
     """``blender -b shot.blend -a``, as a farm does it."""
     folder = told["folder"]

@@ -257,6 +257,53 @@ def test_plates_are_rendered_though_the_nodes_image_goes_on(host, clip, stopped,
     assert len(stopped) == 1
 
 
+def test_a_render_in_a_window_says_what_is_missing_and_touches_nothing(
+    host, clip, monkeypatch, capsys
+):
+    """Its handlers are called in the render's thread."""
+    node = started(host, clip)
+    scene = bpy.context.scene
+    scene.frame_start, scene.frame_end = 1, 6
+    inside = adapter.scene_tree(scene)
+    inside.links.new(inside.nodes.active.outputs["Image"], adapter.output_socket(scene))
+    host.run(node, "matte")
+    assert not finish(host, node).failed
+    for plate in (1002, 1005):
+        host.files(node, plate)["alpha"].unlink()
+    asked, said, aside = [], [], []
+    monkeypatch.setattr(adapter, "in_background", lambda: False)
+    monkeypatch.setattr(adapter, "soon", asked.append)
+    monkeypatch.setattr(adapter, "warn", said.append)
+    for name in ("run", "pump", "errand"):
+
+        def watched(*given, before=getattr(live.Live, name), name=name):
+            if threading.current_thread() is not threading.main_thread():
+                aside.append(name)
+            return before(*given)
+
+        monkeypatch.setattr(live.Live, name, watched)
+
+    def render():
+        farm.before_render(scene)
+        farm.before_frame(scene)
+
+    thread = threading.Thread(target=render)
+    thread.start()
+    thread.join()
+    assert aside == said == [] and len(asked) == 1
+    asked[0]()  # by the main thread
+    wait(host, "")
+    (text,) = said
+    assert "plate 1002" in text and "2 plates lack theirs" in text and "Press Matte on" in text
+    assert text in capsys.readouterr().err
+    assert not live.live().busy() and not host.files(node, 1002)["alpha"].exists()
+    host.files(node, 1002)["alpha"].write_bytes(b"there")
+    host.files(node, 1005)["alpha"].write_bytes(b"there")
+    asked[0]()
+    wait(host, "")
+    assert said == [text]
+
+
 def test_plates_behind_another_node_want_its_mattes(host, clip):
     node, behind = started(host, clip), host.new_node(clip, 1001, 1006)
     ours = put_clip_before(node, range(1, 7))
