@@ -44,7 +44,7 @@ def new_group():
     cut = adapter.set_alpha_node(tree, "APPLY")
     cut.name, cut.location = "cut", (0, 200)
     out.is_active_output = True
-    tree.dvm.uid = uuid.uuid4().hex
+    tree.dvm.uid, tree.dvm.owner = uuid.uuid4().hex, tree.name
     connect(tree, ())
     return tree
 

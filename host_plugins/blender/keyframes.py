@@ -3,13 +3,12 @@ in another one."""
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ..client.errors import InputError
 from ..client.plate_files import plate_size
-from . import adapter, group, raster, targa
+from . import adapter, paths, raster, targa
 from .shots import Source, trimap_folder
 
 Errand = Callable[[], Path]
@@ -45,7 +44,23 @@ def remove(tree, index: int) -> None:
 
 
 def path_for(tree, plate: int) -> Path:
-    return trimap_folder(tree) / f"trimap.{plate:04d}.png"
+    """Where the trimap of a plate is written."""
+    return _of_ours(tree, f"trimap.{plate:04d}", ".png")
+
+
+def _of_ours(tree, name: str, suffix: str) -> Path:
+    """A file in the node's folder that no other node's list names: a copy has its original's list,
+    and must not change with it."""
+    taken = set()
+    for other in adapter.shot_trees():
+        for one in other.dvm.keyframes if other != tree else ():
+            taken.add(paths.find(one, "path"))
+            if one.image is not None:
+                taken.add(adapter.absolute(one.image.filepath_raw, one.image))
+    path, number = trimap_folder(tree) / f"{name}{suffix}", 2
+    while str(path) in taken:
+        path, number = path.with_name(f"{name}-{number}{suffix}"), number + 1
+    return path
 
 
 def check_plate(source: Source, plate: int) -> None:
@@ -134,14 +149,6 @@ def from_painting(tree, plate: int) -> Errand:
     return decode
 
 
-def own(tree) -> None:
-    """Give a copied group a shot of its own: two with one ``uid`` would be taken for one."""
-    twins = [one for one in adapter.shot_trees() if one.dvm.uid == tree.dvm.uid and one != tree]
-    if twins:
-        tree.dvm.uid = uuid.uuid4().hex
-        group.own_images(tree)
-
-
 def chosen(tree):
     """The keyframe that is chosen in the list.
 
@@ -196,7 +203,7 @@ def begin_painting(uid: str, source: Source, plate: int, show) -> Iterator[None]
     tree = adapter.tree_of(uid)
     if tree is None:
         return
-    path = trimap_folder(tree) / f"painting.{plate:04d}.tga"
+    path = _of_ours(tree, f"painting.{plate:04d}", ".tga")
     path.parent.mkdir(parents=True, exist_ok=True)
     image = adapter.new_painting(f"trimap {plate} {uid[:4]}", seen, path)
     put(tree, plate, "PAINT", image=image)

@@ -17,7 +17,7 @@ from ..client.connection import Connection
 from ..client.desk import IDLE, LOOK, TICK, Desk, Plan, State
 from ..client.finding import finder
 from ..client.shot import Shot
-from . import adapter, group, preferences, rendered, shots, showing
+from . import adapter, group, preferences, rendered, shots, showing, twins
 from .caches import cache_folder, cache_folders, ids_in_use
 
 __all__ = ["LIVE", "Live", "State", "end", "live", "tick"]
@@ -92,6 +92,10 @@ class Live(Desk):
         """Remove the mattes that no node of this file shows; `cleared` tells, after a pump."""
         self.clear(cache_folders(), ids_in_use())
 
+    def part_twins(self) -> None:
+        """Give copies of nodes shots of their own; see `twins`."""
+        twins.part(self.pending)
+
     def look(self, tree) -> None:
         """Read what the files that are shown know: doubts of carried trimaps."""
         shown, uid = group.shown(tree), tree.dvm.uid
@@ -105,6 +109,7 @@ class Live(Desk):
         now = time.monotonic()
         if now - self._followed > IDLE:
             self._followed = now
+            self.part_twins()
             for tree in adapter.shot_trees():
                 changed |= showing.follow(tree)
         if changed:

@@ -34,10 +34,14 @@ class _OnShot:
         return tree is not None or bool(adapter.shot_trees())
 
     def shot(self, context):
+        """The tree, with a shot of its own."""
+        live.live().part_twins()
+        return self.shot_as_it_is(context)
+
+    def shot_as_it_is(self, context):
+        """The tree; for what changes nothing of the shot."""
         named = bpy.data.node_groups.get(self.tree) if self.tree else None
-        tree = named or adapter.active_tree(context) or adapter.shot_trees()[0]
-        keyframes.own(tree)
-        return tree
+        return named or adapter.active_tree(context) or adapter.shot_trees()[0]
 
 
 def _say_why(cls, text):
@@ -231,7 +235,7 @@ class DVM_OT_jump(_OnShot, bpy.types.Operator):
 
     @_errors_are_told
     def execute(self, context):
-        tree = self.shot(context)
+        tree = self.shot_as_it_is(context)
         timing = shots.source_of(tree).timing
         now = timing.plate(context.scene.frame_current)
         plate = self.plate
@@ -287,7 +291,7 @@ class DVM_OT_cancel(_OnShot, bpy.types.Operator):
 
     @_errors_are_told
     def execute(self, context):
-        live.live().cancel(self.shot(context).dvm.uid)
+        live.live().cancel(self.shot_as_it_is(context).dvm.uid)
 
 
 class DVM_OT_render_plates(_OnShot, bpy.types.Operator):

@@ -73,6 +73,7 @@ class DVM_PG_shot(bpy.types.PropertyGroup):
     """All that makes a shot. ``uid`` tells shots apart while Blender runs, no more."""
 
     uid: StringProperty(options={"HIDDEN"})
+    owner: StringProperty(options={"HIDDEN"}, description="Name of the group the uid belongs to")
     source: EnumProperty(name="Plates", items=SOURCES, default="CLIP")
     clip: PointerProperty(name="Clip", type=bpy.types.MovieClip)
     image: PointerProperty(name="Image", type=bpy.types.Image)

@@ -17,7 +17,6 @@ from host_plugins.blender import (
     adapter,
     farm,
     group,
-    keyframes,
     live,
     paths,
     preferences,
@@ -689,6 +688,9 @@ def test_a_linked_node_is_shown_and_not_touched(host, clip, tmp_path):
     with pytest.raises(RuntimeError, match="make it local first"):
         bpy.ops.dvm.run(what="matte")
     live.live().pump()
+    local = linked.copy()  # as Make Local does while the linked one is in use
+    live.live().part_twins()
+    assert linked.dvm.uid == node != local.dvm.uid
 
 
 def test_disabled_during_a_job_nothing_hangs_and_no_thread_stays(host, clip):
@@ -862,10 +864,83 @@ def test_blender_quits_during_a_job(server, clip, tmp_path):
     assert finished and not list((tmp_path / "dvm" / "mattes").glob("*/.*tmp*"))
 
 
-def test_own_gives_a_copy_a_shot_of_its_own(host, clip):
+@pytest.mark.parametrize("pressed", ["original", "copy"])
+def test_a_copy_gets_a_shot_of_its_own_and_the_original_keeps_its(host, clip, pressed):
     node = started(host, clip)
     tree = tree_of(node)
     copy = tree.copy()
     assert copy.dvm.uid == node
-    keyframes.own(copy)
-    assert copy.dvm.uid != node and adapter.tree_of(node) == tree
+    bpy.ops.dvm.update(tree=(tree if pressed == "original" else copy).name)
+    assert tree.dvm.uid == node != copy.dvm.uid
+    other = copy.dvm.uid
+    tree.name, copy.name = "zebra", "ape"
+    live.live().part_twins()
+    third = tree.copy()
+    third.name = "aardvark"
+    bpy.ops.dvm.update(tree=third.name)
+    assert (tree.dvm.uid, copy.dvm.uid) == (node, other) and third.dvm.uid not in (node, other)
+
+
+def test_copies_of_a_file_without_owners(host, clip):
+    """As they were saved before a shot knew its group."""
+    node = started(host, clip)
+    tree = tree_of(node)
+    copy = tree.copy()
+    tree.dvm.owner = copy.dvm.owner = ""
+    bpy.ops.dvm.update(tree=tree.name)
+    assert tree.dvm.uid == node != copy.dvm.uid
+
+
+def test_a_node_that_is_copied_while_it_runs_can_be_cancelled(host, clip):
+    node = started(host, clip)
+    host.set_option(node, "network", "paint slow=0.5")
+    host.run(node, "matte")
+    tree = tree_of(node)
+    while not live.live().state(node).arrived:
+        live.live().pump()
+    copy = tree.copy()
+    bpy.ops.dvm.jump(tree=tree.name, plate=1002)
+    bpy.ops.dvm.cancel(tree=tree.name)
+    assert tree.dvm.uid == node and live.live().state(node).stopping
+    bpy.ops.dvm.update(tree=copy.name)  # nor is it the original that gets another uid now
+    assert tree.dvm.uid == node != copy.dvm.uid
+    assert "cancelled" in finish(host, node).text
+
+
+def test_nothing_is_guessed_of_a_node_that_runs(host, clip):
+    node = started(host, clip)
+    host.set_option(node, "network", "paint slow=0.5")
+    host.run(node, "matte")
+    tree = tree_of(node)
+    copy = tree.copy()
+    copy.dvm.owner = copy.name  # as if both had been
+    bpy.ops.dvm.new_masks(tree=copy.name)
+    assert tree.dvm.uid == copy.dvm.uid == node
+    assert not finish(host, node).failed
+    bpy.ops.dvm.update(tree=copy.name)
+    assert tree.dvm.uid == node != copy.dvm.uid
+
+
+def test_a_trimap_that_a_copy_has_too_is_not_written_over(host, clip):
+    node = host.new_node(clip, 1001, 1006)
+    tree = tree_of(node)
+    bpy.ops.dvm.new_masks()
+    draw(tree.dvm.mask, "core", (0.5, 0.5), 0.1)
+    bpy.context.scene.frame_set(1)
+    bpy.ops.dvm.trimap_from_masks()
+    wait(host, node)
+    copy = tree.copy()
+    (path,) = [Path(paths.find(one, "path")) for one in copy.dvm.keyframes]
+    before = path.read_bytes()
+    for band in (5, 9):
+        tree.dvm.band = band
+        bpy.ops.dvm.trimap_from_masks(tree=tree.name)
+        wait(host, node)
+        assert [paths.find(one, "path") for one in copy.dvm.keyframes] == [str(path)]
+        (own,) = [Path(paths.find(one, "path")) for one in tree.dvm.keyframes]
+        assert path.read_bytes() == before != own.read_bytes()
+    assert len(list(path.parent.iterdir())) == 2
+    bpy.ops.dvm.trimap_from_masks(tree=copy.name)
+    wait(host, copy.dvm.uid)
+    (its,) = [Path(paths.find(one, "path")) for one in copy.dvm.keyframes]
+    assert its.parent == shots.trimap_folder(copy) != path.parent
