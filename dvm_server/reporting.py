@@ -98,7 +98,8 @@ def say_summary(shot: Shot, summary: Summary) -> None:
     """Where the mattes are and how long they took."""
     numbers = shot.numbers()
     rate = summary.computed / summary.seconds if summary.seconds > 0 else 0.0
-    say("mattes", shot.outputs.pattern)
+    if "alpha" in layers_of_files(shot.outputs):
+        say("mattes", shot.outputs.pattern)
     for layer in layers_of_files(shot.outputs):
         if layer != "alpha":
             say(layer, output_path(shot.outputs.pattern, numbers[0], layer))

@@ -17,6 +17,7 @@ from dvm_server.running import by_value_files, run_to_end
 from dvm_server.shot_input import Wishes, build_shot, find_clip
 from dvm_server.typed import parse_holdouts, parse_keyframes, parse_roi
 from host_plugins.client.connection import default_state_dir, find
+from host_plugins.client.finding import on_this_machine
 from host_plugins.client.shot import Options, Roto
 from host_plugins.client.shot_parts import MOST_HANDLES, WIDEST_ROTO, WIDEST_TILE
 from model.plates.mattes import LAYERS
@@ -128,7 +129,9 @@ def matte(
         keyframes = parse_keyframes(trimap or [])
         shapes = parse_keyframes(roto or [], "--roto")
         clip = find_clip(plates, frames, {**keyframes, **shapes}, missing, handles)
-        remote = "://" in server
+        connection = find(server) if server else None
+        # A connection file may have been copied from the machine that the server is on.
+        remote = "://" in server or bool(connection and not on_this_machine(connection.endpoint))
         weights = os.path.abspath(checkpoint) if checkpoint and not remote else checkpoint  # noqa: PTH100
         options = Options(
             network=network,
@@ -157,9 +160,7 @@ def matte(
         )
         shot = build_shot(clip, wishes, remote=remote)
         with ExitStack() as stack:
-            if server:
-                connection = find(server)
-            else:
+            if connection is None:
                 private = default_state_dir() / "private"
                 if not state:
                     remove_old(private)

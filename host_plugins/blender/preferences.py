@@ -17,8 +17,9 @@ class DVM_AP_preferences(bpy.types.AddonPreferences):
 
     server: StringProperty(
         name="Server",
-        description="tcp://HOST:PORT with the secret in $DVM_SECRET, or the path of a connection "
-        "file; empty: the server that runs on this machine for you",
+        description="tcp://HOST:PORT with the secret in $DVM_SECRET and the server's key in "
+        "$DVM_SERVER_KEY, or the path of a connection file; empty: the server that runs on this "
+        "machine for you",
     )
     keys: StringProperty(
         name="Keys",

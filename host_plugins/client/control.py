@@ -91,5 +91,6 @@ def no_answer(address: str, seconds: float) -> SetupError:
     return SetupError(
         "setup.no_server",
         f"no server answers at {address} within {seconds:g} s",
-        hint="start one with `dvm serve`; if it runs, use the connection file it wrote",
+        hint="start one with `dvm serve`; if it runs, secret or key are another's: use the "
+        "connection file it wrote",
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -257,8 +257,9 @@ def set_value(node: Any, name: str, new: Any) -> None:
 
 def keep(node: Any, wanted: Mapping[str, str]) -> None:
     """Set hidden knobs, by name: that is not for undo, and is to be saved."""
+    found = node.knobs()
     with without_undo():
-        _change(node.knobs(), wanted)
+        _change([(found[name], new) for name, new in wanted.items()])
 
 
 def set_told(node: Any, name: str, text: str) -> None:
@@ -274,15 +275,15 @@ def set_choices(node: Any, name: str, items: Sequence[str]) -> None:
     knob.setValue(chosen)
 
 
-def _change(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    """Set knobs, by name, to other values than they have.
+def _change(wanted: Iterable[tuple[Any, Any]]) -> None:
+    """Set knobs to other values than they have: (knob, value).
 
     What changes makes the script one that must be saved: else Nuke would not ask, and who saves
     modified scripts alone would send an old one to the farm.
     """
-    changed = {name: new for name, new in wanted.items() if found[name].value() != new}
-    for name, new in changed.items():
-        found[name].setValue(new)
+    changed = [(knob, new) for knob, new in wanted if knob.value() != new]
+    for knob, new in changed:
+        knob.setValue(new)
     if changed:
         nuke.root().setModified(True)
 
@@ -516,19 +517,19 @@ def show_file(group: Any, inner: str, pattern: str) -> None:
         inner: name of the Read.
         pattern: ``####`` for the number, ``%V`` for the view.
     """
-    _change(group.node(inner).knobs(), {"file": _for_knob(printed(pattern))})
+    _change([(group.node(inner)["file"], _for_knob(printed(pattern)))])
 
 
 def lay(group: Any, inner: str, laid: Laid) -> None:
     """Have a Read of ours lie in time as another does, where it does not already."""
-    wanted = {name: getattr(laid, attribute) for name, attribute in _TIMES.items()}
-    _change(group.node(inner).knobs(), wanted)
+    found = group.node(inner).knobs()
+    _change([(found[name], getattr(laid, attribute)) for name, attribute in _TIMES.items()])
 
 
 def show_in_colourspace(group: Any, inner: str, shown: str) -> None:
     """Have a Read of colours take them as those of the plates are taken; "" = raw."""
-    wanted = {"raw": not shown, **({"colorspace": shown} if shown else {})}
-    _change(group.node(inner).knobs(), wanted)
+    found = group.node(inner).knobs()
+    _change([(found["raw"], not shown), *([(found["colorspace"], shown)] if shown else [])])
 
 
 def reload(group: Any, inner: str) -> None:
@@ -538,7 +539,7 @@ def reload(group: Any, inner: str) -> None:
 
 def switch(group: Any, inner: str, which: int) -> None:
     """Set a Switch of ours."""
-    _change(group.node(inner).knobs(), {"which": which})
+    _change([(group.node(inner)["which"], which)])
 
 
 def switched(group: Any, inner: str) -> int:

@@ -256,8 +256,8 @@ KNOBS: tuple[Knob, ...] = (
         "dvm_server",
         STRING,
         "server",
-        "tcp://HOST:PORT with the secret in $DVM_SECRET, or the path of a connection file. Empty: "
-        "the server that runs on this machine for you.",
+        "tcp://HOST:PORT with the secret in $DVM_SECRET and the server's key in $DVM_SERVER_KEY, "
+        "or the path of a connection file. Empty: the server that runs on this machine for you.",
         value="",
     ),
     Knob(

@@ -75,6 +75,12 @@ def test_mattes_and_says_where(matte, clip):
     assert (told[-1]["type"], told[-1]["computed"], told[-1]["kept"]) == ("done", 0, 6)
 
 
+def test_only_files_that_were_written_are_named(matte, clip):
+    ran = matte("--outputs", "trimap,confidence", "--split")
+    assert ran.code == 0, ran.err
+    assert "mattes:" not in ran.out and f"trimap: {clip.folder}/out/alpha.trimap.1001" in ran.out
+
+
 def test_json_names_every_matte(matte, clip):
     ran = matte("--json")
     told = [json.loads(line) for line in ran.out.splitlines()]
