@@ -15,6 +15,7 @@ from typing import Any
 from . import events, files, submission
 from .delivery import Delivery, Sink
 from .errors import Cancelled, DvmError, InputError, ProtocolError, SetupError
+from .own_files import check_apart
 from .session import NO_ANSWER, SERVER_LOST, Session
 from .shot import Shot
 from .wire import Part
@@ -94,6 +95,7 @@ def run_shot(
     Raises:
         InputError: by the server; or here ``input.missing_trimap``, ``input.unreadable``,
             ``input.missing_guide``, ``input.movie``, ``input.plate_changed``,
+            ``input.output_is_input``,
             ``input.output_exists``, ``input.output_unwritable`` and such.
         CapacityError: by the server; or here ``capacity.disk_full``.
         Cancelled: ``cancel`` was set, or somebody else cancelled the job.
@@ -108,6 +110,8 @@ def run_shot(
             raise Cancelled(message=f"the shot {shot.name!r} was cancelled", shot=shot.name)
 
     prepared = submission.prepare(shot, plates, trimaps or {}, check)
+    if plates is None or sink is None:
+        check_apart(prepared.shot, prepared.sent, check)
     delivery = Delivery(prepared.shot, plates is not None, sink)
     run = _Run(session, prepared, delivery, progress or (lambda _: None), cancel)
     if session.welcome is None:

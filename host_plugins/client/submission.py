@@ -42,11 +42,13 @@ class Submission:
         shot: as the server gets it.
         plates: the plates that may be asked for, by frame; empty by path.
         parts: trimaps and guides, which go with the shot.
+        sent: the files of all that goes by value, and a movie whose frames do.
     """
 
     shot: Shot
     plates: Mapping[int, PlateFile] = field(default_factory=dict)
     parts: tuple[Part, ...] = ()
+    sent: tuple[Path, ...] = ()
 
 
 def prepare(
@@ -75,22 +77,30 @@ def prepare(
     found = _announced(shot, plates or {}, check)
     keys = {one.frame for one in shot.keyframes}
     parts: list[Part] = []
+    read = [one.path for one in found.values()]
+    if by_value and shot.plates.pattern:
+        clip = FilePattern.parse(shot.plates.pattern)
+        read += [] if clip.numbered else [clip.path(0)]
+
+    def add(role: str, path: Path, frame: int | None) -> Part:
+        check()
+        parts.append(files.read_part(role, path, frame))
+        read.append(path)
+        return parts[-1]
+
     keyframes = []
     for one in shot.keyframes:
-        check()
         path = trimaps.get(one.frame) or (Path(one.trimap) if by_value and one.trimap else None)
         if path is None:
             if one.part:
                 raise _no_trimap(shot, one.frame)
             keyframes.append(one)
             continue
-        part = files.read_part("trimap", Path(path), one.frame)
-        parts.append(part)
+        part = add("trimap", Path(path), one.frame)
         keyframes.append(replace(one, trimap="", part=part.sha256))
     given = [frame for frame in sorted(trimaps) if frame not in keys]
     for frame in given:
-        check()
-        parts.append(files.read_part("trimap", Path(trimaps[frame]), frame))
+        add("trimap", Path(trimaps[frame]), frame)
     sent = replace(shot, keyframes=tuple(keyframes))
     if given:
         sent = replace(sent, trimaps=Trimaps(by_value=True))
@@ -102,11 +112,10 @@ def prepare(
             hint="name a trimap file for each frame that has one",
         )
     if by_value:
-        guides, pictures = _guides(shot.guides, shot.all_numbers(), check)
+        guides = _guides(shot.guides, shot.all_numbers(), add)
         sent = replace(sent, plates=_by_value(shot.plates), guides=guides)
-        parts += pictures
     # Read as the server will read it: a shot put together wrongly is refused here.
-    return Submission(Shot.from_json(sent.to_json()), found, tuple(parts))
+    return Submission(Shot.from_json(sent.to_json()), found, tuple(parts), tuple(read))
 
 
 def _announced(
@@ -142,14 +151,13 @@ def _by_value(plates: Plates) -> Plates:
 
 
 def _guides(
-    guides: Guides, frames: tuple[int, ...], check: Callable[[], None]
-) -> tuple[Guides, list[Part]]:
-    """Guides as they are announced by value, and their files.
+    guides: Guides, frames: tuple[int, ...], add: Callable[[str, Path, int | None], Part]
+) -> Guides:
+    """Guides as they are announced by value; their files are added.
 
     One image for all frames is one part without a frame. Frames of a pattern whose file is not
     there are left out: what that means is the server's to say.
     """
-    parts: list[Part] = []
     for role, guide in guides.given():
         if not guide.pattern:
             raise InputError(
@@ -159,11 +167,10 @@ def _guides(
             )
         pattern = FilePattern.parse(guide.pattern)
         for frame in frames if pattern.numbered else (None,):
-            check()
             path = pattern.path(frame or 0)
             if frame is None or path.exists():
-                parts.append(files.read_part(role, path, frame))
-    return Guides(**{role: Guide(by_value=True) for role, _ in guides.given()}), parts
+                add(role, path, frame)
+    return Guides(**{role: Guide(by_value=True) for role, _ in guides.given()})
 
 
 def _no_trimap(shot: Shot, frame: int) -> InputError:

@@ -1,6 +1,7 @@
 """A whole shot: plates out, mattes in, through all that may come between."""
 
 import hashlib
+import os
 import threading
 import time
 from dataclasses import replace
@@ -377,3 +378,59 @@ def test_a_server_of_the_first_release_is_not_asked_for_what_it_would_ignore(cli
             run_shot(session, replace(clip.shot(), roi=(0, 0, 3, 3), handles=2))
         assert not server.submitted
         assert run_shot(session, clip.shot()).frames == len(clip.frames)
+
+
+def made_from(clip, kind):
+    """A shot that may overwrite, its trimaps, and one of the files it is made from."""
+    shot, other = clip.shot(Options(overwrite=True)), clip.folder / "other.1003.png"
+    write_trimap(other)
+    if kind == "guide":
+        shot = replace(shot, guides=Guides(clean=Guide(str(other))))
+    trimaps = {**clip.trimaps, 1003: other} if kind == "given" else {}
+    own = {"plate": clip.plates[1001], "keyframe": clip.trimaps[1001]}.get(kind, other)
+    return shot, trimaps, own
+
+
+@pytest.mark.parametrize("kind", ["plate", "keyframe", "given", "guide"])
+@pytest.mark.parametrize("link", ["none", "folder", "file", "hard"])
+def test_nothing_that_is_sent_is_written_over(clip, kind, link):
+    shot, trimaps, own = made_from(clip, kind)
+    before, folder = own.read_bytes(), clip.folder / "out"
+    if link == "none":
+        folder = clip.folder
+    elif link == "folder":
+        folder.symlink_to(clip.folder)
+    else:
+        folder.mkdir()
+        (os.link if link == "hard" else os.symlink)(own, folder / own.name)
+    pattern = folder / f"{own.name.split('.')[0]}.####.png"
+    shot = replace(shot, outputs=Outputs(str(pattern)))
+    with serving() as (server, session):
+        with pytest.raises(InputError, match="would be overwritten") as caught:
+            run_shot(session, shot, plates=clip.plates, trimaps=trimaps)
+        assert server.seen == []
+    assert caught.value.code == "input.output_is_input"
+    assert str(own) in caught.value.message and str(caught.value.frame) in own.name
+    assert own.read_bytes() == before
+
+
+def test_trimaps_that_are_sent_alone_are_not_written_over_either(clip):
+    """The server writes where the shot says, and does not know where they came from."""
+    outputs = Outputs(str(clip.folder / "key.####.png"))
+    with serving() as (server, session):
+        with pytest.raises(InputError, match=r"key\.1001\.png is one of the shot's own"):
+            run_shot(session, clip.shot(Options(overwrite=True), outputs), trimaps=clip.trimaps)
+        assert server.seen == []
+
+
+def test_a_sink_writes_nothing_over(clip):
+    taken = []
+    outputs = Outputs(str(clip.folder / "plate.####.png"))
+    with serving() as (_server, session):
+        run_shot(
+            session,
+            clip.shot(outputs=outputs),
+            plates=clip.plates,
+            sink=lambda frame, _parts: taken.append(frame),
+        )
+    assert tuple(taken) == clip.frames

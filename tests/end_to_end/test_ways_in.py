@@ -14,7 +14,7 @@ import pytest
 from dvm_server.interrupts import Interrupts, Terminated
 from dvm_server.running import by_value_files
 from host_plugins.client import connection as connection_file
-from host_plugins.client.shot import Plates
+from host_plugins.client.shot import Plates, save
 from model.plates.image_files import write_image
 from tests.server.serving import SIZE, Clip, pixels
 
@@ -163,6 +163,30 @@ def test_submit(dvm, clip, engine_server, how):
         f"matte.{f}.exr" for f in clip.frames
     ]
     assert f"mattes: {clip.folder}/out/matte.####.exr" in ran.out
+
+
+@pytest.mark.parametrize("how", [(), ("--by-value",)])
+def test_submit_writes_nothing_over(dvm, clip, engine_server, how):
+    """What the shot is made from stays, overwrite or not."""
+    path, before = clip.folder / "shot.json", clip.plate(1001).read_bytes()
+    shot = clip.shot(overwrite=True)
+    save(replace(shot, outputs=replace(shot.outputs, pattern=shot.plates.pattern)), path)
+    ran = dvm("submit", path, "--state", engine_server.state, *how)
+    assert ran.code == 10
+    assert f"{clip.plate(1001)} is one of the shot's own plates" in ran.sentence()
+    assert clip.plate(1001).read_bytes() == before
+
+
+def test_submit_by_value_writes_nothing_over_a_movie(dvm, clip, engine_server):
+    """What is sent are pictures that were taken out of it."""
+    movie = make_movie(clip.folder / "clip.mkv")
+    clip.paint_trimap(1)
+    shot = replace(clip.shot((1,), overwrite=True), frames=((1, 1, 1),), plates=Plates(str(movie)))
+    before, path = movie.read_bytes(), clip.folder / "shot.json"
+    save(replace(shot, outputs=replace(shot.outputs, pattern=str(movie))), path)
+    ran = dvm("submit", path, "--state", engine_server.state, "--by-value")
+    assert ran.code == 10 and "would be overwritten" in ran.sentence()
+    assert movie.read_bytes() == before
 
 
 def test_submit_of_something_else(dvm, clip, engine_server):
