@@ -88,7 +88,8 @@ class ClientSessions:
             job.waiting = [one for one in job.waiting if one.peer != peer]
 
     def tick(self) -> None:
-        """Forget clients that leave mattes unacknowledged for too long: they pin the spool."""
+        """Forget clients that leave mattes unacknowledged for too long: they pin the spool. Who has
+        nothing to acknowledge may wait for as long as its mattes take."""
         oldest = time.monotonic() - self._config.client_seconds
         for job in self._dispatch.jobs.values():
             for attachment in tuple(job.attachments.values()):

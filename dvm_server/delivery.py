@@ -21,7 +21,8 @@ class Attachment:
         unacknowledged: frame of each matte under way, by message id.
         loading: mattes being read from the spool.
         told: it has been sent the end of the job.
-        heard: when it last acknowledged anything, or came (monotonic seconds).
+        heard: since when it owes us a receipt, or when it last sent one, or came (monotonic
+            seconds).
     """
 
     peer: bytes
@@ -51,6 +52,9 @@ class Attachment:
     def sent(self, message_id: str, frame: int) -> None:
         """The frame that `next_frame` gave is on its way."""
         self.loading -= 1
+        if not self.unacknowledged:
+            # Until now there was nothing to acknowledge: it waited for us, not we for it.
+            self.heard = time.monotonic()
         self.unacknowledged[message_id] = frame
 
     def got(self, message_id: str) -> bool:
