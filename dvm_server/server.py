@@ -53,6 +53,7 @@ _TURN_MS = 250
 # Messages taken off one socket before the others get their turn.
 _AT_ONCE = 32
 _FAREWELL_MS = 500
+_KEEPALIVE_SECONDS, _KEEPALIVE_TRIES = 30, 3
 _LOG_BYTES = 8 << 20
 
 
@@ -131,9 +132,13 @@ class _Server:
             socket.set(zmq.ROUTER_MANDATORY, 1)
             socket.set(zmq.RCVHWM, 64)
             socket.set(zmq.SNDHWM, 256)
+            # No heartbeat of ZeroMQ's: its answer waits behind the plate that a client is sending,
+            # and one that took longer would be cut off. Clients ask for signs of life themselves;
+            # of those that are gone the system tells.
             socket.set(zmq.TCP_KEEPALIVE, 1)
-            socket.set(zmq.HEARTBEAT_IVL, 5_000)
-            socket.set(zmq.HEARTBEAT_TIMEOUT, 20_000)
+            socket.set(zmq.TCP_KEEPALIVE_IDLE, _KEEPALIVE_SECONDS)
+            socket.set(zmq.TCP_KEEPALIVE_INTVL, _KEEPALIVE_SECONDS)
+            socket.set(zmq.TCP_KEEPALIVE_CNT, _KEEPALIVE_TRIES)
             if config.curve:
                 socket.curve_server = True
                 socket.curve_secretkey = secret_key

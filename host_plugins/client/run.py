@@ -21,7 +21,8 @@ from .shot import Shot
 from .wire import Part
 
 _SLICE = 0.1
-# A plate that is sent is durable on the server within this time, in seconds.
+# A plate that is sent is durable on the server within this time, in seconds, counted from the
+# receipt of the one before it: those under way share the line.
 _PLATE_DEADLINE = 60.0
 # For how long a heartbeat may not know our job, or know it as ended, without us being told.
 _FORGOTTEN = 8.0
@@ -206,8 +207,8 @@ class _Run:
         return accepted, end
 
     def _follow(self, accepted: events.Accepted) -> events.Done | events.Failed | events.Stopped:
-        waiting, under_way = deque(self._wanted(accepted)), dict[int, float]()
-        to_send = len(waiting)
+        waiting, under_way = deque(self._wanted(accepted)), list[int]()
+        to_send, unconfirmed_since = len(waiting), time.monotonic()
         forgotten: float | None = None
         stopping = False
         self._report("sending", 0, to_send, None)
@@ -219,7 +220,9 @@ class _Run:
             while waiting and len(under_way) < accepted.credit:
                 frame = waiting.popleft()
                 self.session.send_plate(accepted.job, self._plate(frame))
-                under_way[frame] = time.monotonic()
+                if not under_way:
+                    unconfirmed_since = time.monotonic()
+                under_way.append(frame)
             event = self.session.next_event(_SLICE)
             if isinstance(event, events.Failed) and event.job in ("", accepted.job):
                 return event
@@ -229,8 +232,10 @@ class _Run:
                 if isinstance(event, (events.Done, events.Stopped)):
                     return event
                 if isinstance(event, events.Got):
-                    if under_way.pop(event.frame, None) is None:
+                    if event.frame not in under_way:
                         raise ProtocolError(f"a receipt for frame {event.frame}, never sent")
+                    under_way.remove(event.frame)
+                    unconfirmed_since = time.monotonic()
                     sent = to_send - len(waiting) - len(under_way)
                     self._report("sending", sent, to_send, event.frame)
                 elif isinstance(event, events.Matte):
@@ -239,7 +244,7 @@ class _Run:
                     done = len(self.delivery.delivered)
                     self._report("matting", done, accepted.total, event.frame)
             self._report_propagation(accepted.job)
-            _check_plates(under_way)
+            _check_plates(under_way, unconfirmed_since)
             forgotten = self._check_known(accepted.job, forgotten)
 
     def _wanted(self, accepted: events.Accepted) -> tuple[int, ...]:
@@ -296,12 +301,12 @@ class _Run:
         return now if since is None else since
 
 
-def _check_plates(under_way: Mapping[int, float]) -> None:
-    for frame, since in under_way.items():
-        if time.monotonic() - since > _PLATE_DEADLINE:
-            raise SetupError(
-                NO_ANSWER,
-                f"the server has not confirmed the plate of frame {frame} in {_PLATE_DEADLINE:g} s",
-                frame=frame,
-                hint="see its log; submit the shot again: finished frames are kept",
-            )
+def _check_plates(under_way: Sequence[int], unconfirmed_since: float) -> None:
+    if under_way and time.monotonic() - unconfirmed_since > _PLATE_DEADLINE:
+        frame = under_way[0]
+        raise SetupError(
+            NO_ANSWER,
+            f"the server has not confirmed the plate of frame {frame} in {_PLATE_DEADLINE:g} s",
+            frame=frame,
+            hint="see its log; submit the shot again: finished frames are kept",
+        )

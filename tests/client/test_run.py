@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from host_plugins.client import connection as connections
-from host_plugins.client import events, fake_job
+from host_plugins.client import events, fake_job, run
 from host_plugins.client.delivery import Delivery
 from host_plugins.client.errors import (
     Cancelled,
@@ -23,7 +23,7 @@ from host_plugins.client.fake_server import FakeServer, Script
 from host_plugins.client.files import digest
 from host_plugins.client.guides import Guide, Guides
 from host_plugins.client.run import run_shot
-from host_plugins.client.session import SERVER_LOST, Session
+from host_plugins.client.session import NO_ANSWER, SERVER_LOST, Session
 from host_plugins.client.shot import Options, Outputs, Trimaps, shot_id
 from host_plugins.client.wire import Part
 from tests.client.material import serving, write_trimap
@@ -266,6 +266,33 @@ def test_a_plate_that_changes_while_it_is_submitted(clip, monkeypatch):
         with pytest.raises(InputError) as caught:
             run_shot(session, clip.shot(), plates=clip.plates)
     assert caught.value.code == "input.plate_changed" and caught.value.frame == 1005
+
+
+def test_plates_under_way_share_the_line(clip, monkeypatch):
+    """Each has its time from the receipt of the one before it, and all are sent at once."""
+    plain = fake_job.Job.plate
+
+    def one_by_one(self, message, script):
+        plain(self, message, script)
+        before = [when for when, _ in self.receipts[:-1]]
+        when = max([time.monotonic(), *before]) + script.receipt
+        self.receipts[-1] = (when, message)
+
+    monkeypatch.setattr(fake_job.Job, "plate", one_by_one)
+    monkeypatch.setattr(run, "_PLATE_DEADLINE", 2.0)
+    with serving(Script(credit=6, receipt=0.5)) as (_server, session):
+        summary = run_shot(session, clip.shot(), plates=clip.plates)
+    assert summary.seconds > 2 and clip.mattes() == expected(clip)
+
+
+def test_a_server_that_confirms_no_plate_is_given_up(clip, monkeypatch):
+    monkeypatch.setattr(run, "_PLATE_DEADLINE", 0.5)
+    with (
+        serving(Script(receipt=1000)) as (_server, session),
+        pytest.raises(SetupError, match=r"not confirmed the plate of frame 1001") as caught,
+    ):
+        run_shot(session, clip.shot(), plates=clip.plates)
+    assert caught.value.code == NO_ANSWER
 
 
 def test_missing_plates_are_left_to_the_servers_policy(clip):
