@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -155,7 +156,7 @@ class Plan:
     places: Mapping[str, Path] = field(default_factory=dict)
     ours: Mapping[Path, str] = field(default_factory=dict)
 
-    @property
+    @cached_property  # each block of a long shot asks
     def make(self) -> frozenset[int]:
         """Frames whose matte is to be computed."""
         return frozenset(self.frames) - self.done - self.ready
