@@ -9,7 +9,8 @@ from __future__ import annotations
 import fcntl
 import shutil
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -19,20 +20,24 @@ from host_plugins.client.shot import Shot, shot_id
 
 _DAYS = 30  # without a server, after which a folder is removed
 _NAME = 16  # digits
+_RESERVED = "command.lock"
 
 
-def private_state(root: Path, shot: Shot) -> Path:
-    """The state directory for a shot: its clip's, or one of its own if another command is matting
-    the same clip.
+@contextmanager
+def private_state(root: Path, shot: Shot) -> Iterator[Path]:
+    """The state directory for a shot while the block runs: its clip's, or one of its own if another
+    command is matting the same clip.
 
     Args:
         root: the folder that holds all of them.
         shot: with absolute paths.
     """
-    clip = digest([asdict(shot.plates), shot.frames])[:_NAME]
-    if _in_use(root / clip):
-        return root / f"{clip}-{shot_id(shot)[:_NAME]}"
-    return root / clip
+    state = root / digest([asdict(shot.plates), shot.frames])[:_NAME]
+    with _reserved(state) as free:
+        # A command that was killed a moment ago may have left its server there.
+        if not free or _in_use(state):
+            state = root / f"{state.name}-{shot_id(shot)[:_NAME]}"
+        yield state
 
 
 def remove_old(root: Path) -> None:
@@ -45,6 +50,26 @@ def remove_old(root: Path) -> None:
                 with lock.open("r") as file:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     shutil.rmtree(lock.parent)
+
+
+@contextmanager
+def _reserved(state: Path) -> Iterator[bool]:
+    """Keep the directory from other commands while the block runs; whether it was free.
+
+    A server's own lock tells too late: commands that start together all look before any of their
+    servers has it.
+    """
+    with ExitStack() as stack:
+        try:
+            state.mkdir(parents=True, exist_ok=True)
+            file = stack.enter_context((state / _RESERVED).open("w"))
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            free = True
+        except BlockingIOError:
+            free = False
+        except OSError:
+            free = True  # who cannot write or lock there is told so by the server that starts
+        yield free
 
 
 def _in_use(state: Path) -> bool:

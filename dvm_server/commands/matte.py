@@ -164,7 +164,7 @@ def matte(
                 private = default_state_dir() / "private"
                 if not state:
                     remove_old(private)
-                folder = state or private_state(private, shot)
+                folder = state or stack.enter_context(private_state(private, shot))
                 arguments = ["--threads", str(threads), *(["--device", device] if device else [])]
                 connection = stack.enter_context(
                     private_server(folder.absolute(), arguments, interrupts.check)

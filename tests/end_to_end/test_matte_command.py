@@ -290,6 +290,28 @@ def test_a_private_server_comes_and_goes(clip, tmp_path):
     assert not (state / CONNECTION).exists() or not _alive(connection_file.read(state / CONNECTION))
 
 
+def test_two_commands_of_one_clip_that_start_together(clip, tmp_path):
+    """Other outputs of the same plates; neither finds the other's private server in its way."""
+    layers = ("alpha", "alpha,trimap")
+    running = [
+        subprocess.Popen(
+            [
+                sys.executable, "-m", "dvm_server.cli", "matte", clip.folder / "plate.####.exr",
+                "--out", clip.folder / f"out{index}" / "alpha.####.exr", "--network", "closed_form",
+                "--trimap", f"1001:{clip.trimap(1001)}", "--outputs", outputs,
+            ],
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd=REPOSITORY,
+            env={**os.environ, connection_file.STATE_VARIABLE: str(tmp_path / "states")},
+        )
+        for index, outputs in enumerate(layers)
+    ]  # fmt: skip
+    said = [one.communicate()[1] for one in running]
+    assert [one.returncode for one in running] == [0, 0], said
+    for index in range(len(layers)):
+        assert len(list((clip.folder / f"out{index}").iterdir())) == len(clip.frames)
+    assert len(list((tmp_path / "states" / "private").iterdir())) == 2
+
+
 def test_mattes_are_made_though_nobody_reads_what_is_said(clip, tmp_path):
     """As in `dvm matte … | head -1`."""
     command = _command(clip, tmp_path / "state")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -21,6 +22,12 @@ SHOT = Shot(
 )
 
 
+def state_of(root: Path, shot: Shot) -> Path:
+    """That of a command that runs alone."""
+    with private_state(root, shot) as state:
+        return state
+
+
 @pytest.mark.parametrize(
     ("change", "same"),
     [
@@ -33,17 +40,32 @@ SHOT = Shot(
     ],
 )
 def test_shots_of_one_clip_share_what_is_carried(tmp_path, change, same):
-    there = private_state(tmp_path, replace(SHOT, **change))
-    assert (there == private_state(tmp_path, SHOT)) == same
+    assert (state_of(tmp_path, replace(SHOT, **change)) == state_of(tmp_path, SHOT)) == same
 
 
-def test_two_at_once_have_one_each(tmp_path):
-    first, other = private_state(tmp_path, SHOT), replace(SHOT, roi=(0, 0, 9, 9))
+def test_two_that_start_together_have_one_each(tmp_path):
+    """The second looks before the first one's server has come up."""
+    other = replace(SHOT, roi=(0, 0, 9, 9))
+    with private_state(tmp_path, SHOT) as first, private_state(tmp_path, other) as second:
+        assert second != first
+        with lock_state(first), lock_state(second):
+            pass
+    assert state_of(tmp_path, other) == first
+
+
+def test_a_server_that_outlives_its_command_keeps_its_directory(tmp_path):
+    first, other = state_of(tmp_path, SHOT), replace(SHOT, roi=(0, 0, 9, 9))
     with lock_state(first):
-        second = private_state(tmp_path, other)
+        second = state_of(tmp_path, other)
         assert second != first
         lock_state(second).close()
-    assert private_state(tmp_path, other) == first
+    assert state_of(tmp_path, other) == first
+
+
+def test_where_nothing_can_be_made_the_server_says_so(tmp_path):
+    (tmp_path / "file").write_text("")
+    with private_state(tmp_path / "file", SHOT) as state:
+        assert state == tmp_path / "file" / state_of(tmp_path, SHOT).name
 
 
 def test_those_that_nobody_has_used_for_long_are_removed(tmp_path):
