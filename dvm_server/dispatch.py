@@ -137,7 +137,7 @@ class Dispatch:
                     self._survey_held()
 
             if not job.ended:
-                self.pool.describe(engine, described)
+                self.pool.describe(engine, described, lambda: not job.ended)
 
         def failed(error: Exception) -> None:
             self.fail(job, wire_error(error, shot=job.name))
@@ -329,7 +329,8 @@ class Dispatch:
         if at_work is not None and (plan := at_work[1].plan) is not None:
             remove_leftovers(plan, message["pid"])
         # After what it said before it died, which may be on its way to the journal.
-        self._later(lambda: self._step(scheduler.WorkerDied(name)))
+        opening = message["opening"]
+        self._later(lambda: self._step(scheduler.WorkerDied(name, opening)))
 
     # What the scheduler says
 

@@ -84,7 +84,10 @@ class WorkerReady:
 
 @dataclass(frozen=True)
 class WorkerDied:
+    """``opening``: it was opening an engine as well, and its unit may not be what it died of."""
+
     worker: str
+    opening: bool = False
 
 
 @dataclass(frozen=True)
@@ -176,8 +179,8 @@ def step(state: State, event: Event) -> tuple[State, tuple[Instruction, ...]]:
     match event:
         case WorkerReady(name):
             state = _with_worker(state, name, Worker(ready=True))
-        case WorkerDied(name):
-            state = _worker_died(state, name, orders)
+        case WorkerDied(name, opening):
+            state = _worker_died(state, name, opening, orders)
         case JobAdded(job_id, job):
             left = {unit_id: unit for unit_id, unit in job.units.items() if unit.left}
             state = _with_job(state, job_id, replace(job, units=left))
@@ -258,7 +261,7 @@ def _unit_ended(
     return state
 
 
-def _worker_died(state: State, name: str, orders: list[Instruction]) -> State:
+def _worker_died(state: State, name: str, opening: bool, orders: list[Instruction]) -> State:
     worker = state.workers.get(name, Worker())
     state = _with_worker(state, name, Worker())
     orders.append(Replace(name))
@@ -266,7 +269,8 @@ def _worker_died(state: State, name: str, orders: list[Instruction]) -> State:
     if unit_id is None or unit_id.job not in state.jobs:
         return state
     job = state.jobs[unit_id.job]
-    unit = replace(job.units[unit_id], deaths=job.units[unit_id].deaths + 1)
+    unit = job.units[unit_id]
+    unit = replace(unit, deaths=unit.deaths + (0 if opening else 1))
     units = {**job.units, unit_id: unit}
     if not unit.left:
         del units[unit_id]

@@ -12,6 +12,7 @@ from typing import Any
 from dvm_server import child
 from dvm_server.child import Child
 from dvm_server.config import ServerConfig
+from dvm_server.scheduler import MOST_DEATHS
 from dvm_server.worker import environment
 from host_plugins.client.errors import DvmError, ServerError, from_wire
 
@@ -30,6 +31,7 @@ class PooledWorker:
         device: what it was told to use.
         process: None while it is down: it could not start, and waits for somebody to need it.
         ready: it has imported the engine.
+        told: and whoever hears of workers knows, and may give it units.
         heard: when it last said anything (monotonic seconds).
         rss_bytes: its resident memory as it last said.
         unit: number of the unit it has, or -1.
@@ -39,6 +41,7 @@ class PooledWorker:
     device: str
     process: Child | None = None
     ready: bool = False
+    told: bool = False
     heard: float = 0.0
     rss_bytes: int = 0
     unit: int = -1
@@ -47,11 +50,23 @@ class PooledWorker:
 
 @dataclass
 class _Question:
-    """An engine to be described for whoever asked."""
+    """An engine to be described.
+
+    Attributes:
+        engine: `EngineOptions` as plain values.
+        asked: who is to be told, and whether they want to know still.
+        at: the worker that is opening it; "" = none.
+        deaths: workers that ended meanwhile, and maybe of it.
+    """
 
     engine: Mapping[str, Any]
-    asked: list[Described] = field(default_factory=list)
-    sent: bool = False
+    asked: list[tuple[Described, Callable[[], bool]]] = field(default_factory=list)
+    at: str = ""
+    deaths: int = 0
+
+    @property
+    def wanted(self) -> bool:
+        return any(wanted() for _, wanted in self.asked)
 
 
 class WorkerPool:
@@ -122,7 +137,6 @@ class WorkerPool:
             case "ready":
                 worker.ready = True
                 self._ask_all()
-                self._hear(name, message)
             case "ended":
                 worker.unit = -1
                 self._hear(name, message)
@@ -145,20 +159,34 @@ class WorkerPool:
                 hint="see server.log, and run `dvm doctor`",
             )
         self.workers[name] = PooledWorker(worker.device, error=error)
-        for question in self._questions.values():
-            question.sent = False
-        if error is not None and all(one.process is None for one in self.workers.values()):
+        opening = [key for key, question in self._questions.items() if question.at == name]
+        for key in opening:
+            question = self._questions[key]
+            question.at, question.deaths = "", question.deaths + 1
+            if question.deaths >= MOST_DEATHS:
+                self._answer(key, None, _died(question.engine))
+        if error is not None:  # nobody takes its place
             self._give_up(error)
-        self._hear(name, {"type": "died", "pid": pid, "error": error})
+        self._hear(name, {"type": "died", "pid": pid, "error": error, "opening": bool(opening)})
+        self._ask_all()
 
-    def describe(self, engine: Mapping[str, Any], then: Described) -> None:
-        """Have a worker open an engine and describe it; known answers come at once."""
+    def describe(
+        self, engine: Mapping[str, Any], then: Described, wanted: Callable[[], bool]
+    ) -> None:
+        """Have a worker open an engine and describe it; known answers come at once.
+
+        Args:
+            engine: `EngineOptions` as plain values.
+            then: gets the description, or ``server.worker_died`` if it has killed as many workers
+                as a unit may, or why there are no workers.
+            wanted: whether that is of use still; else it may never come.
+        """
         self.start_all()
         key = json.dumps(engine, sort_keys=True)
         if key in self._descriptions:
             then(self._descriptions[key], None)
             return
-        self._questions.setdefault(key, _Question(engine)).asked.append(then)
+        self._questions.setdefault(key, _Question(engine)).asked.append((then, wanted))
         self._ask_all()
 
     def order(self, name: str, message: Mapping[str, Any]) -> int:
@@ -204,29 +232,56 @@ class WorkerPool:
                 worker.process.end(max(deadline - time.monotonic(), 0.0))
 
     def _ask_all(self) -> None:
-        name = next((one for one, worker in self.workers.items() if worker.ready), None)
-        if name is None:
-            return
-        for key, question in self._questions.items():
-            if not question.sent:
-                question.sent = True
-                self._send(name, {"type": "load", "id": key, "engine": dict(question.engine)})
+        """Have described what is to be.
+
+        Any worker will do, also one at work: a new shot must not wait for another's unit. What a
+        worker may have died of is for a fresh one, alone and before it is given units: if it dies
+        again, it is clear of what, and nobody else is harmed.
+        """
+        self._questions = {key: one for key, one in self._questions.items() if one.at or one.wanted}
+        for name, worker in self.workers.items():
+            if worker.ready and not worker.told and not self._is_opening(name):
+                suspects = (key for key, one in self._questions.items() if one.deaths > 0)
+                suspect = next((key for key in suspects if not self._questions[key].at), None)
+                if suspect is not None:
+                    self._ask(suspect, name)
+                else:
+                    worker.told = True
+                    self._hear(name, {"type": "ready"})
+        told = [name for name, worker in self.workers.items() if worker.told]
+        if told:
+            name = min(told, key=lambda one: self.workers[one].unit >= 0)
+            for key, question in self._questions.items():
+                if not question.at and not question.deaths:
+                    self._ask(key, name)
+
+    def _is_opening(self, name: str) -> bool:
+        return any(question.at == name for question in self._questions.values())
+
+    def _ask(self, key: str, name: str) -> None:
+        question = self._questions[key]
+        question.at = name
+        self._send(name, {"type": "load", "id": key, "engine": dict(question.engine)})
 
     def _loaded(self, message: Mapping[str, Any]) -> None:
-        question = self._questions.pop(message["id"], None)
-        if question is None:
-            return
         error = from_wire(message["error"]) if "error" in message else None
         if error is None:
             self._descriptions[message["id"]] = message["description"]
-        for then in question.asked:
-            then(message.get("description"), error)
+        self._answer(message["id"], message.get("description"), error)
+        self._ask_all()
+
+    def _answer(
+        self, key: str, description: Mapping[str, Any] | None, error: DvmError | None
+    ) -> None:
+        for then, _ in self._questions.pop(key).asked:
+            then(description, error)
 
     def _give_up(self, error: DvmError) -> None:
-        questions, self._questions = self._questions, {}
-        for question in questions.values():
-            for then in question.asked:
-                then(None, error)
+        """A worker could not start: answer what nobody can be asked any more."""
+        nobody = all(one.process is None for one in self.workers.values())
+        for key, question in tuple(self._questions.items()):
+            if nobody or (question.deaths and not question.at):
+                self._answer(key, None, error)
 
     def _send(self, name: str, message: Mapping[str, Any]) -> None:
         process = self.workers[name].process
@@ -235,3 +290,15 @@ class WorkerPool:
                 process.channel.send(message)
             except OSError:
                 _LOG.debug("%s does not listen any more", name)
+
+
+def _died(engine: Mapping[str, Any]) -> ServerError:
+    network, checkpoint = engine.get("network", ""), engine.get("checkpoint", "")
+    names = [f"the network {network}"] if network else []
+    names += [f"the checkpoint {checkpoint}"] if checkpoint else []
+    return ServerError(
+        "server.worker_died",
+        f"the worker process died twice while loading {' with '.join(names) or 'the networks'}",
+        hint="often the machine or its GPU ran out of memory, or the checkpoint is damaged: see "
+        "server.log, try another network or checkpoint, and run `dvm doctor`",
+    )

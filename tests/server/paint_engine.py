@@ -7,7 +7,8 @@ it is unknown it is the less sure the further that keyframe is.
 
 `EngineOptions.network` doubles as a script: words of the form ``name=value``: ``slow=0.1`` seconds
 a frame, ``once=PATH`` kill the worker the first time (PATH marks it), ``always`` kill it each time,
-``broken`` raise what no engine should, ``span_slow=0.1``.
+``broken`` raise what no engine should, ``span_slow=0.1``; ``open_slow=0.1`` seconds to open it,
+``open_dies=PATH`` kill the worker then (PATH marks that it is at it).
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from model.plates.plate import Plate, PlateHeader, Trimap
 from model.plates.region import cut, matte_header
 from model.plates.trimap import place_trimap
 
-SCRIPT = ("slow", "span_slow", "once", "always", "broken")
+SCRIPT = ("slow", "span_slow", "once", "always", "broken", "open_slow", "open_dies")
 
 
 def open_engine(options: EngineOptions) -> PaintEngine:
@@ -41,6 +42,11 @@ def open_engine(options: EngineOptions) -> PaintEngine:
             f"there is no matting network called {options.network!r}",
             hint="use one of: paint",
         )
+    if "open_dies" in script:
+        Path(script["open_dies"]).touch()
+    time.sleep(float(script.get("open_slow", 0)))
+    if "open_dies" in script:
+        os.kill(os.getpid(), signal.SIGKILL)
     if options.checkpoint and not Path(options.checkpoint).is_file():
         raise SetupError(
             "setup.no_checkpoint",

@@ -127,6 +127,16 @@ def test_a_unit_that_kills_two_workers_fails_its_job():
     assert not state.jobs
 
 
+def test_a_worker_that_was_opening_an_engine_too_may_have_died_of_that():
+    state, _ = run(idle(), JobAdded("a", job()))
+    for _ in range(3):
+        state, orders = run(state, WorkerDied("w0", opening=True), WorkerReady("w0"))
+        assert orders == [Replace("w0"), Start("w0", A0, (2, 3))]
+    state, _ = run(state, WorkerDied("w0"), WorkerReady("w0"))
+    state, orders = run(state, WorkerDied("w0"))
+    assert isinstance(orders[1], JobFailed)
+
+
 def test_deaths_of_different_units_do_not_add_up():
     state, _ = run(idle(), JobAdded("a", job()), WorkerDied("w0"), WorkerReady("w0"))
     state, _ = run(state, *finish(A0, [2, 3]))
