@@ -17,7 +17,7 @@ from dvm_server.delivery import Attachment
 from dvm_server.dispatch import DISK, Dispatch
 from dvm_server.jobs import Offer, needed_plates, remaining
 from dvm_server.ledger import Ledger
-from dvm_server.live_job import LiveJob, Submission
+from dvm_server.live_job import CANCELLED, LiveJob, Submission
 from dvm_server.spool import Spool
 from dvm_server.submission import guide_parts, read_offer, trimap_parts
 from dvm_server.translate import wire_error
@@ -146,25 +146,69 @@ class ClientSessions:
         job = self._dispatch.jobs.get(submission.offer.id)
         if job is not None and job.superseded_by(submission.offer):
             # By value the shot's id does not know the plates: these are others, and newer.
-            if not job.ended:
+            if job.can_be_joined:
                 self._dispatch.cancel(job)
             job = None
         if job is None or not job.can_be_joined:
             self._dispatch.begin(submission)
-        elif job.plan is None:
-            job.waiting.append(submission)
         else:
-            self._join(job, submission)
+            self._wait(job, submission)
 
-    def _surveyed(self, job: LiveJob) -> None:
-        """A job's plan is made, or will never be: answer who waits for it."""
-        waiting, job.waiting = job.waiting, []
-        for submission in waiting:
-            if job.plan is not None and not job.ended:
+    def _wait(self, job: LiveJob, submission: Submission) -> None:
+        """Have it answered when the job has a plan and is known to be made from its files."""
+        job.waiting.append(submission)
+        if job.plan is not None:
+            self._compare(job, submission)
+
+    def _compare(self, job: LiveJob, submission: Submission) -> None:
+        """Join the job if the shot would be made from the same files now; else begin it anew.
+
+        By path the shot's id knows no file, and what lies there may have been painted or rendered
+        again since the job began.
+        """
+
+        def waits() -> bool:
+            return any(one is submission for one in job.waiting)
+
+        def taken() -> bool:
+            """False if it has left, or was answered when the job ended."""
+            before = job.waiting
+            job.waiting = [one for one in before if one is not submission]
+            return len(job.waiting) < len(before)
+
+        def compared(same: bool) -> None:
+            if not taken():
+                return
+            if not job.can_be_joined or self._dispatch.jobs.get(job.id) is not job:
+                self._stored(submission)
+            elif same or _is_elsewhere(job, submission.offer):
                 self._join(job, submission)
             else:
+                others, job.waiting = job.waiting, []
+                self._dispatch.cancel(job)
+                self._dispatch.begin(submission)
+                for one in others:
+                    self._stored(one)
+
+        def failed(error: Exception) -> None:
+            if taken():
+                self._refuse(submission, wire_error(error, shot=job.name))
+
+        self._dispatch.compare(job, submission.offer, waits, compared, failed)
+
+    def _surveyed(self, job: LiveJob) -> None:
+        """A job's plan is made, or will never be, or it has ended: answer who waits for it."""
+        waiting, job.waiting = job.waiting, []
+        for submission in waiting:
+            if job.plan is None or job.state == CANCELLED:
                 cancelled = Cancelled(message="the shot was cancelled", shot=job.name)
                 self._refuse(submission, job.error or cancelled)
+            elif job.ended:
+                self._stored(submission)
+            elif submission.offer is job.plan.offer:
+                self._join(job, submission)
+            else:
+                self._wait(job, submission)
 
     def _join(self, job: LiveJob, submission: Submission) -> None:
         """Answer ``accepted`` and send what is made already."""
@@ -204,14 +248,14 @@ class ClientSessions:
         assert plan is not None
         if offer is plan.offer:
             return set(plan.done)
+        if _is_elsewhere(job, offer):
+            raise InputError(
+                "input.output_elsewhere",
+                f"this shot is being matted already, into {plan.offer.shot.outputs.pattern}",
+                shot=job.name,
+                hint="wait until it is done, or cancel it",
+            )
         if not offer.by_value:
-            if offer.shot.outputs.pattern != plan.offer.shot.outputs.pattern:
-                raise InputError(
-                    "input.output_elsewhere",
-                    f"this shot is being matted already, into {plan.offer.shot.outputs.pattern}",
-                    shot=job.name,
-                    hint="wait until it is done, or cancel it",
-                )
             return set(plan.done)
         has = {
             frame
@@ -315,6 +359,11 @@ class ClientSessions:
             "failed", {"error": error.to_wire()}, job=submission.offer.id
         )
         self._tell(submission.peer, answer)
+
+
+def _is_elsewhere(job: LiveJob, offer: Offer) -> bool:
+    """The job writes to other files than this client wants: its mattes are not for it to take."""
+    return not offer.by_value and offer.shot.outputs.pattern != job.offer.shot.outputs.pattern
 
 
 def networks() -> list[dict[str, Any]]:

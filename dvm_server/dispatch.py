@@ -12,6 +12,7 @@ from dvm_server import scheduler
 from dvm_server.background import Background
 from dvm_server.config import ServerConfig
 from dvm_server.jobs import (
+    Offer,
     Plan,
     SentFile,
     block_order,
@@ -26,7 +27,7 @@ from dvm_server.outputs import Outputs
 from dvm_server.scheduler import SPAN, JobDone, JobFailed, Replace, Start, Stop, UnitId
 from dvm_server.security import check_roots
 from dvm_server.spool import Spool
-from dvm_server.survey import Surroundings, survey
+from dvm_server.survey import Surroundings, sources_now, survey
 from dvm_server.translate import engine_options, wire_error
 from dvm_server.worker_pool import WorkerPool
 from host_plugins.client import shot as shots
@@ -35,7 +36,8 @@ from model.plates.file_errors import keeping
 
 _LOG = logging.getLogger("dvm.jobs")
 
-DISK, SURVEY = "disk", "survey"
+# Who joins a job does not wait for others' surveys.
+DISK, SURVEY, JOIN = "disk", "survey", "join"
 # Ended jobs whose end can still be told; older ones are surveyed again when asked for.
 _REMEMBERED = 200
 # So long a file may take to be looked at, or the next megabyte of it to be read.
@@ -90,12 +92,12 @@ class Dispatch:
     def tick(self) -> None:
         """Give up a survey that waits for a file server which does not answer: others wait for it,
         and whoever works there waits as well."""
-        silent, path = self.background.silent(SURVEY)
-        if silent < self._patience:
-            return
-        message = f"{path} has not answered for {silent:.0f} s"
-        hint = "see whether its disk or file server works, and submit the shot again"
-        self.background.leave(SURVEY, CapacityError("capacity.no_answer", message, hint=hint))
+        for lane in (SURVEY, JOIN):
+            silent, path = self.background.silent(lane)
+            if silent >= self._patience:
+                message = f"{path} has not answered for {silent:.0f} s"
+                hint = "see whether its disk or file server works, and submit the shot again"
+                self.background.leave(lane, CapacityError("capacity.no_answer", message, hint=hint))
 
     def end(self, grace: float) -> None:
         """Stop surveys and workers. What is on disk stays: jobs resume when submitted again."""
@@ -114,7 +116,7 @@ class Dispatch:
         ended = [id for id, one in self.jobs.items() if not one.busy and id != offer.id]
         for id in ended[: max(len(ended) - _REMEMBERED, 0)]:
             del self.jobs[id]
-        job = LiveJob(offer.id, offer.shot.name, waiting=[submission])
+        job = LiveJob(offer.id, offer.shot.name, offer, waiting=[submission])
         self.jobs[offer.id] = job
 
         def find_out() -> Mapping[str, Any]:
@@ -122,8 +124,7 @@ class Dispatch:
             if checkpoint:
                 look(Path(checkpoint))
                 check_roots(checkpoint, self._config.roots)
-            threads = self._config.worker_threads
-            return asdict(engine_options(offer.shot, threads=threads, look=look))
+            return self._engine(offer, look)
 
         def found_out(engine: Mapping[str, Any]) -> None:
             def described(found: Mapping[str, Any] | None, error: DvmError | None) -> None:
@@ -143,6 +144,44 @@ class Dispatch:
             self.fail(job, wire_error(error, shot=job.name))
 
         self.background.run(SURVEY, find_out, found_out, failed)
+
+    def compare(
+        self,
+        job: LiveJob,
+        offer: Offer,
+        wanted: Callable[[], bool],
+        then: Callable[[bool], None],
+        failed: Callable[[Exception], None],
+    ) -> None:
+        """Find out whether a shot would be made now from what a job of it is made from.
+
+        Args:
+            job: the job; it has a plan.
+            offer: the shot, submitted again.
+            wanted: whether that is of use still; called in the background.
+            then: is told.
+            failed: is told why not: its files cannot be read, or not any more.
+        """
+        plan = job.plan
+        assert plan is not None
+
+        def look(path: Path) -> None:
+            if self._ending or not wanted():
+                raise Cancelled(message="the comparison was given up", shot=job.name)
+            self.background.go_on(JOIN, path)
+
+        def find_out() -> bool:
+            if self._engine(offer, look) != plan.engine:
+                return False
+            around = replace(self._around, look=look)
+            return sources_now(plan, offer, around) == plan.sources()
+
+        self.background.run(JOIN, find_out, then, failed)
+
+    def _engine(self, offer: Offer, look: Callable[[Path], None]) -> dict[str, Any]:
+        """What the engine is asked for, as plain values."""
+        threads = self._config.worker_threads
+        return asdict(engine_options(offer.shot, threads=threads, look=look))
 
     def _look_of(self, job: LiveJob) -> Callable[[Path], None]:
         """What the survey of a job says before it looks at a file."""

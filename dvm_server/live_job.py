@@ -35,9 +35,11 @@ class LiveJob:
 
     Attributes:
         id: the shot's.
+        name: the shot's.
+        offer: what it was begun for.
         state: one of the six above.
         plan: None until the survey is done.
-        waiting: submissions to be answered when it is.
+        waiting: submissions to be answered when it is, or once their files have been compared.
         attachments: clients that are sent its mattes, by peer.
         made: what is known of each frame that can be sent, in the order made.
         computed: frames computed since it was submitted.
@@ -54,6 +56,7 @@ class LiveJob:
 
     id: str
     name: str
+    offer: Offer
     state: str = WAITING
     plan: Plan | None = None
     waiting: list[Submission] = field(default_factory=list)
@@ -81,10 +84,7 @@ class LiveJob:
 
     def superseded_by(self, offer: Offer) -> bool:
         """The offer has the same shot, but other files."""
-        ours = self.plan.offer if self.plan else self.waiting[0].offer if self.waiting else None
-        if ours is None:
-            return False
-        return ours.files() != offer.files()
+        return self.offer.files() != offer.files()
 
     @property
     def busy(self) -> bool:

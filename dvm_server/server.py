@@ -24,7 +24,7 @@ from dvm_server.background import Background
 from dvm_server.client_sessions import ClientSessions
 from dvm_server.config import ServerConfig
 from dvm_server.decoder import Decoder
-from dvm_server.dispatch import DISK, SURVEY, Dispatch
+from dvm_server.dispatch import DISK, JOIN, SURVEY, Dispatch
 from dvm_server.ledger import Ledger
 from dvm_server.outputs import Outputs
 from dvm_server.security import check_bind, secret_of, start_curve
@@ -94,7 +94,7 @@ class _Server:
         self._parent = os.getppid()  # before anybody can know of us, and end
         spool = Spool(config.state, config.quota_bytes)
         stack.callback(spool.close)
-        background = Background(DISK, SURVEY)
+        background = Background(DISK, SURVEY, JOIN)
         stack.callback(background.close)
         decoder = Decoder(memory_bytes=config.decoder_memory_bytes, seconds=config.decode_seconds)
         stack.callback(decoder.close)

@@ -15,6 +15,7 @@ from dvm_server import translate
 from dvm_server.guide_survey import guide_sources
 from dvm_server.identity import ShotFacts, digest, matte_keys, trimap_keys
 from dvm_server.jobs import GuideSource, Offer, Plan, PlateSource, TrimapSource, files_of
+from dvm_server.ledger import Sources
 from dvm_server.outputs import Outputs, sort_outputs
 from dvm_server.security import check_roots
 from dvm_server.spool import Spool
@@ -67,10 +68,7 @@ def survey(
     shot = offer.shot
     frames = shot.numbers()
     check_outputs(shot.outputs.layers, shot.outputs.split, shot.outputs.compression)
-    context = _context(shot)
-    plates = _plates(offer, context, around)
-    keyframes, given = _trimaps(offer, context, plates, around)
-    guides = _guides(offer, context, plates, around)
+    context, plates, keyframes, given, guides = _read(offer, around)
     facts = ShotFacts(
         frames=frames,
         context=context,
@@ -126,6 +124,38 @@ def survey(
         },
     )
     return plan, there.adopted
+
+
+def sources_now(plan: Plan, offer: Offer, around: Surroundings) -> Sources:
+    """What a plan's shot would be made from now: other files may have come under their names.
+
+    Args:
+        plan: of the shot.
+        offer: the same shot, as it was submitted again.
+        around: the server's side.
+
+    Raises:
+        InputError: a file is missing, unreadable or outside of the roots.
+    """
+    _, plates, keyframes, given, guides = _read(offer, around)
+    trimaps = {**given, **keyframes}
+    return replace(plan, plates=plates, trimaps=trimaps, guides=guides, trimap_keys={}).sources()
+
+
+def _read(
+    offer: Offer, around: Surroundings
+) -> tuple[
+    tuple[int, ...],
+    dict[int, PlateSource],
+    dict[int, TrimapSource],
+    dict[int, TrimapSource],
+    dict[int, dict[str, GuideSource]],
+]:
+    """The frames that are read; plates, painted and given trimaps, and guides of them."""
+    context = _context(offer.shot)
+    plates = _plates(offer, context, around)
+    keyframes, given = _trimaps(offer, context, plates, around)
+    return context, plates, keyframes, given, _guides(offer, context, plates, around)
 
 
 def _context(shot: Shot) -> tuple[int, ...]:
