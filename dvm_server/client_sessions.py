@@ -131,11 +131,17 @@ class ClientSessions:
                 name = self._spool.file_name(part.sha256, part.suffix)
                 self._spool.store(name, part.data, self._dispatch.needed_names)
 
+        def stored(_: None) -> None:
+            self._dispatch.incoming.remove(submission)
+            self._stored(submission)
+
         def failed(error: Exception) -> None:
+            self._dispatch.incoming.remove(submission)
             self._refuse(submission, wire_error(error, shot=offer.shot.name))
 
         if parts:
-            self._background.run(DISK, store, lambda _: self._stored(submission), failed)
+            self._dispatch.incoming.append(submission)
+            self._background.run(DISK, store, stored, failed)
         else:
             self._stored(submission)
 
@@ -168,17 +174,12 @@ class ClientSessions:
         """
 
         def waits() -> bool:
-            return any(one is submission for one in job.waiting)
-
-        def taken() -> bool:
-            """False if it has left, or was answered when the job ended."""
-            before = job.waiting
-            job.waiting = [one for one in before if one is not submission]
-            return len(job.waiting) < len(before)
+            return submission in job.waiting
 
         def compared(same: bool) -> None:
-            if not taken():
-                return
+            if not waits():
+                return  # it has left, or was answered when the job ended
+            job.waiting.remove(submission)
             if not job.can_be_joined or self._dispatch.jobs.get(job.id) is not job:
                 self._stored(submission)
             elif same or _is_elsewhere(job, submission.offer):
@@ -191,7 +192,8 @@ class ClientSessions:
                     self._stored(one)
 
         def failed(error: Exception) -> None:
-            if taken():
+            if waits():
+                job.waiting.remove(submission)
                 self._refuse(submission, wire_error(error, shot=job.name))
 
         self._dispatch.compare(job, submission.offer, waits, compared, failed)

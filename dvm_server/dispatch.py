@@ -27,7 +27,7 @@ from dvm_server.outputs import Outputs
 from dvm_server.scheduler import SPAN, JobDone, JobFailed, Replace, Start, Stop, UnitId
 from dvm_server.security import check_roots
 from dvm_server.spool import Spool
-from dvm_server.survey import Surroundings, sources_now, survey
+from dvm_server.survey import Surroundings, sources_now, survey, what_is_left
 from dvm_server.translate import engine_options, wire_error
 from dvm_server.worker_pool import WorkerPool
 from host_plugins.client import shot as shots
@@ -59,6 +59,8 @@ class Dispatch:
     ):
         self.background = background
         self.jobs: dict[str, LiveJob] = {}
+        # Those whose trimaps and guides are on their way into the spool.
+        self.incoming: list[Submission] = []
         self.pool = WorkerPool(config, self._heard)
         self._config = config
         self._spool = spool
@@ -83,10 +85,12 @@ class Dispatch:
         """What in the spool may not be removed. Called from the disk lane, too."""
         needed: set[str] = set()
         for job in tuple(self.jobs.values()):
-            if job.busy and job.plan is not None:
-                needed |= job.plan.spool_names()
+            if job.busy:
+                needed |= job.needs
             for submission in tuple(job.waiting):
                 needed |= submission.offer.spool_names()
+        for submission in tuple(self.incoming):
+            needed |= submission.offer.spool_names()
         return needed
 
     def tick(self) -> None:
@@ -116,7 +120,8 @@ class Dispatch:
         ended = [id for id, one in self.jobs.items() if not one.busy and id != offer.id]
         for id in ended[: max(len(ended) - _REMEMBERED, 0)]:
             del self.jobs[id]
-        job = LiveJob(offer.id, offer.shot.name, offer, waiting=[submission])
+        needs = frozenset(offer.spool_names())
+        job = LiveJob(offer.id, offer.shot.name, offer, needs=needs, waiting=[submission])
         self.jobs[offer.id] = job
 
         def find_out() -> Mapping[str, Any]:
@@ -215,7 +220,7 @@ class Dispatch:
     ) -> None:
         offer, look = submission.offer, self._look_of(job)
 
-        def find_out() -> tuple[Plan, set[int]]:
+        def find_out() -> Plan:
             plan, adopted = survey(offer, engine, description, replace(self._around, look=look))
             plan = without_damaged(plan, look)
             folder = self._ledger.path(offer.id).parent
@@ -223,22 +228,26 @@ class Dispatch:
             with keeping(folder):
                 shots.save(offer.shot, folder / "shot.json")
             remove_leftovers_of_journal(plan, self._ledger.path(offer.id), look)
-            arrived = {f for f, one in (offer.plates or {}).items() if self._spool.has(one.name)}
             self._ledger.write(offer.id, submitted_event(offer.shot.name, plan.sources()))
             for event in adopted:
                 look(folder)
                 self._ledger.write(offer.id, event)
-            return plan, arrived
+            return plan
+
+        def found_out(plan: Plan) -> None:
+            # From now on nothing of it makes room for others; what has, the disk lane finds out.
+            job.needs = frozenset(plan.spool_names())
+            self.background.run(DISK, lambda: what_is_left(plan, self._spool), planned, failed)
 
         def planned(found: tuple[Plan, set[int]]) -> None:
+            plan, arrived = found
             if job.ended:
                 return
-            other = self._writing_there(found[0])
+            other = self._writing_there(plan)
             if other is not None:
-                self.fail(job, _in_use(found[0], other))
+                self.fail(job, _in_use(plan, other))
                 return
-            job.plan, job.arrived = found
-            plan = job.plan
+            job.plan, job.arrived = plan, arrived
             job.carried = set(plan.carried)
             job.doubts = self._ledger.doubts(plan.trimap_keys)
             told = {"seconds": 0.0, "source": "", "fallback": "", "cached": True}
@@ -252,7 +261,7 @@ class Dispatch:
         def failed(error: Exception) -> None:
             self.fail(job, wire_error(error, shot=job.name))
 
-        self.background.run(SURVEY, find_out, planned, failed)
+        self.background.run(SURVEY, find_out, found_out, failed)
 
     def _writing_there(self, plan: Plan) -> LiveJob | None:
         """Another job that is writing to the same files, by path."""

@@ -20,9 +20,9 @@ DONE, FAILED, CANCELLED = "done", "failed", "cancelled"
 FINAL = (DONE, FAILED, CANCELLED)
 
 
-@dataclass
+@dataclass(eq=False)
 class Submission:
-    """A ``submit`` that has not been answered yet."""
+    """A ``submit`` that has not been answered yet; equal to none but itself."""
 
     peer: bytes
     message: Message
@@ -39,6 +39,7 @@ class LiveJob:
         offer: what it was begun for.
         state: one of the six above.
         plan: None until the survey is done.
+        needs: what in the spool it reads or sends: of the plan, before there is one of the offer.
         waiting: submissions to be answered when it is, or once their files have been compared.
         attachments: clients that are sent its mattes, by peer.
         made: what is known of each frame that can be sent, in the order made.
@@ -59,6 +60,7 @@ class LiveJob:
     offer: Offer
     state: str = WAITING
     plan: Plan | None = None
+    needs: frozenset[str] = frozenset()
     waiting: list[Submission] = field(default_factory=list)
     attachments: dict[bytes, Attachment] = field(default_factory=dict)
     made: dict[int, Mapping[str, Any]] = field(default_factory=dict)
@@ -89,7 +91,7 @@ class LiveJob:
     @property
     def busy(self) -> bool:
         """It may still read or send what lies in the spool."""
-        return not self.ended or any(not one.drained for one in self.attachments.values())
+        return not self.ended or any(not one.drained for one in tuple(self.attachments.values()))
 
     def end(self, state: str, error: DvmError | None = None) -> None:
         self.state, self.error = state, error

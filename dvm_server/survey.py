@@ -142,6 +142,39 @@ def sources_now(plan: Plan, offer: Offer, around: Surroundings) -> Sources:
     return replace(plan, plates=plates, trimaps=trimaps, guides=guides, trimap_keys={}).sources()
 
 
+def what_is_left(plan: Plan, spool: Spool) -> tuple[Plan, set[int]]:
+    """What of a plan is in the spool still: others may have been made room for since its survey.
+
+    All of that counts as used now, so that what nobody asks for goes first.
+
+    Args:
+        plan: of which nothing makes room for others any more.
+        spool: of the server; nothing else may make room in it meanwhile.
+
+    Returns:
+        The plan without trimaps and mattes that have gone, and the frames whose plates are there.
+
+    Raises:
+        SetupError: ``setup.state``.
+        model.errors.EngineError: ``setup.state``, ``capacity.disk_full``.
+    """
+    trimaps = {f: Spool.trimap_name(plan.trimap_keys[f]) for f in plan.carried}
+    mattes = {
+        f: {Spool.matte_name(plan.keys[f], layer) for layer in files_of(plan.offer.shot)}
+        for f in plan.ready
+    }
+    plates = {f: one.name for f, one in (plan.offer.plates or {}).items()}
+    names = {*trimaps.values(), *plates.values()}.union(*mattes.values())
+    there = {name for name in names if spool.has(name)}
+    spool.expect(there)
+    left = replace(
+        plan,
+        carried=frozenset(f for f, name in trimaps.items() if name in there),
+        ready=frozenset(f for f, files in mattes.items() if files <= there),
+    )
+    return left, {f for f, name in plates.items() if name in there}
+
+
 def _read(
     offer: Offer, around: Surroundings
 ) -> tuple[
