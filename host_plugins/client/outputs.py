@@ -75,6 +75,12 @@ def check_folder(outputs: Outputs, frames: Iterable[int]) -> None:
             f"{outputs.pattern!r} has no place for the frame number",
             hint="write one in the file's name, e.g. alpha.####.exr",
         )
+    if example.suffix.lower() != ".exr":
+        raise InputError(
+            "input.output_unwritable",
+            f"{outputs.pattern} is not the name of an EXR, and mattes are EXRs",
+            hint="end it in .exr, e.g. alpha.####.exr",
+        )
     if not example.parent.is_dir():
         raise files.unwritable(example, "the folder is not there")
     if not os.access(example.parent, os.W_OK):

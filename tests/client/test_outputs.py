@@ -41,6 +41,13 @@ def test_what_is_no_pattern(pattern):
     assert caught.value.code == "input.pattern" and caught.value.hint
 
 
+def test_mattes_are_exrs_and_are_called_so(tmp_path):
+    check_folder(Outputs(str(tmp_path / "a.####.EXR")), [1, 2])
+    with pytest.raises(InputError, match="mattes are EXRs") as caught:
+        check_folder(Outputs(str(tmp_path / "a.####.png")), [1, 2])
+    assert caught.value.code == "input.output_unwritable" and ".exr" in caught.value.hint
+
+
 def test_many_frames_want_a_frame_number(tmp_path):
     check_folder(Outputs(str(tmp_path / "still.exr")), [1])
     with pytest.raises(InputError, match="no place for the frame number"):
