@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from model.plates.movies import MovieReader
 
 _LOG = logging.getLogger("dvm.decoder")
-# One thread each: the cores belong to the engine, and every thread takes address space.
 _READING, _SIGN_SECONDS = "reading", 1.0
+# One thread each: the cores belong to the engine, and every thread takes address space.
 _ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 

@@ -314,7 +314,8 @@ class Dispatch:
     def _heard(self, name: str, message: Mapping[str, Any]) -> None:
         match message["type"]:
             case "ready":
-                self._step(scheduler.WorkerReady(name))
+                # After the death of the one before it, which is told in turn with its frames.
+                self._later(lambda: self._step(scheduler.WorkerReady(name)))
             case "trimap_done":
                 self._trimap_done(*self._units[name], message)
             case "frame_done":
