@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import SetupError
+from .files import write_whole
 
 CONNECTION_FILE = "connection.json"
 SECRET_VARIABLE = "DVM_SECRET"
@@ -66,19 +67,7 @@ class Connection:
             for name, value in asdict(self).items()
             if name not in ("client_key", "source")
         }
-        temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
-        temporary.unlink(missing_ok=True)
-        # O_EXCL with the mode given at creation: there is no moment at which others may read it.
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump(content, file)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        except OSError:
-            temporary.unlink(missing_ok=True)
-            raise
+        write_whole(path, json.dumps(content).encode("utf-8"), 0o600)
 
 
 def read(path: Path) -> Connection:

@@ -95,26 +95,42 @@ def unreadable(role: str, path: Path, frame: int | None, error: OSError) -> Inpu
     )
 
 
-def write_atomically(path: Path, data: Buffer, frame: int | None = None) -> None:
+def write_whole(path: Path, data: Buffer, mode: int = 0o666) -> None:
     """Write a file so that under its name there is either all of it or what was there before.
+
+    Args:
+        path: of the file.
+        data: all of it.
+        mode: its permissions, but for what the umask takes.
+
+    Raises:
+        OSError: the folder cannot be written to.
+    """
+    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    try:
+        # What a killed process left goes. With O_EXCL a link laid there is not followed, and with
+        # the mode given at creation there is no moment at which others may read it.
+        temporary.unlink(missing_ok=True)
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        # Gone already if all went well.
+        temporary.unlink(missing_ok=True)
+
+
+def write_atomically(path: Path, data: Buffer, frame: int | None = None) -> None:
+    """`write_whole` of a shot's file, that is to outlast a power cut.
 
     Raises:
         CapacityError: ``capacity.disk_full``.
         InputError: ``input.output_unwritable``.
     """
-    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
     try:
-        try:
-            # What a killed process left goes; a link laid there is not followed.
-            temporary.unlink(missing_ok=True)
-            with temporary.open("xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        finally:
-            # Gone already if all went well.
-            temporary.unlink(missing_ok=True)
+        write_whole(path, data)
         _sync_folder(path.parent)
     except OSError as error:
         if error.errno in _NO_SPACE:

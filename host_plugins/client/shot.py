@@ -17,6 +17,7 @@ from typing import Any
 
 from . import shot_parts as parts
 from .errors import InputError
+from .files import write_whole
 from .guides import ROLES, Guide, Guides, read_guides
 from .json_fields import Fields
 from .shot_parts import Client, Keyframe, Options, Outputs, Plates, Roto, Trimaps
@@ -255,18 +256,7 @@ def save(shot: Shot, path: Path) -> None:
     """
     path = Path(path)
     text = json.dumps(shot.to_json(), indent=2, ensure_ascii=False) + "\n"
-    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
-    try:
-        # What a killed process left goes; a link laid there is not followed.
-        temporary.unlink(missing_ok=True)
-        with temporary.open("x", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
+    write_whole(path, text.encode("utf-8"))
 
 
 def _where(files: Plates | Trimaps) -> dict[str, Any]:
