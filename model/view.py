@@ -113,11 +113,7 @@ class LightView:
         """Colours (H×W×3) from the light they were composited in back to the plate's own space."""
         linear = self.light_name(plate) == "linear"
         back = colour.from_linear_rec709 if linear else colour.from_display
-        alpha = _own_alpha(plate) if self.premultiplied else None
-        if alpha is None:
-            found = back(light, self.space(plate))
-        else:
-            found = back(light / alpha, self.space(plate)) * alpha
+        found = colour.without_alpha(back, light, self.space(plate), self._multiplied_by(plate))
         colour.require_config(self.ocio_stamp)
         return found
 
@@ -132,10 +128,15 @@ class LightView:
             most = colour.LARGEST
             return self._on(canvas, pixels, plate).nan_to_num_(nan=0.0, posinf=most, neginf=-most)
         convert = colour.to_linear_rec709 if name == "linear" else colour.to_display
-        alpha = _own_alpha(plate) if self.premultiplied else None
-        if alpha is None:
-            return self._on(canvas, convert(rgb(plate), space), plate)
-        return self._on(canvas, convert(rgb(plate) / alpha, space) * alpha, plate)
+        found = colour.without_alpha(convert, rgb(plate), space, self._multiplied_by(plate))
+        return self._on(canvas, found, plate)
+
+    def _multiplied_by(self, plate: Plate) -> Pixels | None:
+        """The plate's own alpha, H×W×1, if its colours are multiplied by one."""
+        kinds = roles(plate.header.channels)
+        if not self.premultiplied or "A" not in kinds:
+            return None
+        return plate.pixels[:, :, kinds.index("A")].astype(np.float32)[..., None]
 
     def _on(self, canvas: Window, pixels: npt.NDArray[Any], plate: Plate) -> torch.Tensor:
         """H×W×C over the plate's data window to float32 1×C×H×W over the canvas, black outside."""
@@ -161,16 +162,6 @@ def _part(plate: Plate, canvas: Window) -> Plate:
         return plate
     rows, columns = part.inside(data)
     return Plate(plate.pixels[rows, columns], replace(plate.header, data_window=part))
-
-
-def _own_alpha(plate: Plate) -> Pixels | None:
-    """What the colours of a premultiplied plate are divided by, H×W×1; None if it has no alpha.
-    What shines without covering anything, fire or a flare, stays as it is."""
-    kinds = roles(plate.header.channels)
-    if "A" not in kinds:
-        return None
-    alpha = plate.pixels[:, :, kinds.index("A")].astype(np.float32)[..., None]
-    return np.where(alpha > 0, alpha, 1)
 
 
 def _is_known(clean: Plate) -> Pixels:

@@ -145,10 +145,11 @@ def _solve(
         if found is not None:
             return found, torch.zeros_like(trimap)
     looks = light if seen is None else seen
-    planes = torch.cat([light[0].double(), looks[0].double(), known[None].double()])
+    colours = bounded(torch.cat([light[0], looks[0]]).double(), composited_in == "linear")
+    planes = torch.cat([colours, known[None].double()])
     if told is not None:
         planes = torch.cat([planes, told.alpha[0].double(), told.weight[0].double()])
-    planes, inside = _thickened(bounded(planes, composited_in == "linear"))
+    planes, inside = _thickened(planes.nan_to_num())
     picture, looks, alpha = planes[:3], planes[3:6], planes[6]
     open_ = (alpha > 0) & (alpha < 1)
     dissection = dissect(open_)

@@ -54,8 +54,8 @@ def prior_alpha(
         return found
     # A class that the trimap lacks is on no grid; one that it has may not be lost to a coarse one,
     # however little something else tells.
-    has_both = bool((trimap == 0).any()) and bool((trimap == 1).any())
-    factor, known = _coarse_trimap(trimap, most, both=told is None or has_both)
+    both = told is None or (bool((trimap == 0).any()) and bool((trimap == 1).any()))
+    factor, known = _coarse_trimap(trimap, most, both=both)
     if factor == 1:
         return solve_alpha(light, trimap, composited_in=composited_in, picture=picture, told=told)
     light = bounded(light, composited_in == "linear")

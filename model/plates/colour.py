@@ -11,6 +11,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import os
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -193,6 +194,28 @@ def to_display(pixels: npt.NDArray[np.floating], name: str) -> Pixels:
     The curve goes on above 1 and in a straight line below 0. There is no view transform in it.
     """
     return _convert(pixels, resolve(name), _one_of(_DISPLAY_NAMES))
+
+
+def without_alpha(
+    convert: Callable[[Pixels, str], Pixels], pixels: Pixels, name: str, alpha: Pixels | None
+) -> Pixels:
+    """Premultiplied colours, converted as what they are without their alpha: a curve over α·F is
+    not α times the curve over F.
+
+    Args:
+        convert: one of those here.
+        pixels: H×W×3.
+        name: of their colourspace.
+        alpha: H×W×1, by which they are divided before and multiplied after; where it is 0 they are
+            light that is added, fire or a flare, and are converted as they are. None = they are not
+            premultiplied.
+    """
+    if alpha is None:
+        return convert(pixels, name)
+    share = np.where(alpha > 0, alpha, 1).astype(np.float32)
+    with np.errstate(over="ignore"):  # infinities become numbers on the way
+        straight = pixels / share
+    return convert(straight, name) * share
 
 
 def is_encoded_in(name: str, light: str) -> bool:

@@ -96,27 +96,16 @@ def read_frame(shot: StudioShot, number: int, light: Light, kind: str = "plate")
     odd_colours = int((~np.isfinite(pixels).all(2)).sum())
     alpha = placed(np.where(odd, 0, stored)[..., None], _place(matte, frame, number), frame)
     over = placed(pixels, plate.header.data_window, frame)
+    to_light = colour.to_linear_rec709 if light.name == "linear" else colour.to_display
     premultiplied = kind == "premultiplied" and not colour.is_encoded_in(space, light.name)
+    divisor = alpha.clip(0, 1) if premultiplied else None
     return StudioFrame(
         number=number,
-        colours=_finite(_in_light(over, space, light.name, alpha if premultiplied else None)),
+        colours=_finite(colour.without_alpha(to_light, over, space, divisor)),
         alpha=alpha[..., 0],
         odd=int(odd.sum()),
         odd_colours=odd_colours,
     )
-
-
-def _in_light(colours: Values, space: str, light: str, alpha: Values | None) -> Values:
-    """H×W×3 from a colourspace; with an alpha, H×W×1, divided by it before and multiplied again
-    after, for a curve over α·F is not α times the curve over F. Where alpha is 0 they are light
-    that is added, and are converted as they are."""
-    to_light = colour.to_linear_rec709 if light == "linear" else colour.to_display
-    if alpha is None:
-        return to_light(colours, space)
-    share = np.where(alpha > 0, alpha.clip(0, 1), 1).astype(np.float32)
-    with np.errstate(over="ignore"):  # infinities become numbers on the way to the light
-        straight = colours / share
-    return to_light(straight, space) * share
 
 
 def _finite(colours: Values) -> Values:
