@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +25,9 @@ from dvm_server.leftovers import remove_leftovers, remove_leftovers_of_journal
 from dvm_server.live_job import CANCELLED, DONE, FAILED, MATTING, PROPAGATING, LiveJob, Submission
 from dvm_server.outputs import Outputs
 from dvm_server.scheduler import SPAN, JobDone, JobFailed, Replace, Start, Stop, UnitId
-from dvm_server.security import check_roots
 from dvm_server.spool import Spool
-from dvm_server.survey import Surroundings, sources_now, survey, what_is_left
-from dvm_server.translate import engine_options, wire_error
+from dvm_server.survey import Surroundings, engine_asked, sources_now, survey, what_is_left
+from dvm_server.translate import wire_error
 from dvm_server.worker_pool import WorkerPool
 from host_plugins.client import shot as shots
 from host_plugins.client.errors import Cancelled, CapacityError, DvmError, InputError, from_wire
@@ -124,12 +123,10 @@ class Dispatch:
         job = LiveJob(offer.id, offer.shot.name, offer, needs=needs, waiting=[submission])
         self.jobs[offer.id] = job
 
+        around = self._looking(SURVEY, job.name, lambda: not job.ended)
+
         def find_out() -> Mapping[str, Any]:
-            look, checkpoint = self._look_of(job), offer.shot.options.checkpoint
-            if checkpoint:
-                look(Path(checkpoint))
-                check_roots(checkpoint, self._config.roots)
-            return self._engine(offer, look)
+            return engine_asked(offer.shot, self._config.worker_threads, around)
 
         def found_out(engine: Mapping[str, Any]) -> None:
             def described(found: Mapping[str, Any] | None, error: DvmError | None) -> None:
@@ -170,33 +167,30 @@ class Dispatch:
         plan = job.plan
         assert plan is not None
 
-        def look(path: Path) -> None:
-            if self._ending or not wanted():
-                raise Cancelled(message="the comparison was given up", shot=job.name)
-            self.background.go_on(JOIN, path)
+        around = self._looking(JOIN, job.name, wanted)
 
         def find_out() -> bool:
-            if self._engine(offer, look) != plan.engine:
+            if engine_asked(offer.shot, self._config.worker_threads, around) != plan.engine:
                 return False
-            around = replace(self._around, look=look)
             return sources_now(plan, offer, around) == plan.sources()
 
         self.background.run(JOIN, find_out, then, failed)
 
-    def _engine(self, offer: Offer, look: Callable[[Path], None]) -> dict[str, Any]:
-        """What the engine is asked for, as plain values."""
-        threads = self._config.worker_threads
-        return asdict(engine_options(offer.shot, threads=threads, look=look))
+    def _looking(self, lane: str, name: str, wanted: Callable[[], bool]) -> Surroundings:
+        """What a survey needs, of one that tells its lane of each file that it looks at.
 
-    def _look_of(self, job: LiveJob) -> Callable[[Path], None]:
-        """What the survey of a job says before it looks at a file."""
+        Args:
+            lane: it is done in.
+            name: of its shot.
+            wanted: whether it is of use still; else it gives up at the next file.
+        """
 
         def look(path: Path) -> None:
-            if job.ended or self._ending:
-                raise Cancelled(message="the survey was given up", shot=job.name)
-            self.background.go_on(SURVEY, path)
+            if self._ending or not wanted():
+                raise Cancelled(message="the survey was given up", shot=name)
+            self.background.go_on(lane, path)
 
-        return look
+        return replace(self._around, look=look)
 
     def _survey_held(self) -> None:
         """Survey jobs of which no worker is busy any more with what was cancelled before.
@@ -218,10 +212,12 @@ class Dispatch:
         engine: Mapping[str, Any],
         description: Mapping[str, Any],
     ) -> None:
-        offer, look = submission.offer, self._look_of(job)
+        offer = submission.offer
+        around = self._looking(SURVEY, job.name, lambda: not job.ended)
+        look = around.look
 
         def find_out() -> Plan:
-            plan, adopted = survey(offer, engine, description, replace(self._around, look=look))
+            plan, adopted = survey(offer, engine, description, around)
             plan = without_damaged(plan, look)
             folder = self._ledger.path(offer.id).parent
             look(folder)

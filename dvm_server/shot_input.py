@@ -7,7 +7,7 @@ server checks again: it trusts no client.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -210,8 +210,13 @@ def build_shot(clip: Clip, wishes: Wishes, *, remote: bool = False) -> Shot:
     """
     if wishes.colourspace:
         colour.resolve(wishes.colourspace)
-    _check_text(clip, wishes)
     checkpoint = wishes.options.checkpoint
+    guides = wishes.guides.resolved(os.path.abspath)
+    out = os.path.abspath(wishes.out)  # noqa: PTH100
+    trimaps = Trimaps(os.path.abspath(wishes.trimaps)) if wishes.trimaps else None  # noqa: PTH100
+    patterns = [guide.pattern for _, guide in guides.given()]
+    patterns += [trimaps.pattern] if trimaps else []
+    _check_text((clip.source, out, checkpoint, *map(str, wishes.drawn().values()), *patterns))
     if checkpoint and not remote and not os.path.isfile(checkpoint):  # noqa: PTH113  Path's raises where a name is too long
         raise SetupError(
             "setup.no_checkpoint",
@@ -221,11 +226,8 @@ def build_shot(clip: Clip, wishes: Wishes, *, remote: bool = False) -> Shot:
     given = _given_trimaps(clip, wishes)
     _check_trimaps(clip, wishes, given)
     _check_roi(clip, wishes.roi)
-    guides = wishes.guides.resolved(os.path.abspath)
     read = {*wishes.drawn().values(), *given.values(), *_check_guides(clip, guides)}
-    out = os.path.abspath(wishes.out)  # noqa: PTH100
     _check_outputs(clip, out, wishes, read)
-    trimaps = Trimaps(os.path.abspath(wishes.trimaps)) if wishes.trimaps else None  # noqa: PTH100
     return Shot(
         name=Path(FramePattern.parse(clip.source).before).name.rstrip("._-") or "shot",
         frames=tuple((a, b, step) for a, b, step in clip.frames.triples()),
@@ -243,16 +245,13 @@ def build_shot(clip: Clip, wishes: Wishes, *, remote: bool = False) -> Shot:
     )
 
 
-def _check_text(clip: Clip, wishes: Wishes) -> None:
+def _check_text(names: Iterable[str]) -> None:
     """Refuse names whose bytes are no text: a shot is JSON.
 
     Raises:
         InputError: ``input.pattern``.
     """
-    guides = (guide.pattern for _, guide in wishes.guides.resolved(os.path.abspath).given())
-    drawn = map(str, wishes.drawn().values())
-    given = wishes.out, wishes.trimaps, wishes.options.checkpoint
-    for name in (clip.source, *map(os.path.abspath, given), *drawn, *guides):
+    for name in names:
         try:
             name.encode()
         except UnicodeEncodeError:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from dvm_server.spool import Spool
 from host_plugins.client.errors import InputError
 from host_plugins.client.shot import Shot
 from model.passes import with_handles
+from model.plates import colour
 from model.plates.atomic import check_name
 from model.plates.file_errors import is_there
 from model.plates.mattes import check_outputs, matte_paths
@@ -124,6 +125,25 @@ def survey(
         },
     )
     return plan, there.adopted
+
+
+def engine_asked(shot: Shot, threads: int, around: Surroundings) -> dict[str, Any]:
+    """What the engine is asked for, as plain values.
+
+    Args:
+        shot: that is to be matted.
+        threads: of a worker.
+        around: the server's side.
+
+    Raises:
+        InputError: the checkpoint is outside of the roots.
+    """
+    checkpoint = shot.options.checkpoint
+    for path in filter(None, (checkpoint, colour.config_file())):
+        around.look(Path(path))
+    if checkpoint:
+        check_roots(checkpoint, around.roots)
+    return asdict(translate.engine_options(shot, threads=threads))
 
 
 def sources_now(plan: Plan, offer: Offer, around: Surroundings) -> Sources:

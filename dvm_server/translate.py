@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from host_plugins.client import errors as wire_errors
@@ -87,19 +86,9 @@ def model_error(plain: Mapping[str, Any]) -> model_errors.EngineError:
     return kind(found.code, found.message, frame=found.frame, hint=found.hint)
 
 
-def engine_options(
-    shot: Shot, *, threads: int, look: Callable[[Path], None] = lambda path: None
-) -> EngineOptions:
-    """What the engine is asked for; the device is the worker's own affair.
-
-    Args:
-        shot: that is to be matted.
-        threads: of a worker.
-        look: called before a file is looked at.
-    """
+def engine_options(shot: Shot, *, threads: int) -> EngineOptions:
+    """What the engine is asked for; the device is the worker's own affair."""
     checkpoint, config = shot.options.checkpoint, colour.config_file()
-    for path in filter(None, (checkpoint, config)):
-        look(Path(path))
     return EngineOptions(
         network=shot.options.network,
         checkpoint=checkpoint,
