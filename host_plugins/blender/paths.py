@@ -15,7 +15,6 @@ from pathlib import Path
 from . import adapter
 
 OF_SHOT = ("garbage_matte", "core_matte", "clean_plate", "checkpoint", "rendered")
-OF_KEYFRAME = ("path",)
 
 
 def note(name: str):
@@ -61,8 +60,7 @@ def _all(tree) -> Iterator[tuple]:
     for name in OF_SHOT:
         yield tree.dvm, name
     for keyframe in tree.dvm.keyframes:
-        for name in OF_KEYFRAME:
-            yield keyframe, name
+        yield keyframe, "path"
 
 
 def _is_there(path: str) -> bool:
