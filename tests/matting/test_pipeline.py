@@ -454,7 +454,10 @@ def test_a_colour_config_that_is_edited_under_way_stops_the_shot(clip_of, tmp_pa
     sources = clip.plates.__getitem__, clip.trimaps.__getitem__, NEVER
     made = engine.matte(block, clip.frames, clip.frames, *sources)
     next(made)
-    config.write_text(CONFIG.format(gamma=2.0) + "# edited\n")
+    # In one step, as editors save: the engine reads ahead, and half a config is another error.
+    edited = tmp_path / "edited.ocio"
+    edited.write_text(CONFIG.format(gamma=2.0) + "# edited\n")
+    edited.replace(config)
     with pytest.raises(SetupError, match="was changed while the shot") as caught:
         list(made)
     assert caught.value.code == "setup.ocio_changed"
